@@ -1,0 +1,29 @@
+# make demo    from nothing to a BLEU score and a plot, on the embedded sample (10 minutes at most on 2 cores)
+# make test    the tests
+# make check   the linters
+# make clean   removes .venv, runs/ and caches
+#
+# PYTHON=python3.11 chooses the interpreter for .venv (3.10 to 3.12).
+
+.PHONY: demo test check install install-dev clean
+
+demo: install
+	scripts/demo.sh
+
+test: install-dev
+	.venv/bin/python -m pytest
+
+check: install-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/shellcheck -x scripts/*.sh .ci/run
+
+install:
+	@scripts/install.sh
+
+install-dev:
+	@scripts/install.sh --dev
+
+clean:
+	rm -rf .venv runs build .pytest_cache .ruff_cache gradinit_mt.egg-info
+	find gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +

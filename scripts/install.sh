@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Makes the virtual environment .venv with everything the project needs, once.
+#
+#   scripts/install.sh [--dev]
+#
+# PYTHON=python3.11 chooses the interpreter (3.10 to 3.12); without it the first one found is taken, 3.11 before the
+# others. --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
+# Takes about 3 minutes, most of it compiling fairseq's extensions; a .venv that this script did not finish is made anew.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/.venv
+requirements=$root/requirements
+
+fail() {
+    echo "error: $1" >&2
+    exit 2
+}
+
+usable() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+
+choose_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        usable "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.12 ($("$PYTHON" --version 2>&1 || true)); name one, for example: make demo PYTHON=python3.11"
+        echo "$PYTHON"
+        return
+    fi
+    for candidate in python3.11 python3.12 python3.10 python3; do
+        if usable "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.10 to 3.12 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-dev) or name it: make demo PYTHON=/path/to/python3.11"
+}
+
+check_tools() {
+    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$1 cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
+    for compiler in gcc g++; do
+        command -v "$compiler" >/dev/null ||
+            fail "no $compiler: fairseq's extensions need a C and a C++ compiler (Debian, Ubuntu: apt install build-essential)"
+    done
+    "$1" -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' ||
+        fail "no Python.h for $1: install its headers (Debian, Ubuntu: apt install python3-dev, or python3.11-dev)"
+}
+
+# A stamp names what was installed; it is written last.
+stamp() { cat "$requirements"/{torch,build,runtime,fairseq}.txt "$root"/pyproject.toml | cksum; }
+dev_stamp() { cksum <"$requirements/dev.txt"; }
+is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+
+install_all() {
+    local python
+    python=$(choose_python)
+    check_tools "$python"
+    echo "=> making $venv with $("$python" --version): about 3 minutes" >&2
+    "$python" -m venv --clear "$venv"
+    echo "=> PyTorch" >&2
+    pip_install -r "$requirements/torch.txt"
+    echo "=> the other packages" >&2
+    pip_install -r "$requirements/build.txt"
+    pip_install -r "$requirements/runtime.txt"
+    # Last, and without its dependency list, which asks for packages that text never uses.
+    echo "=> compiling fairseq" >&2
+    pip_install --no-deps --no-build-isolation -r "$requirements/fairseq.txt"
+    pip_install --no-deps --no-build-isolation --editable "$root"
+    stamp >"$venv/.installed"
+}
+
+install_dev() {
+    pip_install -r "$requirements/dev.txt"
+    dev_stamp >"$venv/.installed-dev"
+}
+
+case "${1:-}" in
+"" | --dev) ;;
+-h | --help)
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+*) fail "unknown option $1; see scripts/install.sh --help" ;;
+esac
+
+is_done "$venv/.installed" "$(stamp)" || install_all
+if [ "${1:-}" = --dev ]; then
+    is_done "$venv/.installed-dev" "$(dev_stamp)" || install_dev
+fi

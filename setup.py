@@ -1,0 +1,5 @@
+"""Installation: see pyproject.toml for the metadata and requirements/ for the pinned dependencies."""
+
+from setuptools import setup
+
+setup()
