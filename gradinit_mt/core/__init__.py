@@ -1,0 +1,18 @@
+"""GradInit (Zhu et al., NeurIPS 2021) for any ``nn.Module``; imports torch alone."""
+
+from .batches import overlapping_halves
+from .blocks import Block, find_blocks
+from .config import GradInitConfig, StepKind
+from .learn import GradInitError, Report, State, learn_scales
+
+__all__ = [
+    "Block",
+    "GradInitConfig",
+    "GradInitError",
+    "Report",
+    "State",
+    "StepKind",
+    "find_blocks",
+    "learn_scales",
+    "overlapping_halves",
+]

@@ -1,0 +1,20 @@
+"""How one batch becomes the two overlapping parts S and S~ (Zhu et al., 2021, section 3.2)."""
+
+import torch
+
+
+def overlapping_halves(size: int, generator: torch.Generator) -> tuple[list[int], list[int]]:
+    """The members of S and of S~ for a batch of ``size`` sentences.
+
+    The sentences are put in random order; S is the first two thirds and S~ the last two thirds, rounded up, so each
+    shares half of its sentences with the other. A batch comes sorted by length, so without the random order S and S~
+    would differ in kind. One or two sentences make two equal parts.
+
+    Raises:
+        ValueError: the batch is empty.
+    """
+    if size < 1:
+        raise ValueError("a batch needs at least one sentence")
+    order = torch.randperm(size, generator=generator).tolist()
+    part = -(-2 * size // 3)
+    return order[:part], order[size - part :]

@@ -1,0 +1,40 @@
+"""Which tensors of a model get a scale."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Block:
+    """One trainable tensor: the unit that one scale multiplies.
+
+    Attributes:
+        name: the first name under which the model lists the tensor.
+        parameter: the tensor itself.
+        learnable: false for a tensor of zeros, which no scale can change; it still takes the look-ahead step and
+            still counts in the gradient norm.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    learnable: bool
+
+
+def find_blocks(model: nn.Module) -> list[Block]:
+    """Every trainable tensor of ``model``, a tied tensor once, in the model's own order.
+
+    Raises:
+        ValueError: no tensor is trainable, or one is neither float32 nor float64 (learning in half precision would
+            lose the steps of the scales).
+    """
+    blocks = []
+    for name, parameter in model.named_parameters():  # lists a tied tensor once
+        if not parameter.requires_grad:
+            continue
+        if parameter.dtype.itemsize < 4:
+            raise ValueError(f"{name} is {parameter.dtype}: cast the model to float32 before learning scales")
+        blocks.append(Block(name, parameter, learnable=bool(parameter.detach().any())))
+    if not blocks:
+        raise ValueError("the model has no trainable parameter")
+    return blocks

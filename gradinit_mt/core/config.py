@@ -1,0 +1,67 @@
+"""The settings of GradInit, in the paper's letters."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+StepKind = Literal["adam", "sgd"]
+
+
+@dataclass(frozen=True)
+class GradInitConfig:
+    """Settings of one run; checked on construction.
+
+    Attributes:
+        step: the optimizer whose first step is looked ahead: ``adam`` (sign of the gradient, L1 norm) or ``sgd`` (the
+            gradient itself, L2 norm).
+        eta: size of the look-ahead step, above 0.
+        gamma: bound on the gradient norm, above 0. With eta it states the first-order drop in loss that one step may
+            promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
+        iterations: steps taken by the scales, at least 1.
+        tau: learning rate of the scales, above 0.
+        betas: decay of the two Adam moments of the scales, each in [0, 1).
+        lower_bound: smallest scale, above 0 (a scale of 0 could never grow again).
+        upper_bound: largest scale, at least 1.
+        hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients) or
+            ``exact`` (double backward).
+    """
+
+    step: StepKind
+    eta: float
+    gamma: float
+    iterations: int = 780
+    tau: float = 2.5e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    lower_bound: float = 0.01
+    upper_bound: float = 100.0
+    hvp: Literal["finite", "exact"] = "finite"
+
+    def __post_init__(self) -> None:
+        _require(self.step in ("adam", "sgd"), "step", self.step, "adam or sgd")
+        for name in ("eta", "gamma", "tau"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
+        _require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        _require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two in [0, 1)"
+        )
+        _require(0 < self.lower_bound <= 1, "lower_bound", self.lower_bound, "in (0, 1]")
+        _require(self.upper_bound >= 1, "upper_bound", self.upper_bound, "at least 1")
+        _require(self.hvp in ("finite", "exact"), "hvp", self.hvp, "finite or exact")
+
+    def as_dict(self) -> dict:
+        """The settings as plain values for JSON."""
+        return {**asdict(self), "betas": list(self.betas)}
+
+
+def default_gamma(step: StepKind, eta: float, promised_drop: float = 1.0) -> float:
+    """The gamma at which one step of size eta promises a drop in loss of ``promised_drop`` nats, to first order.
+
+    For Adam that is ``gamma * eta`` (1000 at the reference's eta of 1e-3), for SGD ``gamma**2 * eta``.
+    """
+    return promised_drop / eta if step == "adam" else math.sqrt(promised_drop / eta)
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"GradInit: {name} is {value!r}, expected {expected}")

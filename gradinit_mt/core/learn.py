@@ -1,0 +1,293 @@
+"""GradInit: one scale per block, learned so that the first optimizer step lowers the loss most.
+
+Zhu et al., "GradInit: Learning to Initialize Neural Networks for Stable and Efficient Training", NeurIPS 2021,
+algorithm 1. In the paper's letters: theta0 are the initial parameters, m the scales, theta = m * theta0, g the gradient
+of the loss on S, eta the size of the step looked ahead, gamma the bound on ``||g||``, tau the learning rate of m.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import hvp
+from .blocks import Block, find_blocks
+from .config import GradInitConfig
+
+LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
+OBJECTIVE, CONSTRAINT = KINDS = ("objective", "constraint")
+ADAM_EPS = 1e-8
+
+
+class GradInitError(RuntimeError):
+    """Learning the scales cannot go on; the model holds theta0 again."""
+
+
+@dataclass
+class State:
+    """All that learning needs to go on after a stop, given the same theta0 and the batches that follow.
+
+    Attributes:
+        scales: m, [blocks], float64 on the CPU.
+        moments: the two Adam moments of m for objective and for constraint steps, [2 kinds, 2, blocks].
+        steps: how many objective and how many constraint steps were taken.
+        history: one entry per iteration: ``loss`` (nats, L(S; theta)), ``norm`` (of g), ``kind`` (``objective`` or
+            ``constraint``) and ``ahead`` (L(S~; theta') in an objective step, else None).
+        trajectory: m after every iteration, each [blocks].
+        seconds: time spent so far.
+    """
+
+    scales: Tensor
+    moments: Tensor
+    steps: list[int]
+    history: list[dict] = field(default_factory=list)
+    trajectory: list[Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @classmethod
+    def fresh(cls, blocks: int) -> "State":
+        """Scales of 1, before the first iteration."""
+        zeros = torch.zeros(2, 2, blocks, dtype=torch.float64)
+        return cls(torch.ones(blocks, dtype=torch.float64), zeros, [0, 0])
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations are done."""
+        return len(self.history)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was learned. The model holds m * theta0.
+
+    Attributes:
+        config: the settings.
+        names: the block names, in the order of ``state.scales``.
+        learnable: per block, whether its tensor was not all zeros.
+        state: scales, history and trajectory.
+    """
+
+    config: GradInitConfig
+    names: list[str]
+    learnable: list[bool]
+    state: State
+
+
+def learn_scales(
+    model: nn.Module,
+    loss_fn: LossFunction,
+    batches: Iterable[tuple[Sequence[Any], Sequence[Any]]],
+    config: GradInitConfig,
+    *,
+    all_reduce: Callable[[Tensor], Any] | None = None,
+    held: Sequence[tuple[nn.Module, str]] = (),
+    state: State | None = None,
+    on_iteration: Callable[[State], None] | None = None,
+) -> Report:
+    """Learns the scales of ``model`` in place.
+
+    Dropout must be off; the caller sets the model's mode (``model.eval()`` for a Transformer, training mode with
+    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written.
+
+    Args:
+        model: holds theta0; left with m * theta0, or with theta0 again if anything is raised.
+        loss_fn: ``(model, part) -> (summed loss, size)``; the loss of the paper is the sum over all parts and ranks
+            divided by the summed sizes (tokens, images).
+        batches: one pair (S, S~) per iteration, each a sequence of parts whose gradients are accumulated; with
+            ``state``, the pairs that follow its last iteration.
+        config: the settings.
+        all_reduce: sums a tensor over data-parallel ranks in place. Every rank must call with its own share of each
+            batch and then learns the same scales.
+        held: (module, attribute) uses of a tensor that keep their old value in the look-ahead step, as the
+            reference code keeps the softmax tied to an embedding.
+        state: where an interrupted run stopped.
+        on_iteration: called after each iteration with the state so far.
+
+    Raises:
+        GradInitError: a loss, gradient norm or scale is not finite, or the batches end early.
+        ValueError: a trainable parameter is in half precision, or ``state`` has another number of blocks.
+    """
+    learner = _Learner(model, loss_fn, config, all_reduce, held, state)
+    with learner.restoring_on_error():
+        pairs = iter(batches)
+        while learner.state.iteration < config.iterations:
+            pair = next(pairs, None)
+            if pair is None:
+                done = learner.state.iteration
+                raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
+            learner.iterate(*pair)
+            if on_iteration is not None:
+                on_iteration(learner.state)
+        learner.load_scaled()
+    blocks = learner.blocks
+    return Report(config, [b.name for b in blocks], [b.learnable for b in blocks], learner.state)
+
+
+class _Learner:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: LossFunction,
+        config: GradInitConfig,
+        all_reduce: Callable[[Tensor], Any] | None,
+        held: Sequence[tuple[nn.Module, str]],
+        state: State | None,
+    ) -> None:
+        self.model, self.loss_fn, self.config = model, loss_fn, config
+        self.all_reduce, self.held = all_reduce, held
+        self.blocks: list[Block] = find_blocks(model)
+        self.parameters = [block.parameter for block in self.blocks]
+        self.theta0 = [p.detach().clone() for p in self.parameters]
+        self.state = State.fresh(len(self.blocks)) if state is None else state
+        if len(self.state.scales) != len(self.blocks):
+            raise ValueError(f"the state has {len(self.state.scales)} scales, the model {len(self.blocks)} blocks")
+
+    @contextmanager
+    def restoring_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            with torch.no_grad():
+                torch._foreach_copy_(self.parameters, self.theta0)
+            raise
+
+    @torch.no_grad()
+    def load_scaled(self) -> None:
+        """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit."""
+        torch._foreach_copy_(self.parameters, self.theta0)
+        torch._foreach_mul_(self.parameters, self.state.scales.tolist())
+
+    def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
+        """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1)."""
+        started = time.perf_counter()
+        self.load_scaled()
+        g, loss = self._gradient(first)
+        order = 1 if self.config.step == "adam" else 2
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(g, order)), order)
+        loss_value, norm_value = torch.stack([loss, norm]).tolist()
+        self._require_finite(norm_value, loss=loss_value, norm=norm_value)
+        if norm_value > self.config.gamma:
+            kind, ahead_value = CONSTRAINT, None
+            h = self._constraint(g, norm, first).tolist()
+        else:
+            kind = OBJECTIVE
+            *h, ahead_value = self._objective(g, second).tolist()
+            self._require_finite(norm_value, look_ahead_loss=ahead_value)
+        self._require_finite(norm_value, derivative_of_a_scale=sum(h))
+        self._update(torch.tensor(h, dtype=torch.float64), KINDS.index(kind))
+        state = self.state
+        state.history.append({"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": ahead_value})
+        state.trajectory.append(state.scales.clone())
+        state.seconds += time.perf_counter() - started
+
+    def _objective(self, g: list[Tensor], second: Sequence[Any]) -> Tensor:
+        """h_i = < theta0_i , dL(S~; theta')/dtheta_i > at theta' = theta - eta * A[g], with A[g] held constant.
+
+        Returns:
+            h and, behind it, L(S~; theta'): [blocks + 1].
+        """
+        if self.config.step == "adam":
+            torch._foreach_sign_(g)
+        with _kept(self.held) as kept:
+            with torch.no_grad():
+                torch._foreach_add_(self.parameters, g, alpha=-self.config.eta)
+            g.clear()  # frees a tensor per parameter before the second gradient is computed
+            ahead, loss = self._gradient(second, kept)
+        return torch.cat([self._block_products(ahead), loss[None]])
+
+    def _constraint(self, g: list[Tensor], norm: Tensor, first: Sequence[Any]) -> Tensor:
+        """h_i = d||g||/dm_i = < theta0_i , (H v)_i > with v = sign(g), or g / ||g|| for SGD: [blocks]."""
+        if self.config.step == "adam":
+            torch._foreach_sign_(g)
+        else:
+            torch._foreach_div_(g, norm)
+        if self.config.hvp == "finite":
+            return self._block_products(hvp.finite_difference(self.parameters, g, lambda: self._gradient(first)[0]))
+        return self._block_products(self._exact_product(g, first))
+
+    def _exact_product(self, v: list[Tensor], parts: Sequence[Any]) -> list[Tensor]:
+        sums, total = None, 0.0
+        for part in parts:
+            size = None
+
+            def loss(part: Any = part) -> Tensor:
+                nonlocal size
+                value, size = self.loss_fn(self.model, part)
+                return value
+
+            product = hvp.exact(self.parameters, v, loss)
+            sums = product if sums is None else torch._foreach_add(sums, product)
+            total += size
+        return self._averaged(sums, torch.zeros((), device=sums[0].device), total)[0]
+
+    def _gradient(
+        self, parts: Sequence[Any], kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = ()
+    ) -> tuple[list[Tensor], Tensor]:
+        """The gradient and the value of the loss, averaged over parts and ranks, at the present parameters."""
+        inputs = [*self.parameters, *(copy for _, copy in kept)]
+        sums, loss_sum, total = None, None, 0.0
+        for part in parts:
+            loss, size = self.loss_fn(self.model, part)
+            grads = torch.autograd.grad(loss, inputs, materialize_grads=True)
+            sums = grads if sums is None else torch._foreach_add(sums, grads)
+            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
+            total += size
+        sums, copies = list(sums[: len(self.parameters)]), sums[len(self.parameters) :]
+        for (original, _), grad in zip(kept, copies, strict=True):
+            index = next(i for i, p in enumerate(self.parameters) if p is original)
+            sums[index] = sums[index] + grad
+        return self._averaged(sums, loss_sum, total)
+
+    def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
+        """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
+        if self.all_reduce is None:
+            return list(torch._foreach_div(sums, size)), loss_sum / size
+        flat = torch.cat([*(t.reshape(-1) for t in sums), loss_sum.reshape(1), loss_sum.new_tensor([size])])
+        self.all_reduce(flat)
+        flat.div_(flat[-1].clone())
+        pieces = flat[:-2].split([t.numel() for t in sums])
+        return [piece.view_as(t) for piece, t in zip(pieces, sums, strict=True)], flat[-2]
+
+    def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:
+        """< theta0_i , tensor_i > for every block: [blocks]."""
+        return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(self.theta0, tensors, strict=True)])
+
+    def _update(self, h: Tensor, kind: int) -> None:
+        """One Adam step of m along h with the moments of its kind, then the bounds."""
+        state, (beta1, beta2) = self.state, self.config.betas
+        state.steps[kind] += 1
+        first, second = state.moments[kind]
+        first.mul_(beta1).add_(h, alpha=1 - beta1)
+        second.mul_(beta2).addcmul_(h, h, value=1 - beta2)
+        mean = first / (1 - beta1 ** state.steps[kind])
+        deviation = (second / (1 - beta2 ** state.steps[kind])).sqrt() + ADAM_EPS
+        state.scales = (state.scales - self.config.tau * mean / deviation).clamp(
+            self.config.lower_bound, self.config.upper_bound
+        )
+
+    def _require_finite(self, gradient_norm: float, **values: float) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise GradInitError(
+                    f"iteration {self.state.iteration + 1}: the {name.replace('_', ' ')} is {value} (gradient norm "
+                    f"{gradient_norm:g}); the model holds its first parameters again. Use a smaller tau (now "
+                    f"{self.config.tau:g}) or eta (now {self.config.eta:g})"
+                )
+
+
+@contextmanager
+def _kept(held: Sequence[tuple[nn.Module, str]]) -> Iterator[list[tuple[nn.Parameter, nn.Parameter]]]:
+    """Gives each held use a copy of its tensor; yields the pairs (tensor, copy) and puts the tensors back."""
+    pairs = [(getattr(module, name), nn.Parameter(getattr(module, name).detach().clone())) for module, name in held]
+    try:
+        for (module, name), (_, copy) in zip(held, pairs, strict=True):
+            setattr(module, name, copy)
+        yield pairs
+    finally:
+        for (module, name), (original, _) in zip(held, pairs, strict=True):
+            setattr(module, name, original)

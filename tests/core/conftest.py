@@ -1,0 +1,28 @@
+"""Networks for the tests of the core."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # networks.py and twin.py
+
+
+import networks
+
+
+@pytest.fixture(params=["transformer", "convolution"])
+def kind_of_network(request):
+    return request.param
+
+
+@pytest.fixture
+def case(kind_of_network):
+    """A function (seed, dtype) -> (network, pairs) for each kind of network."""
+    return getattr(networks, f"{kind_of_network}_case")
+
+
+@pytest.fixture
+def mixed(kind_of_network):
+    """A function step -> gamma under which both kinds of step occur."""
+    return lambda step: networks.MIXED[kind_of_network, step]

@@ -1,0 +1,84 @@
+"""Small networks, batches and losses for the tests of the core."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+VOCABULARY = 11
+
+# Bounds on the gradient norm under which 50 iterations take both kinds of step.
+MIXED = {
+    ("transformer", "adam"): 12.0,
+    ("transformer", "sgd"): 0.9,
+    ("convolution", "adam"): 1.5,
+    ("convolution", "sgd"): 0.25,
+}
+
+
+class TinyTransformer(nn.Module):
+    """A Post-LN encoder that predicts each token, its softmax tied to the embedding."""
+
+    def __init__(self, tied: bool = True, activation: str = "relu") -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, 8)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation=activation, batch_first=True) for _ in range(2)
+        )
+        self.softmax = nn.Linear(8, VOCABULARY, bias=False)
+        if tied:
+            self.softmax.weight = self.embedding.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.softmax(x)
+
+
+class TinyConvolution(nn.Module):
+    """Two plain convolutions without normalization and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.classifier = nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.second(torch.tanh(self.first(images))))
+        return self.classifier(x.mean(dim=(2, 3)))
+
+
+def token_loss(model: nn.Module, part: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, float]:
+    """Summed cross-entropy and the number of targets, for tokens as for images."""
+    inputs, targets = part
+    logits = model(inputs)
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="sum"), targets.numel()
+
+
+def transformer_case(seed: int = 0, dtype: torch.dtype = torch.float64, activation: str = "relu"):
+    """A network and an endless supply of pairs (S, S~)."""
+    torch.manual_seed(seed)
+    return TinyTransformer(activation=activation).to(dtype), _pairs(seed, _token_part)
+
+
+def convolution_case(seed: int = 0, dtype: torch.dtype = torch.float64):
+    """The same for images."""
+    torch.manual_seed(seed)
+    return TinyConvolution().to(dtype), _pairs(seed, lambda generator: _image_part(generator, dtype))
+
+
+def _pairs(seed, part):
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield [part(generator)], [part(generator)]
+
+
+def _token_part(generator):
+    tokens = torch.randint(VOCABULARY, (6, 5), generator=generator)
+    return tokens, tokens.roll(1, dims=1)
+
+
+def _image_part(generator, dtype):
+    images = torch.randn(6, 1, 5, 5, generator=generator, dtype=torch.float64).to(dtype)
+    return images, torch.randint(3, (6,), generator=generator)

@@ -1,0 +1,299 @@
+"""Learning the scales: against a plain twin, against numerical derivatives, and at the exact cases."""
+
+import itertools
+from functools import partial
+
+import pytest
+import torch
+from networks import TinyTransformer, convolution_case, token_loss, transformer_case
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from twin import learn_slowly
+
+from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales
+from gradinit_mt.core.learn import KINDS
+
+
+def settings(step, gamma, **changes):
+    values = {"step": step, "eta": 0.05, "gamma": gamma, "iterations": 50, "tau": 0.02, "hvp": "exact"} | changes
+    return GradInitConfig(**values)
+
+
+def tensors(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+@pytest.mark.parametrize(("gamma", "kinds"), [(1e9, {"objective"}), (1e-9, {"constraint"}), (None, set(KINDS))])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-4)])
+def test_agrees_with_the_plain_twin(case, mixed, step, gamma, kinds, dtype, tolerance):
+    config = settings(step, gamma or mixed(step))
+    network, pairs = case(0, dtype)
+    with sdpa_kernel(SDPBackend.MATH):
+        expected, expected_kinds = learn_slowly(network, token_loss, pairs, config)
+    network, pairs = case(0, dtype)
+    report = learn_scales(network, token_loss, pairs, config)
+    assert [entry["kind"] for entry in report.state.history] == expected_kinds
+    assert set(expected_kinds) == kinds
+    for name, scale in zip(report.names, report.state.scales.tolist(), strict=True):
+        assert scale == pytest.approx(expected[name], rel=tolerance), name
+
+
+def test_model_holds_scaled_parameters(case, mixed):
+    network, pairs = case(1)
+    before = tensors(network)
+    report = learn_scales(network, token_loss, pairs, settings("adam", mixed("adam"), iterations=7))
+    scales = dict(zip(report.names, report.state.scales.tolist(), strict=True))
+    assert max(abs(scale - 1) for scale in scales.values()) > 0.02
+    for name, value in tensors(network).items():
+        assert torch.equal(value, before[name] * scales[name]), name
+
+
+def test_scales_of_one_leave_every_tensor_bit_equal(case, mixed):
+    network, pairs = case(2, torch.float32)
+    before = tensors(network)
+    report = learn_scales(network, token_loss, pairs, settings("adam", mixed("adam"), tau=1e-300, iterations=5))
+    assert report.state.scales.tolist() == [1.0] * len(report.names)
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+def test_objective_derivative_is_the_numerical_one(case, step):
+    """h of one objective step against central differences of L(S~; m theta0 - eta A[g]) over each scale."""
+    config = settings(step, 1e9, iterations=1)
+    network, pairs = case(3)
+    pair = next(pairs)
+    names, theta0, h = derivatives(network, pair, config)
+    loss, size = token_loss(network, pair[0][0])
+    g = torch.autograd.grad(loss / size, list(network.parameters()))
+    steps = [config.eta * (t.sign() if step == "adam" else t) for t in g]
+
+    def objective():
+        with torch.no_grad():
+            for p, s in zip(network.parameters(), steps, strict=True):
+                p.sub_(s)
+            loss, size = token_loss(network, pair[1][0])
+            return (loss / size).item()
+
+    assert_matches_differences(network, theta0, names, h, objective)
+
+
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+def test_constraint_derivative_is_the_numerical_one(case, step):
+    """h of one constraint step against central differences of the gradient norm over each scale."""
+    config = settings(step, 1e-9, iterations=1)
+    network, pairs = case(4)
+    pair = next(pairs)
+    names, theta0, h = derivatives(network, pair, config)
+
+    def norm():
+        loss, size = token_loss(network, pair[0][0])
+        flat = torch.cat([t.flatten() for t in torch.autograd.grad(loss / size, list(network.parameters()))])
+        return torch.linalg.vector_norm(flat, 1 if step == "adam" else 2).item()
+
+    assert_matches_differences(network, theta0, names, h, norm)
+
+
+def derivatives(network, pair, config):
+    """h of the first iteration, read off the first Adam moment, with theta0 put back."""
+    theta0 = tensors(network)
+    report = learn_scales(network, token_loss, [pair], config)
+    kind = 0 if report.state.history[0]["kind"] == "objective" else 1
+    h = report.state.moments[kind, 0] / (1 - config.betas[0])
+    load(network, theta0)
+    return report.names, theta0, h.tolist()
+
+
+def load(network, values, scaled=None, scale=1.0):
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            p.copy_(values[name] * (scale if name == scaled else 1.0))
+
+
+def assert_matches_differences(network, theta0, names, h, function):
+    largest = max(abs(value) for value in h)
+    assert largest > 1e-4
+    for name, value in zip(names, h, strict=True):
+        sides = []
+        for e in (1e-6, -1e-6):
+            load(network, theta0, name, 1 + e)
+            sides.append(function())
+        assert (sides[0] - sides[1]) / 2e-6 == pytest.approx(value, rel=1e-6, abs=1e-6 * largest), name
+
+
+@pytest.mark.parametrize("case", [convolution_case, partial(transformer_case, activation="gelu")])
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+def test_finite_differences_stay_within_one_percent_of_the_exact_product(case, step):
+    """The constraint's derivatives in float32, of smooth networks: a kink shows in networks as small as these."""
+    for seed in range(5):
+        routes = {}
+        for hvp in ("exact", "finite"):
+            network, pairs = case(seed, torch.float32)
+            report = learn_scales(network, token_loss, pairs, settings(step, 1e-9, iterations=1, hvp=hvp))
+            routes[hvp] = report.state.moments[1, 0]
+        error = torch.linalg.vector_norm(routes["finite"] - routes["exact"])
+        assert error <= 0.01 * torch.linalg.vector_norm(routes["exact"])
+
+
+def test_finite_difference_restores_the_parameters_exactly():
+    network, pairs = transformer_case(5, torch.float32)
+    before = tensors(network)
+    learn_scales(network, token_loss, pairs, settings("adam", 1e-9, hvp="finite", tau=1e-300, iterations=3))
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+def test_accumulated_parts_equal_one_batch(case, mixed):
+    """Two parts of three sentences give the scales of one part of six."""
+    network, pairs = case(6)
+    batches = list(itertools.islice(pairs, 10))
+    whole = learn_scales(network, token_loss, batches, settings("adam", mixed("adam"), iterations=10))
+    network, _ = case(6)
+    parted = [
+        tuple([tuple(t[half] for t in part[0]) for half in (slice(3), slice(3, 6))] for part in pair)
+        for pair in batches
+    ]
+    parts = learn_scales(network, token_loss, parted, settings("adam", mixed("adam"), iterations=10))
+    assert torch.allclose(whole.state.scales, parts.state.scales, rtol=1e-10)
+
+
+def test_sums_over_ranks_are_divided_by_sizes_over_ranks(case, mixed):
+    """A second rank with the same share doubles every sum and every size: the scales stay."""
+    scales = []
+    for all_reduce in (None, lambda tensor: tensor.mul_(2)):
+        network, pairs = case(7)
+        config = settings("adam", mixed("adam"), iterations=10)
+        scales.append(learn_scales(network, token_loss, pairs, config, all_reduce=all_reduce).state.scales)
+    assert torch.allclose(*scales, rtol=1e-12)
+
+
+def test_tied_tensor_is_one_block_and_frozen_tensor_none():
+    network, pairs = transformer_case(8)
+    network.layers[0].linear1.weight.requires_grad_(False)
+    frozen = network.layers[0].linear1.weight.clone()
+    names = [block.name for block in find_blocks(network)]
+    assert names.count("embedding.weight") == 1
+    assert "softmax.weight" not in names
+    assert "layers.0.linear1.weight" not in names
+    report = learn_scales(network, token_loss, pairs, settings("adam", 12.0, iterations=4))
+    assert report.names == names
+    assert torch.equal(network.layers[0].linear1.weight, frozen)
+    assert network.softmax.weight is network.embedding.weight
+
+
+def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
+    """With every bias zero, only a look-ahead step on the biases can make the second loss depend on their gradient."""
+    network, pairs = transformer_case(9)
+    with torch.no_grad():
+        network.layers[0].linear2.bias.zero_()
+    pair = next(pairs)
+    report = learn_scales(network, token_loss, [pair], settings("sgd", 1e9, iterations=1))
+    index = report.names.index("layers.0.linear2.bias")
+    assert not report.learnable[index]
+    assert report.state.scales[index] == 1
+    network.layers[0].linear2.bias.requires_grad_(False)
+    without = learn_scales(network, token_loss, [pair], settings("sgd", 1e9, iterations=1))
+    assert without.state.history[0]["ahead"] != report.state.history[0]["ahead"]
+
+
+def test_held_softmax_keeps_its_value_in_the_look_ahead_step():
+    """L(S~; theta') with the softmax held, against the same written out by hand with an untied copy."""
+    network, pairs = transformer_case(10)
+    first, second = next(pairs)
+    config = settings("adam", 1e9, iterations=1, tau=1e-300)
+    report = learn_scales(network, token_loss, [(first, second)], config, held=[(network.softmax, "weight")])
+    assert network.softmax.weight is network.embedding.weight
+
+    loss, size = token_loss(network, first[0])
+    g = torch.autograd.grad(loss / size, list(network.parameters()))
+    untied = TinyTransformer(tied=False).double()
+    untied.load_state_dict(network.state_dict())
+    moved = dict(untied.named_parameters())
+    with torch.no_grad():
+        for (name, _), gradient in zip(network.named_parameters(), g, strict=True):
+            moved[name].sub_(config.eta * gradient.sign())
+    loss, size = token_loss(untied, second[0])
+    assert report.state.history[0]["ahead"] == pytest.approx((loss / size).item(), rel=1e-12)
+
+
+def test_scales_stay_within_their_bounds(case, mixed):
+    network, pairs = case(11)
+    report = learn_scales(
+        network, token_loss, pairs, settings("adam", mixed("adam"), tau=0.5, lower_bound=0.8, upper_bound=1.05)
+    )
+    visited = torch.stack(report.state.trajectory)
+    assert visited.min() == 0.8
+    assert visited.max() == 1.05
+
+
+@pytest.mark.parametrize("stop", [1, 13])
+def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
+    config = settings("adam", mixed("adam"), iterations=20)
+    network, pairs = case(12)
+    batches = list(itertools.islice(pairs, 20))
+    whole = learn_scales(network, token_loss, batches, config)
+
+    network, _ = case(12)
+    before = tensors(network)
+    state = State.fresh(len(find_blocks(network)))
+
+    def interrupt(now):
+        if now.iteration == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_scales(network, token_loss, batches, config, state=state, on_iteration=interrupt)
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+    rest = learn_scales(network, token_loss, batches[stop:], config, state=state)
+    assert torch.equal(rest.state.scales, whole.state.scales)
+    assert rest.state.history == whole.state.history
+
+
+def test_a_non_finite_loss_stops_with_the_iteration_and_restores_the_model():
+    network, pairs = transformer_case(13, torch.float32)
+    before = tensors(network)
+    calls = itertools.count()
+
+    def loss_fn(model, part):
+        loss, size = token_loss(model, part)
+        return loss * (float("nan") if next(calls) == 5 else 1.0), size
+
+    with pytest.raises(GradInitError, match=r"iteration 3: .*nan.*gradient norm.*smaller tau"):
+        learn_scales(network, loss_fn, pairs, settings("adam", 1e9))
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+def test_an_error_in_the_loss_restores_the_model_and_a_held_tie():
+    network, pairs = transformer_case(14)
+    before = tensors(network)
+    calls = itertools.count()
+
+    def loss_fn(model, part):
+        if next(calls) == 3:  # inside the look-ahead step, with parameters moved
+            raise OSError("no more data")
+        return token_loss(model, part)
+
+    with pytest.raises(OSError, match="no more data"):
+        learn_scales(network, loss_fn, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
+    assert network.softmax.weight is network.embedding.weight
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+def test_too_few_batches_is_an_error_and_restores_the_model():
+    network, pairs = transformer_case(15)
+    with pytest.raises(GradInitError, match="ended after iteration 2 of 50"):
+        learn_scales(network, token_loss, itertools.islice(pairs, 2), settings("adam", 12.0))
+
+
+def test_gradients_of_the_parameters_are_left_alone():
+    network, pairs = transformer_case(16)
+    network.embedding.weight.grad = torch.ones_like(network.embedding.weight)
+    learn_scales(network, token_loss, pairs, settings("adam", 12.0, iterations=3))
+    assert torch.equal(network.embedding.weight.grad, torch.ones_like(network.embedding.weight))
+    assert network.layers[0].linear1.weight.grad is None
+
+
+def test_half_precision_and_nothing_to_train_are_refused():
+    with pytest.raises(ValueError, match=r"weight is torch.bfloat16: cast the model to float32"):
+        find_blocks(nn.Linear(2, 2).to(torch.bfloat16))
+    with pytest.raises(ValueError, match="no trainable parameter"):
+        find_blocks(nn.Linear(2, 2).requires_grad_(False))

@@ -1,0 +1,55 @@
+"""Settings, and how a batch is split."""
+
+import pytest
+import torch
+
+from gradinit_mt.core import GradInitConfig, overlapping_halves
+from gradinit_mt.core.config import default_gamma
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", "rmsprop"),
+        ("eta", 0.0),
+        ("eta", float("nan")),
+        ("gamma", -1.0),
+        ("tau", float("inf")),
+        ("iterations", 0),
+        ("betas", (0.9, 1.0)),
+        ("lower_bound", 0.0),
+        ("upper_bound", 0.5),
+        ("hvp", "none"),
+    ],
+)
+def test_a_value_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"GradInit: {name} is .*expected"):
+        GradInitConfig(**{"step": "adam", "eta": 1e-3, "gamma": 1000.0, name: value})
+
+
+def test_gamma_promises_one_nat():
+    """A step of eta along sign(g) promises eta * ||g||_1, along g itself eta * ||g||_2 squared."""
+    assert 1e-3 * default_gamma("adam", 1e-3) == pytest.approx(1)
+    assert 0.1 * default_gamma("sgd", 0.1) ** 2 == pytest.approx(1)
+    assert default_gamma("adam", 1e-3) == pytest.approx(1000), "the reference's setting for IWSLT'14"
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+def test_halves_cover_the_batch_and_share_their_middle(size):
+    first, second = overlapping_halves(size, torch.Generator().manual_seed(size))
+    assert len(first) == len(second) == -(-2 * size // 3)
+    assert set(first) | set(second) == set(range(size))
+    assert len(set(first) & set(second)) == 2 * len(first) - size
+    if size % 3 == 0:
+        assert 2 * len(set(first) & set(second)) == len(first), "half of each part"
+
+
+def test_halves_are_drawn_at_random_and_repeatable():
+    draws = [overlapping_halves(30, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+    assert draws[0][0] != sorted(draws[0][0])
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="at least one sentence"):
+        overlapping_halves(0, torch.Generator())
