@@ -1,0 +1,3 @@
+"""Learning-rate schedules registered with fairseq."""
+
+from . import linear as linear

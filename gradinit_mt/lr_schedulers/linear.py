@@ -1,0 +1,79 @@
+"""Linear decay to the end of training, without warmup unless asked for."""
+
+import math
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
+from omegaconf import II
+
+
+@dataclass
+class LinearScheduleConfig(FairseqDataclass):
+    """Options of ``--lr-scheduler linear``."""
+
+    lr_min: float = field(default=0.0, metadata={"help": "the learning rate never falls below this, from 0 to --lr"})
+    warmup_updates: int = field(
+        default=0,
+        metadata={"help": "updates of linear warmup, for baselines; at least 0 and fewer than --total-num-update"},
+    )
+    total_num_update: Optional[int] = field(
+        default=None, metadata={"help": "updates after which the decay ends, above 0 (default: --max-update)"}
+    )
+    max_update: int = II("optimization.max_update")
+    lr: List[float] = II("optimization.lr")
+
+
+def lr_at(update: int, lr: float, total: int, lr_min: float = 0.0, warmup: int = 0) -> float:
+    """The learning rate of one update.
+
+    Without warmup ``max(lr_min, lr * (1 - t/T))``. With W updates of warmup, ``lr * (t + 1)/W`` for t < W, so that no
+    update is spent at rate 0, then the same line from ``lr`` at W to 0 at T.
+
+    Args:
+        update: t, the number of updates done, at least 0; beyond T the rate stays at ``lr_min``.
+        lr: the peak.
+        total: T.
+        lr_min: the floor of the decay.
+        warmup: W, fewer than ``total``.
+    """
+    if update < warmup:
+        return lr * (update + 1) / warmup
+    return max(lr_min, lr * (1 - (update - warmup) / (total - warmup)))
+
+
+@register_lr_scheduler("linear", dataclass=LinearScheduleConfig)
+class LinearSchedule(FairseqLRScheduler):
+    """``lr_at`` as a fairseq schedule.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    def __init__(self, cfg: LinearScheduleConfig, optimizer) -> None:
+        super().__init__(cfg, optimizer)
+        if len(cfg.lr) != 1:
+            raise ValueError(f"--lr-scheduler linear takes one --lr, got {list(cfg.lr)}")
+        lr = cfg.lr[0]
+        if not (math.isfinite(lr) and lr > 0):
+            raise ValueError(f"--lr is {lr}, expected a finite number above 0")
+        self.total = cfg.max_update if cfg.total_num_update is None else cfg.total_num_update
+        if self.total <= 0:
+            raise ValueError(
+                f"--lr-scheduler linear ends at update {self.total}: give --max-update or --total-num-update"
+            )
+        if not 0 <= cfg.warmup_updates < self.total:
+            raise ValueError(
+                f"--warmup-updates is {cfg.warmup_updates}, expected at least 0 and fewer than the {self.total} "
+                "updates of --total-num-update or --max-update"
+            )
+        if not 0 <= cfg.lr_min <= lr:
+            raise ValueError(f"--lr-min is {cfg.lr_min}, expected 0 to --lr ({lr})")
+        self.step_update(0)
+
+    def step_update(self, num_updates: int) -> float:
+        """Sets and returns the rate of the update that follows ``num_updates``."""
+        cfg = self.cfg
+        self.optimizer.set_lr(lr_at(num_updates, cfg.lr[0], self.total, cfg.lr_min, cfg.warmup_updates))
+        return self.optimizer.get_lr()

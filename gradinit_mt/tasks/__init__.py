@@ -1,0 +1,3 @@
+"""Tasks registered with fairseq."""
+
+from . import gradinit_translation as gradinit_translation

@@ -1,0 +1,324 @@
+"""Translation whose first update is preceded by GradInit, under the stock fairseq trainer."""
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import torch
+import torch.distributed
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import data_utils
+from fairseq.dataclass import ChoiceEnum
+from fairseq.distributed import utils as distributed_utils
+from fairseq.models import BaseFairseqModel
+from fairseq.optim import FairseqOptimizer
+from fairseq.tasks import register_task
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import II
+
+from ..core import GradInitConfig, GradInitError, State, learn_scales
+from ..core.config import default_gamma
+from ..progress import Progress
+from ..records import TENSORS, Record, RecordError, fingerprint
+from .half_precision import in_float32
+from .overlapping_batches import OverlappingBatches
+
+logger = logging.getLogger(__name__)
+
+# The first step of each optimizer class that fairseq's registry holds under adam, sgd and nag.
+STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "SGD": "sgd", "NAG": "sgd"}
+SAVE_EVERY = 20
+
+
+@dataclass
+class GradInitTranslationConfig(TranslationConfig):
+    """Options of the task: those of fairseq's translation, and GradInit's."""
+
+    no_gradinit: bool = field(
+        default=False, metadata={"help": "train from the model's own initialization (the baseline)"}
+    )
+    gradinit_iterations: int = field(
+        default=GradInitConfig.iterations, metadata={"help": "steps taken by the scales, at least 1"}
+    )
+    gradinit_step: ChoiceEnum(["auto", "adam", "sgd"]) = field(
+        default="auto",
+        metadata={"help": "first optimizer step to look ahead: adam (sign, L1 norm), sgd (L2 norm), auto: as training"},
+    )
+    gradinit_eta_ratio: float = field(
+        default=2.0, metadata={"help": "eta, the size of the look-ahead step, as a multiple of --lr; above 0"}
+    )
+    gradinit_eta: Optional[float] = field(
+        default=None, metadata={"help": "eta itself, above 0 (default: --gradinit-eta-ratio times --lr)"}
+    )
+    gradinit_gamma: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "bound on the gradient norm, above 0 (default: the one at which a step of eta promises a drop of "
+            "1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
+        },
+    )
+    gradinit_tau: float = field(default=GradInitConfig.tau, metadata={"help": "learning rate of the scales, above 0"})
+    gradinit_beta1: float = field(
+        default=GradInitConfig.betas[0], metadata={"help": "decay of the scales' first Adam moment, in [0, 1)"}
+    )
+    gradinit_beta2: float = field(
+        default=GradInitConfig.betas[1], metadata={"help": "decay of the scales' second Adam moment, in [0, 1)"}
+    )
+    gradinit_lower_bound: float = field(
+        default=GradInitConfig.lower_bound, metadata={"help": "smallest scale, in (0, 1]"}
+    )
+    gradinit_upper_bound: float = field(
+        default=GradInitConfig.upper_bound, metadata={"help": "largest scale, at least 1"}
+    )
+    gradinit_hvp: ChoiceEnum(["finite", "exact"]) = field(
+        default=GradInitConfig.hvp,
+        metadata={"help": "Hessian-vector product of the constraint: finite differences, or exact double backward"},
+    )
+    gradinit_max_tokens: Optional[int] = field(
+        default=None, metadata={"help": "tokens in a batch of GradInit, per GPU, at least 1 (default: --max-tokens)"}
+    )
+    gradinit_update_freq: int = field(
+        default=1, metadata={"help": "batches accumulated for one iteration of GradInit, at least 1"}
+    )
+    gradinit_hold_softmax: bool = field(
+        default=False,
+        metadata={"help": "keep the output projection's old value in the look-ahead step, as the reference code does"},
+    )
+
+    # Options of other parts that GradInit needs to know.
+    seed: int = II("common.seed")
+    lr: List[float] = II("optimization.lr")
+    max_tokens: Optional[int] = II("dataset.max_tokens")
+    batch_size: Optional[int] = II("dataset.batch_size")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+
+
+@register_task("gradinit_translation", dataclass=GradInitTranslationConfig)
+class GradInitTranslationTask(TranslationTask):
+    """fairseq's translation task with GradInit before the first update.
+
+    ``train_step`` of update 0 is the one place where model, criterion, optimizer and devices are all known and no
+    parameter has moved; a resumed run never sees update 0 again.
+    """
+
+    cfg: GradInitTranslationConfig
+
+    def __init__(self, cfg: GradInitTranslationConfig, src_dict, tgt_dict) -> None:
+        super().__init__(cfg, src_dict, tgt_dict)
+        self._awaits_initialization = not cfg.no_gradinit
+        if not cfg.no_gradinit:
+            core_config(cfg, "adam")  # a bad option is reported before anything is loaded
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
+        """As in fairseq, after GradInit if this is the run's first call at update 0."""
+        if update_num == 0 and self._awaits_initialization:
+            self._initialize(model, criterion, optimizer)
+            self._awaits_initialization = False
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+
+    def _initialize(self, model, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
+        restored = self._restored_from()
+        if restored is not None:
+            logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
+            return
+        if self.cfg.ddp_backend == "fully_sharded":
+            raise GradInitError("GradInit needs whole parameters on every rank: use another --ddp-backend")
+        module = model
+        while not isinstance(module, BaseFairseqModel):
+            module = module.module  # inside fairseq's data-parallel wrappers
+        module.eval()  # dropout off; the trainer sets training mode again
+        try:
+            with in_float32(module, optimizer):
+                self._learn(module, criterion, core_config(self.cfg, first_step_of(optimizer)))
+        except torch.OutOfMemoryError as error:
+            # The trainer would take it for a passing shortage and go on uninitialized.
+            raise GradInitError(
+                "GradInit does not fit the device's memory: use a smaller --gradinit-max-tokens "
+                f"(now {self._max_tokens()}) with a larger --gradinit-update-freq"
+            ) from error
+
+    def _restored_from(self) -> Optional[str]:
+        """The checkpoint that this run started from, if any; fairseq's own rule."""
+        path = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
+        if self.cfg.restore_file != "checkpoint_last.pt":
+            path = self.cfg.restore_file
+        elif self.cfg.finetune_from_model is not None and not os.path.exists(path):
+            path = self.cfg.finetune_from_model
+        return path if os.path.exists(path) else None
+
+    def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, config: GradInitConfig) -> None:
+        rank, world_size = _rank_and_world_size()
+        fresh = self._fresh_record(model, criterion, config, world_size)
+        record = _from_first_rank(lambda: _continued(fresh, self.cfg.save_dir))
+        started_at = record.state.iteration
+        if not record.complete:
+            logger.info("GradInit: %s", ", ".join(f"{key} {value}" for key, value in record.settings.items()))
+
+        def loss_fn(module: BaseFairseqModel, sample: dict):
+            loss, sample_size, _ = criterion(module, sample)
+            return loss, sample_size
+
+        def all_reduce(tensor: torch.Tensor) -> None:
+            distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
+
+        with Progress("GradInit", config.iterations, started_at, shown=rank == 0) as progress:
+
+            def on_iteration(state: State) -> None:
+                entry = state.history[-1]
+                progress.advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
+                if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
+                    record.save(self.cfg.save_dir)
+
+            learn_scales(
+                model,
+                loss_fn,
+                self._batches(next(model.parameters()).device).pairs(started_at),
+                config,
+                all_reduce=all_reduce if world_size > 1 else None,
+                held=[(model.decoder.output_projection, "weight")] if self.cfg.gradinit_hold_softmax else (),
+                state=record.state,
+                on_iteration=on_iteration,
+            )
+        self._log_outcome(record, reused=started_at == config.iterations)
+
+    def _batches(self, device: torch.device) -> OverlappingBatches:
+        dataset = self.dataset(self.cfg.train_subset)
+        with data_utils.numpy_seed(self.cfg.seed):
+            indices = dataset.ordered_indices()
+        indices = self.filter_indices_by_size(indices, dataset, self.max_positions(), ignore_invalid_inputs=True)
+        batches = dataset.batch_by_size(
+            indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size, required_batch_size_multiple=8
+        )
+        parts = self.cfg.gradinit_update_freq
+        return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device)
+
+    def _max_tokens(self) -> Optional[int]:
+        return self.cfg.max_tokens if self.cfg.gradinit_max_tokens is None else self.cfg.gradinit_max_tokens
+
+    def _fresh_record(self, model, criterion, config: GradInitConfig, world_size: int) -> Record:
+        settings = {
+            **config.as_dict(),
+            "criterion": type(criterion).__name__,
+            "max_tokens": self._max_tokens(),
+            "batch_size": self.cfg.batch_size,
+            "update_freq": self.cfg.gradinit_update_freq,
+            "world_size": world_size,
+            "hold_softmax": self.cfg.gradinit_hold_softmax,
+            "seed": self.cfg.seed,
+        }
+        blocks = [
+            {"name": name, "shape": list(p.shape), "learnable": bool(p.detach().any())}
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        ]
+        return Record(settings, blocks, fingerprint(model), State.fresh(len(blocks)))
+
+    def _log_outcome(self, record: Record, reused: bool) -> None:
+        state = record.state
+        scales = sorted(s for s, b in zip(state.scales.tolist(), record.blocks, strict=True) if b["learnable"])
+        logger.info(
+            "GradInit: %s in %.1f s, %d objective and %d constraint steps; "
+            "scales from %.3g over %.3g (median) to %.3g; see %s",
+            "found complete, learned" if reused else f"{state.iteration} iterations",
+            state.seconds,
+            *state.steps,
+            scales[0],
+            scales[len(scales) // 2],
+            scales[-1],
+            os.path.join(self.cfg.save_dir, "gradinit.json"),
+        )
+
+
+def first_step_of(optimizer: FairseqOptimizer) -> Optional[str]:
+    """``adam`` or ``sgd``; None for an optimizer whose first step is neither."""
+    return STEP_OF.get(type(optimizer.optimizer).__name__)
+
+
+def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str]) -> GradInitConfig:
+    """The task's options in the core's form: the kind of step and eta follow the optimizer unless they are given.
+
+    Raises:
+        GradInitError: an option is out of its range, or the optimizer's first step is not known.
+    """
+    step = optimizer_step if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
+    if step is None:
+        raise GradInitError("GradInit knows the first step of adam, sgd and nag: give --gradinit-step adam or sgd")
+    if cfg.gradinit_update_freq < 1:
+        raise GradInitError(f"--gradinit-update-freq is {cfg.gradinit_update_freq}, expected at least 1")
+    if cfg.gradinit_max_tokens is not None and cfg.gradinit_max_tokens < 1:
+        raise GradInitError(f"--gradinit-max-tokens is {cfg.gradinit_max_tokens}, expected at least 1")
+    if not (math.isfinite(cfg.gradinit_eta_ratio) and cfg.gradinit_eta_ratio > 0):
+        raise GradInitError(f"--gradinit-eta-ratio is {cfg.gradinit_eta_ratio}, expected a finite number above 0")
+    eta = cfg.gradinit_eta_ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
+    if not (math.isfinite(eta) and eta > 0):
+        raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
+    try:
+        return GradInitConfig(
+            step=step,
+            eta=eta,
+            gamma=default_gamma(step, eta) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
+            iterations=cfg.gradinit_iterations,
+            tau=cfg.gradinit_tau,
+            betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
+            lower_bound=cfg.gradinit_lower_bound,
+            upper_bound=cfg.gradinit_upper_bound,
+            hvp=str(cfg.gradinit_hvp),
+        )
+    except ValueError as error:
+        raise GradInitError(str(error)) from error
+
+
+def _continued(fresh: Record, save_dir: str) -> Record:
+    """The record that the save dir holds, if it is of this very run; else ``fresh``.
+
+    Raises:
+        GradInitError: the save dir holds the record of another run, or one that cannot be read.
+    """
+    path = os.path.join(save_dir, TENSORS)
+    if not os.path.exists(path):
+        return fresh
+    try:
+        found = Record.load(save_dir)
+    except RecordError as error:
+        raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
+    differing = [
+        f"{key} {found.settings.get(key)} there, {fresh.settings.get(key)} here"
+        for key in {**found.settings, **fresh.settings}
+        if found.settings.get(key) != fresh.settings.get(key)
+    ]
+    if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
+        differing.append("other initial parameters")
+    if differing:
+        raise GradInitError(
+            f"{path} belongs to another run ({'; '.join(differing)}): use another --save-dir, or remove it"
+        )
+    return found
+
+
+def _rank_and_world_size() -> tuple[int, int]:
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return distributed_utils.get_data_parallel_rank(), distributed_utils.get_data_parallel_world_size()
+
+
+def _from_first_rank(load: Callable[[], Record]) -> Record:
+    """What ``load()`` returns or raises on the first rank, on every rank, so that all go on from the same state."""
+    rank, world_size = _rank_and_world_size()
+    if world_size == 1:
+        return load()
+    holder = [None]
+    if rank == 0:
+        try:
+            holder = [load()]
+        except GradInitError as error:
+            holder = [error]
+    torch.distributed.broadcast_object_list(holder, src=0)
+    if isinstance(holder[0], GradInitError):
+        raise holder[0]
+    return holder[0]
