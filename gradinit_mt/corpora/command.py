@@ -1,0 +1,49 @@
+"""What the two preparation commands share: how they end, how they report a step, and how many processes they use."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from gradinit_mt.corpora.files import CorpusError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command; exits with 2 for a ``CorpusError`` (told in one line on stderr) and 130 when interrupted.
+
+    SIGTERM is raised as an exception, so that temporary files are removed as they are after Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        main()
+    except CorpusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: no output was written", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def step(message: str) -> None:
+    """Reports the step that begins now, on stderr."""
+    print(f"=> {message}", file=sys.stderr, flush=True)
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: expected 1 or more")
+    return value
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds the option ``--workers``."""
+    parser.add_argument(
+        "--workers",
+        type=positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes to use; the result does not depend on it (default: %(default)s, the CPUs of this machine)",
+    )

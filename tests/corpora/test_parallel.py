@@ -1,0 +1,171 @@
+"""Any parallel text with one joint sentencepiece model: gradinit_mt/corpora/parallel.py."""
+
+import gzip
+import json
+import shutil
+
+import pytest
+import sentencepiece
+
+from gradinit_mt.corpora import parallel
+from gradinit_mt.corpora.files import CorpusError, read_lines
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.parallel import drop_pairs, learn_model
+
+
+def run(folder, output, *more):
+    arguments = [f"--{split}={folder / split}" for split in ("train", "valid", "test")]
+    arguments += ["--source=de", "--target=en", f"--output={output}", "--vocab-size=80", "--workers=1", *more]
+    return parallel.prepare(parallel.parse_args(arguments))
+
+
+@pytest.fixture(scope="module")
+def prepared(kept_text):
+    """A corpus whose training pairs are limited to 15 pieces."""
+    return run(kept_text, kept_text.parent / "prepared", "--max-length=15", "--name=made-up")
+
+
+def test_prepared_corpus_is_what_was_stored(prepared, kept_text):
+    assert prepared == PreparedCorpus.load(kept_text.parent / "prepared")
+    assert (prepared.name, prepared.subword, prepared.vocab_size) == ("made-up", "sentencepiece", 80)
+    names = {path.name for path in prepared.bin.iterdir()}
+    assert {"train.de-en.de.bin", "valid.de-en.en.idx", "test.de-en.de.bin"} <= names
+
+
+def test_decoded_pieces_are_the_text_again(prepared, kept_text):
+    model = sentencepiece.SentencePieceProcessor(model_file=str(prepared.subword_model))
+    assert model.get_piece_size() == 80
+    for lang in prepared.languages:
+        text = {split: read_lines(kept_text / f"{split}.{lang}") for split in ("train", "valid", "test")}
+        decoded = {
+            split: [model.decode(line.split()) for line in read_lines(prepared.text(split, lang))] for split in text
+        }
+        assert decoded["valid"] == text["valid"] == read_lines(prepared.raw("valid", lang))
+        assert decoded["test"] == text["test"] == read_lines(prepared.raw("test", lang))
+        # What is left of the training text, in its order.
+        remaining = iter(text["train"])
+        assert all(line in remaining for line in decoded["train"])
+    listed = [line.split("\t")[0] for line in read_lines(prepared.directory / "sentencepiece.vocab")]
+    assert listed == [model.id_to_piece(i) for i in range(80)]
+
+
+def test_only_training_pairs_are_dropped(prepared):
+    assert prepared.dropped["length"] == 300 - prepared.counts["train"] > 0
+    lengths = {
+        split: [len(line.split()) for lang in prepared.languages for line in read_lines(prepared.text(split, lang))]
+        for split in ("train", "valid", "test")
+    }
+    assert max(lengths["train"]) == 15
+    assert max(lengths["valid"]) > 15
+    assert (len(lengths["valid"]), len(lengths["test"])) == (40, 40)
+
+
+def test_both_languages_share_one_dictionary_of_the_training_pieces(prepared):
+    dictionaries = [read_lines(prepared.bin / f"dict.{lang}.txt") for lang in prepared.languages]
+    assert dictionaries[0] == dictionaries[1]
+    lines = [line for lang in prepared.languages for line in read_lines(prepared.text("train", lang))]
+    used = {piece for line in lines for piece in line.split()}
+    # fairseq fills its dictionary up to a multiple of eight.
+    assert used == {line.split()[0] for line in dictionaries[0] if not line.startswith("madeupword")}
+    assert prepared.dictionary == {lang: len(dictionaries[0]) + 4 for lang in ("de", "en")}
+
+
+def test_same_input_gives_the_same_files_whatever_the_processes(prepared, parallel_text, tmp_path):
+    for path in list(parallel_text.iterdir()):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    second = run(parallel_text, tmp_path / "second", "--max-length=15", "--workers=2")
+    assert second.sha256 == prepared.sha256
+    assert {path.name: path.read_bytes() for path in second.bin.iterdir()} == {
+        path.name: path.read_bytes() for path in prepared.bin.iterdir()
+    }
+
+
+def test_pairs_are_dropped_at_the_bounds_and_counted():
+    train = {"de": ["a b c", "a b c d", "a", "", "a b"], "en": ["x", "x", "x y z", "x", "x y"]}
+    assert drop_pairs(train, 3, None) == (
+        {"de": ["a b c", "a", "a b"], "en": ["x", "x y z", "x y"]},
+        {"length": 2, "ratio": 0},
+    )
+    assert drop_pairs(train, 3, 2.9) == ({"de": ["a b"], "en": ["x y"]}, {"length": 2, "ratio": 2})
+    assert drop_pairs(train, 3, 3)[1] == {"length": 2, "ratio": 0}
+
+
+def spoil_line(path, number, content):
+    lines = path.read_bytes().split(b"\n")
+    lines[number - 1] = content
+    path.write_bytes(b"\n".join(lines))
+
+
+SPOILT = {
+    "empty line": (lambda f: spoil_line(f / "train.en", 7, b" \t"), r"train\.en, line 7: empty"),
+    "invalid UTF-8": (lambda f: spoil_line(f / "valid.de", 3, b"f\xfcnf"), r"valid\.de, line 3: not valid UTF-8"),
+    "unequal sides": (
+        lambda f: (f / "test.en").write_text("one\n"),
+        r"test\.de has 20 lines, .*test\.en has 1;",
+    ),
+    "empty file": (lambda f: [(f / f"test.{lang}").write_text("") for lang in ("de", "en")], r"test\.de: empty"),
+    "missing file": (lambda f: (f / "train.de").unlink(), r"train\.de: no such file"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), SPOILT.values(), ids=SPOILT.keys())
+def test_bad_text_is_an_error_that_names_the_place(parallel_text, tmp_path, spoil, message):
+    spoil(parallel_text)
+    with pytest.raises(CorpusError, match=message):
+        run(parallel_text, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--target=de", "both 'de'"),
+        ("--source=../de", "letters, digits and underscores"),
+        ("--vocab-size=100000", r"100000 pieces is too large for this text, which gives \d+ at most"),
+        ("--vocab-size=9", r"9 pieces is too small for the \d+ characters"),
+        ("--max-length=1", "no sentence pair is left"),
+    ],
+)
+def test_options_that_cannot_work(parallel_text, tmp_path, option, message):
+    with pytest.raises(CorpusError, match=message):
+        run(parallel_text, tmp_path / "out", option)
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_the_bound_in_the_error_is_the_bound(parallel_text):
+    lines = read_lines(parallel_text / "train.de")
+    with pytest.raises(CorpusError) as error:
+        learn_model(lines, 100_000, 1.0)
+    bound = int(str(error.value).split("gives ")[1].split()[0])
+    assert sentencepiece.SentencePieceProcessor(model_proto=learn_model(lines, bound, 1.0)).get_piece_size() == bound
+
+
+def test_output_that_exists_is_not_touched(parallel_text, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CorpusError, match="out: exists already"):
+        run(parallel_text, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_loading_what_is_no_prepared_corpus(prepared, tmp_path):
+    copy = shutil.copytree(prepared.directory, tmp_path / "copy")
+    with pytest.raises(CorpusError, match="not a prepared corpus"):
+        PreparedCorpus.load(copy / "raw")
+    path = copy / "corpus.json"
+    stored = json.loads(path.read_text())
+    for content, message in (
+        ("{", "not valid JSON"),
+        ("[]", "format list, expected 1"),
+        (json.dumps({**stored, "format": 2}), "format 2, expected 1"),
+        (json.dumps({**stored, "extra": 1, "subword": "none"}), "unknown entries: extra"),
+        (json.dumps({key: stored[key] for key in stored if key != "counts"}), "unknown entries: counts"),
+        (json.dumps({**stored, "subword": "none"}), "expected one of subword-nmt, sentencepiece"),
+    ):
+        path.write_text(content)
+        with pytest.raises(CorpusError, match=message):
+            PreparedCorpus.load(copy)
+    path.write_text(json.dumps(stored))
+    (copy / "raw" / "test.en").unlink()
+    with pytest.raises(CorpusError, match=r"raw/test\.en: missing"):
+        PreparedCorpus.load(copy)
