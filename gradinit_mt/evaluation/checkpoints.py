@@ -1,0 +1,88 @@
+"""Finding and reading fairseq checkpoints, without unpickling arbitrary objects."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import gradinit_mt.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
+from gradinit_mt.corpora.files import sha256
+from gradinit_mt.evaluation import EvaluationError
+
+# What fairseq calls the files it keeps: by epoch "checkpoint7.pt", by update "checkpoint_2_1000.pt".
+_NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """What a result says about the checkpoint it was made with."""
+
+    file: str
+    sha256: str
+    updates: int
+    training_seconds: float  # wall-clock of the run up to this checkpoint, over all restarts
+    validation_metric: str | None  # fairseq's name of it; a loss is in bits per target token
+    validation_value: float | None  # None where this checkpoint was not validated, such as an average
+    averaged_from: list[dict] | None  # "file" and "sha256" of each, where it is an average
+
+
+def load(path: Path) -> dict:
+    """A fairseq checkpoint, on the CPU, through PyTorch's safe loader.
+
+    Raises:
+        EvaluationError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EvaluationError(f"{path}: no such checkpoint{_present(path.parent)}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: of zip files, of pickles, of its own
+        raise EvaluationError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+    if not isinstance(state, dict) or "model" not in state or not ({"cfg", "args"} & state.keys()):
+        raise EvaluationError(f"{path}: not a fairseq checkpoint (no entries 'model' and 'cfg')")
+    return state
+
+
+def _reason(error: Exception) -> str:
+    if refused := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds objects of type {refused[1]}, which gradinit_mt.compat does not allow"
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
+
+
+def _present(directory: Path) -> str:
+    names = sorted(path.name for path in directory.glob("*.pt"))
+    return f"; {directory} holds {', '.join(names)}" if names else f"; {directory} holds no .pt file"
+
+
+def facts(path: Path) -> CheckpointFacts:
+    """Reads what ``CheckpointFacts`` holds; raises as ``load`` does."""
+    state = load(path)
+    value = state["extra_state"].get("val_loss")
+    config = (state.get("cfg") or {}).get("checkpoint") or vars(state["args"])
+    return CheckpointFacts(
+        file=str(Path(path).resolve()),
+        sha256=sha256(path),
+        updates=state["optimizer_history"][-1]["num_updates"],
+        training_seconds=round(state["extra_state"]["previous_training_time"], 1),
+        validation_metric=None if value is None else config["best_checkpoint_metric"],
+        validation_value=None if value is None else float(value),
+        averaged_from=state.get("averaged_from"),
+    )
+
+
+def choose(save_dir: Path, checkpoint: str) -> Path:
+    """``best`` and ``last`` are fairseq's files of that name in ``save_dir``; anything else is a path."""
+    return save_dir / f"checkpoint_{checkpoint}.pt" if checkpoint in ("best", "last") else Path(checkpoint)
+
+
+def numbered(save_dir: Path, kind: str) -> dict[int, Path]:
+    """The checkpoints kept by ``kind`` ("epoch" or "update"), by their number, in rising order."""
+    found = {}
+    for path in save_dir.iterdir():
+        match = _NUMBERED[kind].fullmatch(path.name)
+        if match:
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))

@@ -1,0 +1,214 @@
+"""Translates a split of a prepared corpus with a trained model and scores the translation.
+
+    python -m gradinit_mt.evaluation.run SAVE_DIR [options] [-- options of fairseq-generate]
+
+The checkpoint is to be chosen on the validation set: the test set is for the figure that is reported.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from gradinit_mt.corpora import command
+from gradinit_mt.corpora.files import new_directory, read_lines, sha256, write_json
+from gradinit_mt.corpora.layout import PreparedCorpus, package_version
+from gradinit_mt.evaluation import EvaluationError, average, checkpoints, generate, hypotheses, paired, results
+from gradinit_mt.evaluation.scores import Scores, score
+
+PACKAGES = ("gradinit_mt", "fairseq-fixed", "torch", "sacrebleu", "sacremoses")
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options; those after ``--`` become ``further``."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.sh",
+        description="Translate a split with a trained model and score it.",
+        epilog="Options after -- are handed to fairseq-generate (for example: -- --fp16).",
+    )
+    add = parser.add_argument
+    add("save_dir", type=Path, metavar="SAVE_DIR", help="directory of a training run (its checkpoints and run.json)")
+    add("--data", type=Path, metavar="DIR", help="prepared corpus (default: the one that run.json names)")
+    add("--checkpoint", metavar="best|last|FILE", help="best by validation, the last one, or a file (default: best)")
+    add("--average", type=int, metavar="N", help="translate with the average of the last N checkpoints instead")
+    add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
+    add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
+    add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")
+    add("--max-tokens", type=command.positive_int, default=8000, help="source tokens per batch (default: %(default)s)")
+    add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
+    add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
+    add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:split])
+    options.further = arguments[split + 1 :]
+    if options.average and options.checkpoint:
+        parser.error("--average and --checkpoint exclude each other")
+    return options
+
+
+def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
+    """The corpus of ``--data``, or the one that ``run.json`` of the training run names.
+
+    Raises:
+        CorpusError: neither is there, or it is not what it was when it was prepared.
+    """
+    directory = options.data
+    if directory is None:
+        path = options.save_dir / "run.json"
+        try:
+            directory = Path(json.loads(path.read_text(encoding="utf-8"))["data"])
+        except (OSError, ValueError, KeyError) as error:
+            raise EvaluationError(f"{path}: names no prepared corpus ({error!r}); give it with --data") from error
+    return PreparedCorpus.load(directory)
+
+
+def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
+    """The checksums of the split's files, compared with those noted at preparation."""
+    checksums = {}
+    source, target = corpus.languages
+    for path in (corpus.text(split, source), corpus.text(split, target), corpus.raw(split, target)):
+        name = path.relative_to(corpus.directory).as_posix()
+        checksums[name] = sha256(path)
+        if checksums[name] != corpus.sha256[name]:
+            raise EvaluationError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
+    return checksums
+
+
+def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Texts:
+    """Hypotheses and references of both kinds, from the model's subwords and the corpus."""
+    lang, kind, tokenized = corpus.target, corpus.subword, corpus.moses_tokenized
+    raw = read_lines(corpus.raw(split, lang))
+    # a tokenized corpus has the reference in the very tokenization that the model learned
+    reference = hypotheses.join_subwords(read_lines(corpus.text(split, lang)), kind) if tokenized else raw
+    words = hypotheses.join_subwords(subwords, kind)
+    return results.Texts(
+        tokenized=hypotheses.as_tokenized_lowercase(words, lang, tokenized),
+        tokenized_reference=hypotheses.as_tokenized_lowercase(reference, lang, tokenized),
+        detokenized=hypotheses.as_detokenized(words, lang, tokenized),
+        raw_reference=raw,
+    )
+
+
+def evaluate(options: argparse.Namespace) -> Path:
+    """Makes the result directory, or finds it made already with the same checkpoint and settings.
+
+    Raises:
+        CorpusError: see the message; no result directory has appeared then.
+    """
+    corpus = prepared_corpus(options)
+    if options.average:
+        path = average.average_last(options.save_dir, options.average)
+    else:
+        path = checkpoints.choose(options.save_dir, options.checkpoint or "best")
+    facts = checkpoints.facts(path)
+    settings = {
+        "checkpoint_sha256": facts.sha256,
+        "data_sha256": data_checksums(corpus, options.split),
+        "split": options.split,
+        "beam": options.beam,
+        "lenpen": options.lenpen,
+        "further_options": options.further,
+    }
+    name = f"{options.split}-{path.stem}-beam{options.beam}-lenpen{options.lenpen}"
+    output = options.output or options.save_dir / "evaluation" / name
+    if output.exists():
+        results.check_settings(output, settings)
+        print(f"{output}: made before with this checkpoint and these settings", file=sys.stderr)
+        return output
+    with new_directory(output) as directory:
+        _make_result(directory, options, corpus, facts, settings)
+    return output
+
+
+def _make_result(
+    directory: Path,
+    options: argparse.Namespace,
+    corpus: PreparedCorpus,
+    facts: checkpoints.CheckpointFacts,
+    settings: dict,
+) -> None:
+    arguments = generate.command_line(
+        corpus,
+        options.split,
+        Path(facts.file),
+        options.beam,
+        options.lenpen,
+        options.max_tokens,
+        options.cpu,
+        options.further,
+    )
+    start = time.monotonic()
+    sentences = corpus.counts[options.split]
+    lines = generate.run(arguments, directory, sentences)
+    generated = time.monotonic()
+    if sha256(Path(facts.file)) != facts.sha256:
+        raise EvaluationError(f"{facts.file}: changed while it was evaluated; copy it first, or wait for the training")
+    subwords = hypotheses.parse(lines, sentences, generate.nbest(options.further))
+    both = texts(corpus, options.split, subwords)
+    both.write(directory)
+    values = score(
+        both.tokenized, both.tokenized_reference, both.detokenized, both.raw_reference, lowercase=corpus.lowercased
+    )
+    result = {
+        "settings": settings,
+        "scores": values.to_json(),
+        "checkpoint": asdict(facts),
+        "data": {
+            "name": corpus.name,
+            "source": corpus.source,
+            "target": corpus.target,
+            "lowercased": corpus.lowercased,
+            "directory": str(corpus.directory.resolve()),
+        },
+        "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
+        "seconds": {"generation": round(generated - start, 1), "scoring": round(time.monotonic() - generated, 1)},
+        "max_tokens": options.max_tokens,
+        "device": _device(options.cpu),
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
+        "command": shlex.join(arguments),
+    }
+    (directory / results.TABLE).write_text(_report(result, values), encoding="utf-8")
+    write_json(directory / results.SCORES, result)
+
+
+def _device(cpu: bool) -> str:
+    if torch.cuda.is_available() and not cpu:
+        return torch.cuda.get_device_name()
+    return f"CPU, {os.cpu_count()} cores"
+
+
+def _report(result: dict, values: Scores) -> str:
+    """What is printed: the setting in three lines, then the scores."""
+    data, facts, settings = result["data"], result["checkpoint"], result["settings"]
+    metric, value = facts["validation_metric"], facts["validation_value"]
+    validation = f", validation {metric} {value}" if metric else ""
+    averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
+    further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
+    lines = [
+        f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: {values.sentences:,} sentences",
+        f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}",
+        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}; {result['unknown_symbols']} unknown symbols; "
+        f"{result['seconds']['generation']:.0f} s on {result['device']}",
+        values.table(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = parse_arguments(sys.argv[1:])
+    output = evaluate(options)
+    print(results.table(output), end="")
+    print(f"in {output}")
+    if options.paired_with:
+        print(paired.report(paired.compare(output, options.paired_with)))
+
+
+if __name__ == "__main__":
+    command.run(main)

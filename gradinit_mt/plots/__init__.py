@@ -1,0 +1,1 @@
+"""Pictures for papers and reports, drawn from what runs leave on disk."""

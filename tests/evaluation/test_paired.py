@@ -1,0 +1,61 @@
+"""The paired bootstrap test and what it is willing to compare."""
+
+import json
+import random
+
+import pytest
+
+from gradinit_mt.evaluation import EvaluationError, paired
+from gradinit_mt.evaluation.results import Texts
+
+WORDS = [f"word{number}" for number in range(50)]
+REFERENCE = [" ".join(random.Random(line).choices(WORDS, k=15)) for line in range(100)]
+
+
+def noisy(share: float, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    return [" ".join(w if rng.random() > share else "wrong" for w in line.split()) for line in REFERENCE]
+
+
+def result(directory, hypotheses, split="test"):
+    directory.mkdir()
+    Texts(hypotheses, REFERENCE, hypotheses, REFERENCE).write(directory)
+    stored = {"settings": {"split": split, "data_sha256": {"test.de": "0"}}, "data": {"lowercased": False}}
+    (directory / "scores.json").write_text(json.dumps(stored))
+    return directory
+
+
+def test_a_clear_difference_is_significant_and_noise_is_not(tmp_path):
+    system, worse, equal = (
+        result(tmp_path / name, noisy(share, seed))
+        for name, share, seed in (("a", 0.1, 1), ("b", 0.2, 2), ("c", 0.1, 3))
+    )
+    clear, noise = paired.compare(system, worse)["scores"], paired.compare(system, equal)["scores"]
+    for name in ("tokenized_lowercase_bleu", "detokenized_bleu", "detokenized_chrf"):
+        assert clear[name]["difference"] > 2 and clear[name]["p"] < 0.01
+        assert noise[name]["p"] > 0.05
+        assert "seed:12345" in clear[name]["signature"] and "bs:1000" in clear[name]["signature"]
+
+
+def test_a_system_does_not_differ_from_itself(tmp_path):
+    a, b = (result(tmp_path / name, noisy(0.1, 1)) for name in "ab")
+    assert {test["p"] for test in paired.compare(a, b)["scores"].values()} == {1.0}
+
+
+def test_the_outcome_is_noted_and_does_not_change(tmp_path):
+    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.12, 2))
+    comparison = paired.compare(a, b)
+    (noted,) = a.glob("paired-*.json")
+    assert json.loads(noted.read_text()) == comparison == paired.compare(a, b)
+    assert "p = " in paired.report(comparison)
+
+
+def test_other_data_is_refused(tmp_path):
+    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.1, 2), split="valid")
+    with pytest.raises(EvaluationError, match="other split"):
+        paired.compare(a, b)
+
+
+def test_no_result_is_refused(tmp_path):
+    with pytest.raises(EvaluationError, match="no complete result"):
+        paired.compare(result(tmp_path / "a", noisy(0.1, 1)), tmp_path)

@@ -1,0 +1,204 @@
+"""scripts/evaluate.sh on a toy language that a tiny model learns within seconds, through the stock commands."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt.evaluation import EvaluationError, run
+
+NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
+VERBS = {"sieht": "sees", "mag": "likes", "hat": "has", "findet": "finds"}
+TEST_SENTENCES = 61  # no multiple of 8: fairseq-generate leaves out the rest of such a set by default
+
+
+def write_text(prefix: Path, sentences: int, rng: random.Random) -> None:
+    pairs = []
+    for _ in range(sentences):
+        (a, b), (c, d), (e, f) = (
+            rng.choice([*NOUNS.items()]),
+            rng.choice([*VERBS.items()]),
+            rng.choice([*NOUNS.items()]),
+        )
+        many = rng.random() < 0.5
+        pairs.append(
+            (f"Das {a} {c} ein {e}{', ja' * many}.", f"The {b} {d} a {f}{', yes' * many}."),
+        )
+    for lang, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
+        prefix.with_suffix(f".{lang}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def call(*arguments, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+    arguments = [str(argument) for argument in arguments]
+    return subprocess.run(arguments, capture_output=True, text=True, env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def toy(root, tmp_path_factory):
+    """A prepared corpus and a run of 8 epochs that kept the checkpoints of the last 3."""
+    place = tmp_path_factory.mktemp("toy")
+    env = {"PYTHONPATH": str(root)}
+    rng = random.Random(1)
+    for split, sentences in (("train", 600), ("valid", 30), ("test", TEST_SENTENCES)):
+        write_text(place / split, sentences, rng)
+    corpus, save_dir = place / "corpus", place / "run"
+    splits = [item for split in ("train", "valid", "test") for item in (f"--{split}", place / split)]
+    prepared = call(
+        *(sys.executable, "-m", "gradinit_mt.corpora.parallel", *splits, "--source", "de", "--target", "en"),
+        *("--output", corpus, "--vocab-size", "90", "--workers", "1"),
+        env=env,
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    trained = call(
+        *(sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", root / "gradinit_mt"),
+        *("--task", "gradinit_translation", "--no-gradinit", "--arch", "post_ln_transformer_tiny"),
+        *("--encoder-layers", "1", "--decoder-layers", "1", "--optimizer", "adam", "--lr", "5e-3", "--cpu"),
+        *("--criterion", "label_smoothed_cross_entropy", "--max-tokens", "1500", "--max-epoch", "8"),
+        *("--keep-last-epochs", "3"),
+        *("--required-batch-size-multiple", "1", "--save-dir", save_dir, "--log-format", "json"),
+        env=env,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    (save_dir / "run.json").write_text(json.dumps({"data": str(corpus)}))
+    return SimpleNamespace(corpus=corpus, run=save_dir)
+
+
+def evaluate_here(save_dir, *arguments) -> Path:
+    """The same in this process, which saves seconds of imports."""
+    return run.evaluate(run.parse_arguments([str(argument) for argument in (save_dir, "--cpu", *arguments)]))
+
+
+@pytest.fixture(scope="module")
+def evaluate(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def call_script(*arguments):
+        return call(
+            root / "scripts" / "evaluate.sh", *arguments, cwd=elsewhere, env={"GRADINIT_MT_PYTHON": sys.executable}
+        )
+
+    return call_script
+
+
+@pytest.fixture(scope="module")
+def evaluated(toy, evaluate):
+    """The default evaluation of the run."""
+    done = evaluate(toy.run, "--cpu")
+    assert done.returncode == 0, done.stderr
+    directory = toy.run / "evaluation" / "test-checkpoint_best-beam5-lenpen1.0"
+    scores = json.loads((directory / "scores.json").read_text())
+    return SimpleNamespace(directory=directory, scores=scores, printed=done.stdout)
+
+
+def test_every_sentence_is_translated_and_stands_at_its_place(toy, evaluated):
+    hypotheses = (evaluated.directory / "hypotheses.detok.txt").read_text(encoding="utf-8").splitlines()
+    sources = (toy.corpus / "raw" / "test.de").read_text(encoding="utf-8").splitlines()
+    assert len(hypotheses) == len(sources) == TEST_SENTENCES
+    # whatever the model got wrong elsewhere, it has learned which sentences end in "ja"
+    assert [line.endswith(", yes.") for line in hypotheses] == [line.endswith(", ja.") for line in sources]
+
+
+def test_the_detokenized_score_is_the_one_fairseq_computes_itself(root, toy, evaluated):
+    own = call(
+        *(sys.executable, "-m", "fairseq_cli.generate", toy.corpus / "bin", "--user-dir", root / "gradinit_mt"),
+        *("--path", toy.run / "checkpoint_best.pt", "--beam", "5", "--post-process", "sentencepiece", "--cpu"),
+        *("--scoring", "sacrebleu", "--required-batch-size-multiple", "1"),
+    )
+    reported = re.search(r"BLEU = ([\d.]+)", own.stdout.splitlines()[-1])
+    assert reported, own.stdout[-500:] + own.stderr[-2000:]
+    value = evaluated.scores["scores"]["detokenized_bleu"]["value"]
+    assert 20 < value < 99
+    assert value == pytest.approx(float(reported[1]), abs=0.006)
+
+
+def test_the_result_says_what_it_was_made_of(toy, evaluated):
+    scores = evaluated.scores
+    assert scores["checkpoint"]["file"] == str(toy.run / "checkpoint_best.pt")
+    assert scores["checkpoint"]["updates"] > 0 and scores["checkpoint"]["training_seconds"] > 0
+    assert scores["checkpoint"]["validation_metric"] == "loss" and scores["checkpoint"]["validation_value"] > 0
+    known = json.loads((toy.corpus / "corpus.json").read_text())["sha256"]
+    assert scores["settings"]["data_sha256"] == {name: known[name] for name in ("test.de", "test.en", "raw/test.en")}
+    assert (scores["settings"]["beam"], scores["settings"]["lenpen"], scores["settings"]["split"]) == (5, 1.0, "test")
+    assert evaluated.printed.startswith((evaluated.directory / "scores.txt").read_text())
+    assert "tok:none" in evaluated.printed and "tok:13a" in evaluated.printed and "nc:6" in evaluated.printed
+
+
+def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
+    before = {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()}
+    again = evaluate(toy.run, "--cpu")
+    assert again.returncode == 0 and again.stdout == evaluated.printed
+    with pytest.raises(EvaluationError, match="beam: 5 there, 2 now"):
+        evaluate_here(toy.run, "--beam", "2", "--output", evaluated.directory)
+    assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before
+
+
+def test_an_average_on_the_validation_set_with_further_options(toy):
+    directory = evaluate_here(toy.run, "--average", "2", "--split", "valid", "--beam", "2", "--", "--nbest", "2")
+    assert directory == toy.run / "evaluation" / "valid-checkpoint_average2_epochs_7-8-beam2-lenpen1.0"
+    scores = json.loads((directory / "scores.json").read_text())
+    averaged = [Path(item["file"]).name for item in scores["checkpoint"]["averaged_from"]]
+    assert averaged == ["checkpoint7.pt", "checkpoint8.pt"]
+    assert scores["settings"]["further_options"] == ["--nbest", "2"]
+    assert scores["scores"]["sentences"] == 30
+
+
+def test_a_failed_translation_leaves_nothing(toy, tmp_path):
+    with pytest.raises(EvaluationError, match=r"(?s)fairseq-generate ended with status 2.*no-such-option"):
+        evaluate_here(toy.run, "--output", tmp_path / "result", "--", "--no-such-option")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(evaluated.directory, other)
+    for name in ("hypotheses.tok.lc.txt", "hypotheses.detok.txt"):
+        text = (other / name).read_text(encoding="utf-8")
+        (other / name).write_text(re.sub("dog|cat|house", "tree", text), encoding="utf-8")
+    done = evaluate(toy.run, "--cpu", "--paired-with", other)
+    assert done.returncode == 0, done.stderr
+    (noted,) = evaluated.directory.glob("paired-*.json")
+    test = json.loads(noted.read_text())["scores"]["detokenized_bleu"]
+    assert test["system"] == pytest.approx(evaluated.scores["scores"]["detokenized_bleu"]["value"])
+    assert test["p"] < 0.01 and f"p = {test['p']:.3f}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--checkpoint", "none.pt"), "none.pt: no such checkpoint"),
+        (("--data", "."), "not a prepared corpus"),
+        (("--output", "new", "--", "--remove-bpe"), "--remove-bpe: set by this command"),
+        (("--output", "new", "--", "--gen-sub", "train"), "--gen-sub: set by this command"),
+        (("--average", "9"), "9 checkpoints by epoch wanted, 3 found"),
+    ],
+)
+def test_what_is_refused_before_anything_is_translated(toy, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CorpusError, match=message):
+        evaluate_here(toy.run, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_is_one_line(evaluate, tmp_path):
+    done = evaluate(tmp_path)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and "run.json" in last and "--data" in last
+
+
+def test_help_and_shellcheck(root, evaluate):
+    assert "--paired-with" in evaluate("--help").stdout
+    shellcheck = Path(sys.executable).parent / "shellcheck"
+    if not shellcheck.is_file():
+        pytest.skip("shellcheck is not installed")
+    checked = call(shellcheck, root / "scripts" / "evaluate.sh")
+    assert checked.returncode == 0, checked.stdout
