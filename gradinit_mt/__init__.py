@@ -1,12 +1,14 @@
 """Post-LN Transformers trained without warmup: GradInit as a fairseq plugin.
 
-``fairseq-train --user-dir gradinit_mt`` reads this file, which registers the model, the task and the schedule.
-``gradinit_mt.core`` works without fairseq, on any ``nn.Module``.
+fairseq reads this file through ``--user-dir gradinit_mt`` and finds the model, the task and the schedule registered.
 """
 
-from importlib.util import find_spec
+import sys
 
 __version__ = "0.1.0"
 
-if find_spec("fairseq") is not None:
+# fairseq is always loaded before it reads a user-dir. The core and the corpus tools do without it, and start faster.
+if "fairseq" in sys.modules:
     from . import compat, lr_schedulers, models, tasks  # noqa: F401
+
+    compat.allow_torchrun_without_gpu()

@@ -1,9 +1,37 @@
-"""What current PyTorch needs before it works with fairseq 0.12; each entry with its reason."""
+"""What fairseq 0.12 lacks for current PyTorch and for machines without a GPU; each entry with its reason."""
 
 import argparse
+import os
 
+import numpy as np
 import torch
 
 # torch >= 2.6 loads checkpoints without running code from them, and refuses the types it does not know. fairseq
-# writes the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values.
+# writes two kinds: the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values,
 torch.serialization.add_safe_globals([argparse.Namespace])
+# and, under --eval-bleu, the n-gram counts of the running BLEU as arrays of integers.
+torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, np._core.multiarray._reconstruct])
+
+
+def allow_torchrun_without_gpu() -> None:
+    """Lets fairseq-train run under torchrun on a CPU.
+
+    Under torchrun fairseq takes a rank's device to be the rank modulo the number of GPUs, which is 0 there. Besides,
+    it wants ``--cpu --distributed-world-size N --distributed-backend gloo --ddp-backend legacy_ddp``: its other
+    backend names a GPU.
+    """
+    from fairseq.distributed import utils
+
+    infer_with_gpu = utils._infer_torch_distributed_launch_init
+
+    def infer(cfg) -> None:
+        if torch.cuda.device_count():
+            infer_with_gpu(cfg)
+            return
+        cfg.distributed_init_method = "env://"
+        cfg.distributed_world_size = int(os.environ["WORLD_SIZE"])
+        cfg.distributed_rank = int(os.environ["RANK"])
+        cfg.device_id = 0
+        cfg.distributed_no_spawn = True
+
+    utils._infer_torch_distributed_launch_init = infer

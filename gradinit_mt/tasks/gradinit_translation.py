@@ -192,9 +192,7 @@ class GradInitTranslationTask(TranslationTask):
         with data_utils.numpy_seed(self.cfg.seed):
             indices = dataset.ordered_indices()
         indices = self.filter_indices_by_size(indices, dataset, self.max_positions(), ignore_invalid_inputs=True)
-        batches = dataset.batch_by_size(
-            indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size, required_batch_size_multiple=8
-        )
+        batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
         parts = self.cfg.gradinit_update_freq
         return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device)
 

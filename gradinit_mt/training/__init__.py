@@ -1,0 +1,1 @@
+"""Starting, continuing and watching a training run of the stock fairseq-train."""

@@ -1,0 +1,106 @@
+"""Settings per corpus. Options are fairseq-train's own; whatever follows ``--`` on the command line overrides them."""
+
+from dataclasses import dataclass, field
+
+COMMON = {
+    "task": "gradinit_translation",
+    "share-decoder-input-output-embed": True,
+    "criterion": "label_smoothed_cross_entropy",
+    "label-smoothing": 0.1,
+    "optimizer": "adam",
+    "adam-betas": "(0.9, 0.98)",
+    "lr-scheduler": "linear",
+    "save-interval-updates": 500,
+    "keep-interval-updates": 1,
+    "keep-last-epochs": 10,
+    "max-tokens-valid": 8000,
+    "num-workers": 0,
+    # Above 1, fairseq leaves a last batch of another size out, of validation too.
+    "required-batch-size-multiple": 1,
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How one corpus is trained.
+
+    Attributes:
+        about: what it is for, in one line.
+        tokens_per_update: target tokens that one update sees, over all processes.
+        gradinit_tokens: the same for one iteration of GradInit.
+        options: options of fairseq-train, beyond ``COMMON``.
+    """
+
+    about: str
+    tokens_per_update: int
+    gradinit_tokens: int
+    options: dict = field(default_factory=dict)
+
+
+PRESETS = {
+    "sample": Preset(
+        about="the embedded sample: minutes on two CPU cores",
+        tokens_per_update=2048,
+        gradinit_tokens=2048,
+        options={
+            "arch": "post_ln_transformer_tiny",
+            "lr": 2e-3,
+            "dropout": 0.1,
+            "max-update": 1200,
+            "gradinit-iterations": 60,
+            "gradinit-tau": 1e-2,
+            "log-interval": 20,
+        },
+    ),
+    "multi30k": Preset(
+        about="Multi30k: under an hour on two CPU cores",
+        tokens_per_update=2048,
+        gradinit_tokens=2048,
+        options={
+            "arch": "post_ln_transformer_tiny",
+            "lr": 1e-3,
+            "dropout": 0.1,
+            "max-update": 6000,
+            "gradinit-iterations": 200,
+            "gradinit-tau": 1e-2,
+            "log-interval": 50,
+        },
+    ),
+    "iwslt14.de-en": Preset(
+        about="IWSLT'14 De-En as the GradInit paper trains it: 100,000 updates on a GPU",
+        tokens_per_update=4096,
+        gradinit_tokens=6000,
+        options={
+            "arch": "post_ln_transformer_iwslt_de_en",
+            "lr": 5e-4,
+            "dropout": 0.3,
+            "attention-dropout": 0.1,
+            "activation-dropout": 0.1,
+            "weight-decay": 1e-4,
+            "max-update": 100_000,
+            "gradinit-iterations": 780,
+            "gradinit-tau": 2.5e-3,
+            "save-interval-updates": 2000,
+            "log-interval": 100,
+        },
+    ),
+    "other": Preset(
+        about="any other corpus: a middle-sized model, to be tuned",
+        tokens_per_update=4096,
+        gradinit_tokens=4096,
+        options={
+            "arch": "post_ln_transformer_small",
+            "lr": 1e-3,
+            "dropout": 0.2,
+            "max-update": 20_000,
+            "gradinit-iterations": 300,
+            "gradinit-tau": 5e-3,
+            "log-interval": 100,
+        },
+    ),
+}
+
+
+def preset_for(corpus_name: str) -> str:
+    """The preset that carries the corpus's name, else ``other``."""
+    return corpus_name if corpus_name in PRESETS else "other"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The whole path on the embedded sample: prepare, GradInit, train without warmup, translate, score, plot.
+#
+#   make demo          (or scripts/demo.sh, once scripts/install.sh has run)
+#
+# Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/. About 6 minutes on
+# two CPU cores, and 3 more for the first installation. Run again, it goes on where it stopped.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+python="${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}"
+demo=runs/demo
+corpus=$demo/corpus
+
+if [ ! -e "$corpus" ]; then
+    scripts/prepare_corpus.sh --name sample --source de --target en --vocab-size 2000 --output "$corpus" \
+        --train data/sample/train --valid data/sample/valid --test data/sample/test
+fi
+scripts/train.sh "$corpus" --save-dir "$demo/train"
+scripts/evaluate.sh "$demo/train"
+[ -e "$demo/scales.png" ] || "$python" -m gradinit_mt.plots.scales "$demo/train" --output "$demo/scales.png"
+[ -e "$demo/training_curve.png" ] ||
+    "$python" -m gradinit_mt.plots.training_curve --run "sample=$demo/train" --output "$demo/training_curve.png"
+
+echo
+echo "plots:  $demo/scales.png  $demo/training_curve.png"
+echo "scores: $demo/train/evaluation/"

@@ -1,0 +1,77 @@
+"""A small corpus prepared by the project's own script, and the stock commands of fairseq run as a user runs them."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODEL = [
+    *("--arch", "post_ln_transformer_tiny", "--encoder-layers", "2", "--encoder-embed-dim", "32"),
+    *("--encoder-ffn-embed-dim", "64", "--encoder-attention-heads", "2", "--share-decoder-input-output-embed"),
+]
+TRAINING = [
+    *("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--max-tokens", "400"),
+    *("--lr-scheduler", "linear", "--num-workers", "0", "--cpu", "--log-format", "json", "--log-interval", "1"),
+    *("--no-epoch-checkpoints", "--seed", "7"),
+]
+ADAM = ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "1e-3"]
+GRADINIT = ["--task", "gradinit_translation", "--gradinit-iterations", "6", "--gradinit-tau", "0.02"]
+
+
+class Fairseq:
+    """Runs the stock commands on one corpus."""
+
+    def __init__(self, corpus: Path, root: Path) -> None:
+        self.corpus, self.root = corpus, root
+        self.environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+    def run(self, command, *arguments, stdin=None, status=0, processes=1, module=None):
+        """Runs ``fairseq_cli.COMMAND`` with the plugin, checks its exit status and returns what it printed."""
+        line = [sys.executable]
+        if processes > 1:
+            line += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        line += [module] if module else ["-m", f"fairseq_cli.{command}"]
+        line += [str(self.corpus / "bin"), "--user-dir", str(self.root / "gradinit_mt"), *map(str, arguments)]
+        done = subprocess.run(
+            line, input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment
+        )
+        assert done.returncode == status, done.stdout[-6000:]
+        return done.stdout
+
+    def train(self, save_dir, updates, *arguments, **options):
+        """A short run of the small model."""
+        paths = ["--save-dir", save_dir, "--max-update", updates]
+        return self.run("train", *MODEL, *TRAINING, *paths, *arguments, **options)
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(root, tmp_path_factory) -> Path:
+    """240 training, 30 validation and 20 test pairs of the sample, prepared with 300 subwords."""
+    directory = tmp_path_factory.mktemp("toy")
+    for split, size in (("train", 240), ("valid", 30), ("test", 20)):
+        for lang in ("de", "en"):
+            lines = gzip.decompress((root / f"data/sample/{split}.{lang}.gz").read_bytes()).splitlines(keepends=True)
+            (directory / f"{split}.{lang}").write_bytes(b"".join(lines[:size]))
+    command = [str(root / "scripts/prepare_corpus.sh"), "--name", "toy", "--source", "de", "--target", "en"]
+    command += ["--vocab-size", "300", "--workers", "1", "--output", str(directory / "corpus")]
+    for split in ("train", "valid", "test"):
+        command += [f"--{split}", str(directory / split)]
+    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return directory / "corpus"
+
+
+@pytest.fixture(scope="session")
+def fairseq(toy_corpus, root) -> Fairseq:
+    return Fairseq(toy_corpus, root)
+
+
+@pytest.fixture(scope="session")
+def trained(fairseq, tmp_path_factory) -> Path:
+    """The save dir of a finished run: GradInit, then 8 updates of Adam without warmup."""
+    save_dir = tmp_path_factory.mktemp("trained") / "run"
+    (save_dir.parent / "log").write_text(fairseq.train(save_dir, 8, *GRADINIT, *ADAM))
+    return save_dir

@@ -1,0 +1,106 @@
+"""Our checkpoint through the other stock commands of fairseq, and training through fairseq-hydra-train."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ADAM, GRADINIT, MODEL, TRAINING
+
+
+def test_generate_translates_every_test_sentence(fairseq, trained):
+    output = fairseq.run("generate", "--path", trained / "checkpoint_best.pt", "--cpu", "--max-len-b", "10")
+    numbers = sorted(int(line.split("\t")[0][2:]) for line in output.splitlines() if line.startswith("H-"))
+    assert numbers[0] == 0
+    assert len(numbers) == len(set(numbers)) >= 16  # generate rounds batches to multiples of 8
+    output = fairseq.run(
+        *("generate", "--path", trained / "checkpoint_best.pt", "--cpu", "--max-len-b", "10"),
+        *("--required-batch-size-multiple", "1"),
+    )
+    assert sum(line.startswith("H-") for line in output.splitlines()) == 20
+
+
+def test_interactive_translates_standard_input(fairseq, trained):
+    output = fairseq.run(
+        *("interactive", "--path", trained / "checkpoint_best.pt", "--cpu", "--bpe", "sentencepiece"),
+        *("--sentencepiece-model", fairseq.corpus / "sentencepiece.model", "--max-len-b", "10"),
+        stdin="Der Hund schläft.\n",
+    )
+    assert "S-0\t" in output
+    assert len([line for line in output.splitlines() if line.startswith("H-0\t")]) == 1
+
+
+def test_validate_gives_the_loss_that_training_logged(fairseq, trained):
+    log = (trained.parent / "log").read_text()
+    expected = log.split('"valid_loss": "')[1].split('"')[0]
+    output = fairseq.run(
+        *("validate", "--path", trained / "checkpoint_best.pt", "--cpu", "--max-tokens", "400"),
+        *("--task", "gradinit_translation", "--log-format", "json", "--log-interval", "100"),
+    )
+    assert f'"loss": "{expected}"' in output or f'"valid_loss": "{expected}"' in output, output[-2000:]
+
+
+def test_hydra_train_gives_the_run_of_the_flat_command_line(fairseq, trained, tmp_path):
+    config = f"""
+common: {{user_dir: {fairseq.root / "gradinit_mt"}, cpu: true, seed: 7, log_format: json, log_interval: 1}}
+task: {{_name: gradinit_translation, data: {fairseq.corpus / "bin"}, gradinit_iterations: 6, gradinit_tau: 0.02}}
+model:
+  _name: post_ln_transformer_tiny
+  encoder_layers: 2
+  encoder_embed_dim: 32
+  encoder_ffn_embed_dim: 64
+  encoder_attention_heads: 2
+  share_decoder_input_output_embed: true
+criterion: {{_name: label_smoothed_cross_entropy, label_smoothing: 0.1}}
+optimizer: {{_name: adam, adam_betas: "(0.9, 0.98)"}}
+lr_scheduler: {{_name: linear}}
+dataset: {{max_tokens: 400, num_workers: 0}}
+optimization: {{lr: [0.001], max_update: 8}}
+checkpoint: {{save_dir: {tmp_path / "run"}, no_epoch_checkpoints: true}}
+distributed_training: {{distributed_world_size: 1}}
+"""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/toy.yaml").write_text(config)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(tmp_path / "config")),
+            *("--config-name", "toy", f"hydra.run.dir={tmp_path / 'hydra'}"),
+        ],
+        capture_output=True,
+        text=True,
+        env=fairseq.environment,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    one, other = (
+        torch.load(directory / "checkpoint_last.pt", weights_only=True)["model"]
+        for directory in (tmp_path / "run", trained)
+    )
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--encoder-normalize-before"], "For pre-norm use fairseq's own model: --arch transformer"),
+        (["--gradinit-iterations", "0"], "iterations is 0, expected at least 1"),
+        (["--lr-min", "0.5"], "--lr-min is 0.5, expected 0 to --lr"),
+    ],
+)
+def test_a_bad_option_ends_the_run_with_its_name(fairseq, tmp_path, arguments, message):
+    output = fairseq.run(
+        *(
+            "train",
+            *MODEL,
+            *TRAINING,
+            *GRADINIT,
+            *ADAM,
+            "--max-update",
+            "2",
+            "--save-dir",
+            tmp_path / "run",
+            *arguments,
+        ),
+        status=1,
+    )
+    assert message in output
+    assert not list(tmp_path.glob("run/*.pt"))

@@ -1,0 +1,151 @@
+"""Training through the stock fairseq-train: what GradInit leaves behind, and that it runs once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ADAM, GRADINIT, MODEL, TRAINING
+
+from gradinit_mt import compat  # noqa: F401 - for loading checkpoints
+from gradinit_mt.records import Record
+
+
+def checkpoint(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def losses(output: str) -> list[tuple[str, str]]:
+    """(update, loss) of every logged update."""
+    lines = [json.loads(line[line.index("{") :]) for line in output.splitlines() if "| train_inner | {" in line]
+    return [(line["num_updates"], line["loss"]) for line in lines]
+
+
+def same_model(one: Path, other: Path) -> bool:
+    a, b = checkpoint(one)["model"], checkpoint(other)["model"]
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_gradinit_runs_before_the_first_update_and_leaves_its_record(trained):
+    log = (trained.parent / "log").read_text()
+    assert log.index("GradInit: 6 iterations in") < log.index("train_inner")
+    assert [update for update, _ in losses(log)] == [str(update) for update in range(1, 9)]
+    record = Record.load(trained)
+    assert record.complete
+    assert len(record.state.trajectory) == len(record.state.history) == 6
+    assert record.settings["step"] == "adam"
+    assert record.settings["eta"] == pytest.approx(2e-3)
+    summary = json.loads((trained / "gradinit.json").read_text())
+    assert [block["scale"] for block in summary["blocks"]] == record.state.scales.tolist()
+    assert summary["history"] == record.state.history
+    assert summary["seconds"] > 0
+    changes = [abs(s - 1) for s, b in zip(record.state.scales.tolist(), record.blocks, strict=True) if b["learnable"]]
+    assert sorted(changes)[len(changes) // 2] > record.settings["tau"], "six steps of about tau each"
+
+
+def test_without_gradinit_training_equals_fairseqs_own_task_and_model_to_the_bit(fairseq, tmp_path):
+    ours = fairseq.train(tmp_path / "ours", 4, "--task", "gradinit_translation", "--no-gradinit", *ADAM)
+    stock = [
+        *("--task", "translation", "--arch", "transformer", "--decoder-layers", "2", "--decoder-embed-dim", "32"),
+        *("--decoder-ffn-embed-dim", "64", "--decoder-attention-heads", "2"),
+    ]
+    theirs = fairseq.train(tmp_path / "theirs", 4, *stock, *ADAM)
+    assert losses(ours) == losses(theirs)
+    assert same_model(tmp_path / "ours/checkpoint_last.pt", tmp_path / "theirs/checkpoint_last.pt")
+    assert not (tmp_path / "ours/gradinit.json").exists()
+
+
+def test_a_resumed_run_does_not_initialize_again_and_ends_as_if_it_had_not_stopped(fairseq, trained, tmp_path):
+    schedule = ["--total-num-update", "8"]
+    fairseq.train(tmp_path / "run", 3, *GRADINIT, *ADAM, *schedule)
+    first = (tmp_path / "run/gradinit.json").read_bytes()
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *schedule)
+    assert "Loaded checkpoint" in output
+    assert "GradInit:" not in output
+    assert (tmp_path / "run/gradinit.json").read_bytes() == first
+    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+
+
+def test_scales_that_are_complete_are_used_again_before_the_first_checkpoint(fairseq, trained, tmp_path):
+    """A run killed between GradInit and its first checkpoint starts from the scales it had."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/gradinit.safetensors").write_bytes((trained / "gradinit.safetensors").read_bytes())
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM)
+    assert "GradInit: found complete" in output
+    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+
+
+def test_gradinit_killed_half_way_goes_on_from_its_record(fairseq, tmp_path):
+    settings = [*GRADINIT, "--gradinit-iterations", "60", *ADAM]
+    fairseq.train(tmp_path / "whole", 1, *settings)
+    line = [fairseq.corpus / "bin", "--user-dir", fairseq.root / "gradinit_mt", "--save-dir", tmp_path / "killed"]
+    command = [sys.executable, "-m", "fairseq_cli.train", *line, *MODEL, *TRAINING, "--max-update", "1", *settings]
+    with subprocess.Popen(list(map(str, command)), env=fairseq.environment, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not Record.load(tmp_path / "killed").complete, "the kill came too late to test anything"
+    fairseq.train(tmp_path / "killed", 1, *settings)
+    whole, killed = Record.load(tmp_path / "whole"), Record.load(tmp_path / "killed")
+    assert torch.equal(killed.state.scales, whole.state.scales)
+    assert killed.state.history == whole.state.history
+
+
+def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, tmp_path):
+    (tmp_path / "run").mkdir()
+    found = (trained / "gradinit.safetensors").read_bytes()
+    (tmp_path / "run/gradinit.safetensors").write_bytes(found)
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-tau", "0.5", status=1)
+    assert "belongs to another run (tau 0.02 there, 0.5 here): use another --save-dir" in output
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--dropout", "0.2", "--seed", "8", status=1)
+    assert "seed 7 there, 8 here; other initial parameters" in output
+    assert (tmp_path / "run/gradinit.safetensors").read_bytes() == found
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
+@pytest.mark.parametrize("optimizer", [["sgd", "--momentum", "0.9"], ["nag", "--momentum", "0.9"]], ids=["sgd", "nag"])
+def test_sgd_trains_and_its_checkpoint_is_loaded_again(fairseq, tmp_path, optimizer):
+    settings = [*GRADINIT, "--optimizer", *optimizer, "--lr", "0.1", "--total-num-update", "4"]
+    fairseq.train(tmp_path / "run", 2, *settings)
+    record = Record.load(tmp_path / "run")
+    assert record.settings["step"] == "sgd"
+    assert record.settings["eta"] == pytest.approx(0.2)
+    output = fairseq.train(tmp_path / "run", 4, *settings)
+    assert [update for update, _ in losses(output)] == ["3", "4"]
+
+
+def test_parameters_from_a_checkpoint_are_not_initialized(fairseq, trained, tmp_path):
+    output = fairseq.train(
+        tmp_path / "tuned", 1, *GRADINIT, *ADAM, "--finetune-from-model", trained / "checkpoint_last.pt"
+    )
+    assert "GradInit: skipped, the parameters come from the checkpoint" in output
+    assert not (tmp_path / "tuned/gradinit.json").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="fairseq trains in half precision on a GPU alone")
+@pytest.mark.parametrize("option", ["--fp16", "--bf16"])
+def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, tmp_path, option):
+    """The scales are those of the float32 run up to the rounding of the initial parameters."""
+    arguments = [*MODEL, *(word for word in TRAINING if word != "--cpu"), *GRADINIT, *ADAM, option]
+    fairseq.run("train", *arguments, "--max-update", "2", "--save-dir", tmp_path / "run")
+    ours, theirs = Record.load(tmp_path / "run"), Record.load(trained)
+    assert torch.allclose(ours.state.scales, theirs.state.scales, atol=0.03)
+    assert checkpoint(tmp_path / "run/checkpoint_last.pt")["model"]["encoder.layers.0.fc1.weight"].itemsize == 2
+
+
+def test_two_processes_end_with_equal_parameters_and_the_scales_of_one_process(fairseq, tmp_path):
+    """Two ranks with a batch each average to what one process accumulates over the same two batches."""
+    fairseq.environment["REPORT_DIR"] = str(tmp_path)
+    driver = Path(__file__).parent / "report_parameters.py"
+    distributed = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
+    fairseq.train(tmp_path / "two", 3, *GRADINIT, *ADAM, *distributed, processes=2, module=str(driver))
+    assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
+    fairseq.train(tmp_path / "one", 3, *GRADINIT, *ADAM, "--update-freq", "2", "--gradinit-update-freq", "2")
+    two, one = Record.load(tmp_path / "two").state, Record.load(tmp_path / "one").state
+    assert [entry["kind"] for entry in two.history] == [entry["kind"] for entry in one.history]
+    assert torch.allclose(two.scales, one.scales, rtol=1e-3)

@@ -1,0 +1,118 @@
+"""The model: its sizes, its order of sum and normalization, and what it refuses."""
+
+import argparse
+
+import pytest
+import torch
+import torch.nn.functional as F
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY, build_model
+from fairseq.models.transformer import TransformerModel, base_architecture
+
+SIZES = {
+    "post_ln_transformer_tiny": (4, 128, 256, 4),
+    "post_ln_transformer_small": (6, 256, 512, 4),
+    "post_ln_transformer_iwslt_de_en": (6, 512, 1024, 4),
+    "post_ln_transformer_base": (6, 512, 2048, 8),
+    "post_ln_transformer": (6, 512, 2048, 8),
+}
+
+
+def make(task, arch="post_ln_transformer_tiny", **options):
+    cfg = argparse.Namespace(_name=arch, max_source_positions=64, max_target_positions=64, **options)
+    torch.manual_seed(0)
+    return build_model(cfg, task)
+
+
+@pytest.mark.parametrize(("arch", "size"), SIZES.items())
+def test_architectures_have_their_sizes_on_both_sides(task, arch, size):
+    model = make(task, arch)
+    layers, dimension, inner, heads = size
+    for side, attention in ((model.encoder, "self_attn"), (model.decoder, "encoder_attn")):
+        assert len(side.layers) == layers
+        for layer in side.layers:
+            assert layer.fc1.weight.shape == (inner, dimension)
+            assert layer.fc2.weight.shape == (dimension, inner)
+            assert getattr(layer, attention).num_heads == heads
+            assert not layer.normalize_before
+        assert side.layer_norm is None, "Post-LN has no LayerNorm behind the last layer"
+
+
+def test_an_encoder_layer_is_layer_norm_of_the_residual_sum(task):
+    """x = LN(x + attention(x)), then x = LN(x + feed-forward(x)), written out with plain tensor operations."""
+    layer = make(task).encoder.layers[0].eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.uniform_(-0.3, 0.3)
+        x = torch.randn(5, 2, 128)  # [length, batch, hidden]
+        heads = layer.self_attn.num_heads
+
+        def split(t):  # [length, batch, hidden] -> [batch, heads, length, hidden / heads]
+            return t.unflatten(2, (heads, -1)).permute(1, 2, 0, 3)
+
+        q, k, v = (
+            split(F.linear(x, p.weight, p.bias))
+            for p in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
+        )
+        weights = (q @ k.transpose(2, 3) / (128 / heads) ** 0.5).softmax(-1)
+        mixed = (weights @ v).permute(2, 0, 1, 3).flatten(2)
+        out = layer.self_attn.out_proj
+
+        def norm(t, module):
+            t = (t - t.mean(-1, keepdim=True)) / (t.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+            return t * module.weight + module.bias
+
+        y = norm(x + F.linear(mixed, out.weight, out.bias), layer.self_attn_layer_norm)
+        inner = F.linear(y, layer.fc1.weight, layer.fc1.bias).clamp(min=0)
+        z = norm(y + F.linear(inner, layer.fc2.weight, layer.fc2.bias), layer.final_layer_norm)
+        assert torch.allclose(layer(x, encoder_padding_mask=None), z, atol=1e-5)
+
+
+def test_equals_fairseqs_transformer_of_the_same_sizes(task):
+    """Same seed, same tensors, same names: checkpoints and recipes carry over."""
+    ours = make(task, dropout=0.3, share_decoder_input_output_embed=True)
+    args = argparse.Namespace(
+        encoder_layers=4, encoder_embed_dim=128, encoder_ffn_embed_dim=256, encoder_attention_heads=4,
+        decoder_layers=4, decoder_embed_dim=128, decoder_ffn_embed_dim=256, decoder_attention_heads=4,
+        dropout=0.3, share_decoder_input_output_embed=True, max_source_positions=64, max_target_positions=64,
+    )  # fmt: skip
+    base_architecture(args)
+    torch.manual_seed(0)
+    theirs = TransformerModel.build_model(args, task)
+    expected = theirs.state_dict()
+    assert ours.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in ours.state_dict().items())
+    assert ours.decoder.output_projection.weight is ours.decoder.embed_tokens.weight
+    assert ours.encoder.dropout_module.p == theirs.encoder.dropout_module.p == 0.3
+
+
+def test_the_decoder_follows_the_encoder_unless_told_otherwise(task):
+    model = make(task, encoder_layers=2, encoder_embed_dim=16, encoder_attention_heads=2, decoder_layers=3)
+    assert len(model.encoder.layers) == 2
+    assert len(model.decoder.layers) == 3
+    assert model.decoder.layers[0].encoder_attn.embed_dim == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder_normalize_before": True}, "--arch transformer --encoder-normalize-before"),
+        ({"decoder_normalize_before": True}, "For pre-norm use fairseq's own model"),
+        ({"encoder_embed_dim": 30}, "--encoder-embed-dim is 30, expected a multiple of --encoder-attention-heads"),
+        ({"decoder_layers": 0}, "--decoder-layers is 0, expected at least 1"),
+        ({"dropout": 1.0}, r"--dropout is 1.0, expected in \[0, 1\)"),
+    ],
+)
+def test_what_it_refuses(task, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(task, **options)
+
+
+@pytest.mark.parametrize("arch", SIZES)
+def test_every_option_has_a_help_text_and_the_architecture_its_own_defaults(arch):
+    parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)
+    ARCH_MODEL_REGISTRY[arch].add_args(parser)
+    assert all(action.help for action in parser._actions)
+    defaults = MODEL_DATACLASS_REGISTRY[arch]()
+    sizes = (defaults.encoder_layers, defaults.encoder_embed_dim, defaults.encoder_ffn_embed_dim)
+    assert (*sizes, defaults.encoder_attention_heads) == SIZES[arch]

@@ -1,0 +1,184 @@
+"""The task: how options become GradInit's settings, which batches it sees, and half precision."""
+
+import argparse
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import ListDataset
+from fairseq.optim.fp16_optimizer import FP16Optimizer, MemoryEfficientFP16Optimizer
+from omegaconf import OmegaConf
+
+from gradinit_mt.core import GradInitError
+from gradinit_mt.tasks.gradinit_translation import (
+    GradInitTranslationConfig,
+    GradInitTranslationTask,
+    core_config,
+    first_step_of,
+)
+from gradinit_mt.tasks.half_precision import in_float32
+from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
+
+
+def options(**changes):
+    cfg = GradInitTranslationConfig(lr=[5e-4], max_tokens=4096, batch_size=None, seed=1, save_dir="unused")
+    for name, value in changes.items():
+        setattr(cfg, name, value)
+    return cfg
+
+
+def test_defaults_are_the_references_settings_for_iwslt14():
+    """Its launch script: lr 5e-4, eta 1e-3, tau 2.5e-3, betas 0.9 and 0.98, gamma 1000, 780 iterations."""
+    config = core_config(options(), "adam")
+    assert (config.eta, config.gamma, config.tau) == pytest.approx((1e-3, 1000.0, 2.5e-3))
+    assert (config.betas, config.iterations, config.lower_bound) == ((0.9, 0.98), 780, 0.01)
+
+
+def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
+    assert core_config(options(lr=[1e-3], gradinit_eta_ratio=5.0), "adam").eta == pytest.approx(5e-3)
+    assert core_config(options(lr=[0.2]), "sgd").gamma == pytest.approx(0.4**-0.5)
+    given = core_config(options(gradinit_eta=0.3, gradinit_gamma=7.0, gradinit_step="sgd"), "adam")
+    assert (given.step, given.eta, given.gamma) == ("sgd", 0.3, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gradinit_iterations": 0}, "iterations is 0, expected at least 1"),
+        ({"gradinit_tau": -1.0}, "tau is -1.0, expected a finite number above 0"),
+        ({"gradinit_eta_ratio": 0.0}, "--gradinit-eta-ratio is 0.0"),
+        ({"gradinit_update_freq": 0}, "--gradinit-update-freq is 0, expected at least 1"),
+        ({"gradinit_max_tokens": 0}, "--gradinit-max-tokens is 0, expected at least 1"),
+        ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected in \(0, 1\]"),
+        ({"lr": [0.0]}, "give --gradinit-eta, or an --lr above 0"),
+    ],
+)
+def test_a_bad_option_is_reported_when_the_task_is_set_up(dictionary, changes, message):
+    with pytest.raises(GradInitError, match=message):
+        GradInitTranslationTask(options(**changes), dictionary, dictionary)
+    GradInitTranslationTask(options(no_gradinit=True, **changes), dictionary, dictionary)
+
+
+def test_the_kind_of_step_follows_the_optimizer():
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    adam, sgd, other = torch.optim.Adam(parameters), torch.optim.SGD(parameters), torch.optim.Adagrad(parameters)
+    assert first_step_of(SimpleNamespace(optimizer=adam)) == "adam"
+    assert first_step_of(SimpleNamespace(optimizer=sgd)) == "sgd"
+    assert first_step_of(SimpleNamespace(optimizer=other)) is None
+    with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
+        core_config(options(), None)
+    assert core_config(options(gradinit_step="adam"), None).step == "adam"
+
+
+def test_every_option_of_gradinit_has_a_help_text_with_its_range():
+    parser = argparse.ArgumentParser()
+    GradInitTranslationTask.add_args(parser)
+    ours = [action for action in parser._actions if "gradinit" in action.dest]
+    assert len(ours) == len([name for name in vars(options()) if "gradinit" in name])
+    for action in ours:
+        numeric = action.type in (int, float)
+        assert action.help
+        assert not numeric or any(word in action.help for word in ("above", "at least", " in [", " in (")), action.dest
+
+
+class Numbers(ListDataset):
+    """A dataset whose samples are their own indices."""
+
+    def __init__(self, size):
+        super().__init__(list(range(size)))
+
+    def collater(self, members):
+        return {"members": members}
+
+
+def drawn(count, start=0, **arguments):
+    """Per iteration, the sentences of each part: a list of (S, S~) as sorted tuples."""
+    batches = [list(range(first, first + 6)) for first in range(0, 60, 6)]
+    source = OverlappingBatches(Numbers(60), batches, **{"seed": 3} | arguments)
+    return [
+        [(tuple(s["members"]), tuple(t["members"])) for s, t in zip(*pair, strict=True)]
+        for pair in itertools.islice(source.pairs(start), count)
+    ]
+
+
+def test_an_epoch_sees_every_batch_once_in_an_order_of_its_own():
+    first = [frozenset(s + t) for [(s, t)] in drawn(10)]
+    second = [frozenset(s + t) for [(s, t)] in drawn(10, start=10)]
+    assert set(first) == set(second) == {frozenset(range(i, i + 6)) for i in range(0, 60, 6)}
+    assert first != second
+    for [(s, t)] in drawn(10):
+        assert len(s) == len(t) == 4
+        assert len(set(s) & set(t)) == 2
+
+
+def test_pairs_depend_on_the_seed_alone_and_any_iteration_can_be_reached_at_once():
+    assert drawn(25) == drawn(25)
+    assert drawn(25)[17:] == drawn(8, start=17)
+    assert drawn(25) != drawn(25, seed=4)
+
+
+def test_two_ranks_share_out_what_one_process_accumulates():
+    ranks = [drawn(12, rank=rank, world_size=2) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*ranks, strict=True)] == drawn(12, parts=2)
+
+
+class HalfCases:
+    """Builds the three kinds of optimizer that fairseq has for half precision."""
+
+    cfg = OmegaConf.create(
+        {
+            "common": {"bf16": True, "fp16_scale_window": 1, "tpu": False},
+            "optimizer": {"_name": "adam", "lr": [1e-3], "adam_betas": "(0.9, 0.98)", "adam_eps": 1e-8, "tpu": False}
+            | {"weight_decay": 0.0, "use_old_adam": True, "fp16_adam_stats": False},
+            "optimization": {"lr": [1e-3], "update_freq": [1]},
+            "distributed_training": {"distributed_world_size": 1},
+        }
+    )
+
+    @classmethod
+    def listed(cls, model):
+        return FP16Optimizer.build_optimizer(cls.cfg, list(model.parameters()))
+
+    @classmethod
+    def flat(cls, model):
+        optimizer = cls.listed(model)
+        values = torch.cat([p.detach().float().flatten() for p in model.parameters()])
+        optimizer.fp32_params = {0: torch.nn.Parameter(values)}
+        return optimizer
+
+    @classmethod
+    def memory_efficient(cls, model):
+        return MemoryEfficientFP16Optimizer.build_optimizer(cls.cfg, list(model.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["listed", "flat", "memory_efficient"])
+def test_half_precision_is_left_and_entered_with_one_rounding(kind):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2).to(torch.bfloat16)
+    identities = [id(p) for p in model.parameters()]
+    start = [p.detach().float() for p in model.parameters()]
+    optimizer = getattr(HalfCases, kind)(model)
+    with in_float32(model, optimizer), torch.no_grad():
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        for p in model.parameters():
+            p.mul_(1.001)  # far below the resolution of bfloat16 at most values
+    expected = [value * 1.001 for value in start]
+    assert [id(p) for p in model.parameters()] == identities
+    assert all(torch.equal(p, e.to(torch.bfloat16)) for p, e in zip(model.parameters(), expected, strict=True))
+    masters = getattr(optimizer, "fp32_params", [])
+    if kind == "flat":
+        assert torch.equal(masters[0], torch.cat([e.flatten() for e in expected]))
+    else:
+        assert all(torch.equal(m, e) for m, e in zip(masters, expected, strict=False))
+        assert len(masters) == (2 if kind == "listed" else 0)
+
+
+def test_an_error_inside_leaves_the_model_in_half_precision():
+    model = torch.nn.Linear(3, 2).to(torch.bfloat16)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(KeyboardInterrupt), in_float32(model, HalfCases.listed(model)):
+        raise KeyboardInterrupt
+    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+    assert np.all([p.dtype == torch.bfloat16 for p in model.parameters()])
