@@ -127,11 +127,11 @@ def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
     name, values = "data", []
     for argument in arguments:
         if argument.startswith("--"):
-            yield name, " ".join(values)
+            yield name, " ".join(values) or "set"
             name, values = argument[2:], []
         else:
             values.append(argument)
-    yield name, " ".join(values)
+    yield name, " ".join(values) or "set"
 
 
 def mend_last_checkpoint(save_dir: Path) -> str | None:

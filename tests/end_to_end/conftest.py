@@ -1,6 +1,5 @@
-"""A small corpus prepared by the project's own script, and the stock commands of fairseq run as a user runs them."""
+"""The stock commands of fairseq, run on the small corpus as a user runs them."""
 
-import gzip
 import os
 import subprocess
 import sys
@@ -45,23 +44,6 @@ class Fairseq:
         """A short run of the small model."""
         paths = ["--save-dir", save_dir, "--max-update", updates]
         return self.run("train", *MODEL, *TRAINING, *paths, *arguments, **options)
-
-
-@pytest.fixture(scope="session")
-def toy_corpus(root, tmp_path_factory) -> Path:
-    """240 training, 30 validation and 20 test pairs of the sample, prepared with 300 subwords."""
-    directory = tmp_path_factory.mktemp("toy")
-    for split, size in (("train", 240), ("valid", 30), ("test", 20)):
-        for lang in ("de", "en"):
-            lines = gzip.decompress((root / f"data/sample/{split}.{lang}.gz").read_bytes()).splitlines(keepends=True)
-            (directory / f"{split}.{lang}").write_bytes(b"".join(lines[:size]))
-    command = [str(root / "scripts/prepare_corpus.sh"), "--name", "toy", "--source", "de", "--target", "en"]
-    command += ["--vocab-size", "300", "--workers", "1", "--output", str(directory / "corpus")]
-    for split in ("train", "valid", "test"):
-        command += [f"--{split}", str(directory / split)]
-    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
-    subprocess.run(command, check=True, capture_output=True, env=environment)
-    return directory / "corpus"
 
 
 @pytest.fixture(scope="session")

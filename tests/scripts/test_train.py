@@ -1,0 +1,95 @@
+"""scripts/train.sh from the shell: a run, its continuation, and what it refuses; the plots drawn from it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SMALL = [
+    *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
+    *("--gradinit-iterations", "3", "--log-interval", "1", "--total-num-update", "4"),
+]
+
+
+@pytest.fixture(scope="module")
+def train(root, tmp_path_factory):
+    """A function that runs the script from another directory and returns (status, what it printed)."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        done = subprocess.run(
+            [root / "scripts/train.sh", *map(str, arguments)],
+            cwd=elsewhere,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return done.returncode, done.stdout
+
+    run.directory = elsewhere
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_dir(train, toy_corpus, tmp_path_factory):
+    """A run stopped after 2 of 4 updates."""
+    save_dir = tmp_path_factory.mktemp("train") / "run"
+    status, output = train(toy_corpus, "--save-dir", save_dir, "--", *SMALL, "--max-update", "2")
+    assert status == 0, output
+    assert "GradInit: 3 iterations" in output
+    assert "update 2/2: loss" in output
+    return save_dir
+
+
+def test_a_run_notes_what_it_is_and_keeps_its_log(run_dir, toy_corpus):
+    run = json.loads((run_dir / "run.json").read_text())
+    assert run["data"] == str(toy_corpus)
+    assert len(run["starts"]) == 1
+    assert "fairseq_cli.train" in run["starts"][0]["command"]
+    assert "train_inner" in (run_dir / "train.log").read_text()
+    assert list((run_dir / "tensorboard").rglob("events.*"))
+
+
+def test_the_same_command_continues_the_run(run_dir, train, toy_corpus):
+    status, output = train(toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4")
+    assert status == 0, output
+    assert "GradInit:" not in output
+    assert "update 3/4" in output
+    assert "update 4/4" in output
+    assert len(json.loads((run_dir / "run.json").read_text())["starts"]) == 2
+
+
+def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, train, toy_corpus):
+    before = (run_dir / "run.json").read_bytes()
+    status, output = train(toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4", "--lr", "0.5")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert "holds a run with other settings (lr 0.0005 there, 0.5 now)" in output
+    assert (run_dir / "run.json").read_bytes() == before
+
+
+def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_path):
+    status, output = train(toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--encoder-normalize-before")
+    assert status == 2
+    assert "For pre-norm use fairseq's own model" in output
+    assert "fairseq-train ended with status 1" in output
+
+
+def test_what_is_no_prepared_corpus_is_named(train, tmp_path):
+    status, output = train(tmp_path)
+    assert status == 2
+    assert "not a prepared corpus" in output
+    assert not (train.directory / "runs").exists()
+
+
+def test_the_scales_of_a_run_are_drawn(run_dir, tmp_path, root):
+    command = [sys.executable, "-m", "gradinit_mt.plots.scales", str(run_dir), "--output", str(tmp_path / "scales.png")]
+    subprocess.run(command, cwd=root, check=True)
+    assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "exists already" in done.stderr
