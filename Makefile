@@ -1,7 +1,7 @@
 # make demo    from nothing to a BLEU score and a plot, on the embedded sample (10 minutes at most on 2 cores)
 # make test    the tests
 # make check   the linters
-# make clean   removes .venv, runs/ and caches
+# make clean   removes .venv and caches; runs/ and corpora/ stay
 #
 # PYTHON=python3.11 chooses the interpreter for .venv (3.10 to 3.12).
 
@@ -25,5 +25,5 @@ install-dev:
 	@scripts/install.sh --dev
 
 clean:
-	rm -rf .venv runs build .pytest_cache .ruff_cache gradinit_mt.egg-info
+	rm -rf .venv build .pytest_cache .ruff_cache gradinit_mt.egg-info
 	find gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +

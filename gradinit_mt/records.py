@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from .core import State
+from .errors import UserError
 
 TENSORS = "gradinit.safetensors"
 SUMMARY = "gradinit.json"
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A record cannot be read, or belongs to another run; the message names the file and the remedy."""
 
 
@@ -78,20 +79,20 @@ class Record:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads(file.metadata()["facts"])
                 tensors = {name: file.get_tensor(name) for name in ("scales", "moments", "trajectory")}
+            state = State(
+                tensors["scales"],
+                tensors["moments"],
+                [facts["steps"]["objective"], facts["steps"]["constraint"]],
+                facts["history"],
+                list(tensors["trajectory"]),
+                facts["seconds"],
+            )
+            blocks = [{key: block[key] for key in ("name", "shape", "learnable")} for block in facts["blocks"]]
+            return cls(facts["settings"], blocks, facts["theta0"], state)
         except FileNotFoundError as error:
             raise RecordError(f"{path}: no such file; GradInit writes it into the save dir") from error
         except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise RecordError(f"{path}: not a record of GradInit ({error})") from error
-        state = State(
-            tensors["scales"],
-            tensors["moments"],
-            [facts["steps"]["objective"], facts["steps"]["constraint"]],
-            facts["history"],
-            list(tensors["trajectory"]),
-            facts["seconds"],
-        )
-        blocks = [{key: block[key] for key in ("name", "shape", "learnable")} for block in facts["blocks"]]
-        return cls(facts["settings"], blocks, facts["theta0"], state)
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -84,6 +84,10 @@ case "${1:-}" in
 *) fail "unknown option $1; see scripts/install.sh --help" ;;
 esac
 
+if [ -n "${PYTHON:-}" ] && is_done "$venv/.installed" "$(stamp)"; then
+    usable "$PYTHON" && [ "$("$PYTHON" --version)" = "$("$venv/bin/python" --version)" ] ||
+        fail "PYTHON=$PYTHON is not what $venv was made with ($("$venv/bin/python" --version)); run make clean first"
+fi
 is_done "$venv/.installed" "$(stamp)" || install_all
 if [ "${1:-}" = --dev ]; then
     is_done "$venv/.installed-dev" "$(dev_stamp)" || install_dev

@@ -1,6 +1,7 @@
 """Hessian-vector products of the constraint: one exact route, one that needs first-order gradients alone."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -35,22 +36,23 @@ def finite_difference(
     return ahead
 
 
-def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Callable[[], Tensor]) -> list[Tensor]:
-    """H v by double backward, the derivative of <g, v> with v held constant.
+def twice_differentiable() -> AbstractContextManager:
+    """Fused attention has no second derivative: enter this around the forward pass of a loss for ``exact``."""
+    return sdpa_kernel(SDPBackend.MATH)
 
-    Fused attention has no second derivative, so the forward pass runs under the math backend.
+
+def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Tensor) -> list[Tensor]:
+    """H v by double backward, the derivative of <g, v> with v held constant.
 
     Args:
         parameters: theta.
         v: the direction, one tensor per parameter.
-        loss: computes the loss at theta.
+        loss: at theta, computed under ``twice_differentiable``.
 
     Returns:
         One tensor per parameter.
     """
-    with sdpa_kernel(SDPBackend.MATH):
-        value = loss()
-    g = torch.autograd.grad(value, parameters, create_graph=True, materialize_grads=True)
+    g = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
     product = sum((a * b).sum() for a, b in zip(g, v, strict=True))
     return list(torch.autograd.grad(product, parameters, materialize_grads=True))
 

@@ -39,7 +39,7 @@ class State:
         history: one entry per iteration: ``loss`` (nats, L(S; theta)), ``norm`` (of g), ``kind`` (``objective`` or
             ``constraint``) and ``ahead`` (L(S~; theta') in an objective step, else None).
         trajectory: m after every iteration, each [blocks].
-        seconds: time spent so far.
+        seconds: wall-clock so far, batches and ``on_iteration`` included.
     """
 
     scales: Tensor
@@ -140,6 +140,7 @@ class _Learner:
     ) -> None:
         self.model, self.loss_fn, self.config = model, loss_fn, config
         self.all_reduce, self.held = all_reduce, held
+        self.clock = _Clock()
         self.blocks: list[Block] = find_blocks(model)
         self.parameters = [block.parameter for block in self.blocks]
         self.theta0 = [p.detach().clone() for p in self.parameters]
@@ -164,7 +165,6 @@ class _Learner:
 
     def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1)."""
-        started = time.perf_counter()
         self.load_scaled()
         g, loss = self._gradient(first)
         order = 1 if self.config.step == "adam" else 2
@@ -183,7 +183,7 @@ class _Learner:
         state = self.state
         state.history.append({"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": ahead_value})
         state.trajectory.append(state.scales.clone())
-        state.seconds += time.perf_counter() - started
+        state.seconds += self.clock.lap()
 
     def _objective(self, g: list[Tensor], second: Sequence[Any]) -> Tensor:
         """h_i = < theta0_i , dL(S~; theta')/dtheta_i > at theta' = theta - eta * A[g], with A[g] held constant.
@@ -211,19 +211,15 @@ class _Learner:
         return self._block_products(self._exact_product(g, first))
 
     def _exact_product(self, v: list[Tensor], parts: Sequence[Any]) -> list[Tensor]:
-        sums, total = None, 0.0
+        sums, loss_sum, total = None, None, 0.0
         for part in parts:
-            size = None
-
-            def loss(part: Any = part) -> Tensor:
-                nonlocal size
-                value, size = self.loss_fn(self.model, part)
-                return value
-
+            with hvp.twice_differentiable():
+                loss, size = self.loss_fn(self.model, part)
             product = hvp.exact(self.parameters, v, loss)
             sums = product if sums is None else torch._foreach_add(sums, product)
+            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
             total += size
-        return self._averaged(sums, torch.zeros((), device=sums[0].device), total)[0]
+        return self._averaged(sums, loss_sum, total)[0]
 
     def _gradient(
         self, parts: Sequence[Any], kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = ()
@@ -251,7 +247,8 @@ class _Learner:
         self.all_reduce(flat)
         flat.div_(flat[-1].clone())
         pieces = flat[:-2].split([t.numel() for t in sums])
-        return [piece.view_as(t) for piece, t in zip(pieces, sums, strict=True)], flat[-2]
+        # a copy of the loss, since a view would keep the whole gradient
+        return [piece.view_as(t) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()
 
     def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:
         """< theta0_i , tensor_i > for every block: [blocks]."""
@@ -278,6 +275,16 @@ class _Learner:
                     f"{gradient_norm:g}); the model holds its first parameters again. Use a smaller tau (now "
                     f"{self.config.tau:g}) or eta (now {self.config.eta:g})"
                 )
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap."""
+        before, self.last = self.last, time.perf_counter()
+        return self.last - before
 
 
 @contextmanager

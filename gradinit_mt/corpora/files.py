@@ -8,8 +8,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from gradinit_mt.errors import UserError
 
-class CorpusError(ValueError):
+
+class CorpusError(UserError):
     """Input or output that a preparation cannot go on with; the message names the file and the remedy."""
 
 

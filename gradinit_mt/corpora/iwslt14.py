@@ -15,8 +15,8 @@ from pathlib import Path
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
+from gradinit_mt.command import add_workers, positive_int, run, step
 from gradinit_mt.corpora.archive import download, unpack
-from gradinit_mt.corpora.command import add_workers, positive_int, run, step
 from gradinit_mt.corpora.files import CorpusError, new_directory, read_lines
 from gradinit_mt.corpora.layout import (
     RAW_SPLITS,

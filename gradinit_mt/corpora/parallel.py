@@ -9,7 +9,7 @@ from pathlib import Path
 import sentencepiece
 from tqdm import tqdm
 
-from gradinit_mt.corpora.command import add_workers, positive_int, run, step
+from gradinit_mt.command import add_workers, positive_int, run, step
 from gradinit_mt.corpora.files import CorpusError, find_text, new_directory, read_lines
 from gradinit_mt.corpora.layout import (
     RAW_SPLITS,

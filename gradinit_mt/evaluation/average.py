@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt.corpora import command
+from gradinit_mt import checkpoints, command
 from gradinit_mt.corpora.files import sha256
-from gradinit_mt.evaluation import EvaluationError, checkpoints
+from gradinit_mt.evaluation import EvaluationError
 
 
 def average_parameters(models: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -121,7 +121,9 @@ def main() -> None:
         prog="python -m gradinit_mt.evaluation.average", description="Average the parameters of several checkpoints."
     )
     parser.add_argument("save_dir", nargs="?", type=Path, help="directory of a run; needs --last")
-    parser.add_argument("--last", type=int, metavar="N", help="average the last N checkpoints of SAVE_DIR")
+    parser.add_argument(
+        "--last", type=command.positive_int, metavar="N", help="average the last N checkpoints of SAVE_DIR"
+    )
     parser.add_argument(
         "--by", choices=("epoch", "update"), help="which of its checkpoints (default: by epoch where there are any)"
     )

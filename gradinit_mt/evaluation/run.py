@@ -17,13 +17,21 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt.corpora import command
+from gradinit_mt import checkpoints, command
 from gradinit_mt.corpora.files import new_directory, read_lines, sha256, write_json
 from gradinit_mt.corpora.layout import PreparedCorpus, package_version
-from gradinit_mt.evaluation import EvaluationError, average, checkpoints, generate, hypotheses, paired, results
+from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results
 from gradinit_mt.evaluation.scores import Scores, score
 
 PACKAGES = ("gradinit_mt", "fairseq-fixed", "torch", "sacrebleu", "sacremoses")
+
+
+def two_or_more(text: str) -> int:
+    """An argparse type: a whole number from 2 on."""
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{value}: expected 2 or more checkpoints")
+    return value
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -37,7 +45,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("save_dir", type=Path, metavar="SAVE_DIR", help="directory of a training run (its checkpoints and run.json)")
     add("--data", type=Path, metavar="DIR", help="prepared corpus (default: the one that run.json names)")
     add("--checkpoint", metavar="best|last|FILE", help="best by validation, the last one, or a file (default: best)")
-    add("--average", type=int, metavar="N", help="translate with the average of the last N checkpoints instead")
+    add("--average", type=two_or_more, metavar="N", help="translate with the average of the last N checkpoints instead")
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")

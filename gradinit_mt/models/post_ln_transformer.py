@@ -47,9 +47,6 @@ class PostLNTransformerConfig(FairseqDataclass):
     share_all_embeddings: bool = field(
         default=False, metadata={"help": "tie both embeddings and the output projection (needs a joined dictionary)"}
     )
-    checkpoint_activations: bool = field(
-        default=False, metadata={"help": "recompute activations in the backward pass: less memory, more time"}
-    )
     encoder_normalize_before: bool = field(default=False, metadata={"help": "refused: this model is Post-LN"})
     decoder_normalize_before: bool = field(default=False, metadata={"help": "refused: this model is Post-LN"})
     max_source_positions: int = II("task.max_source_positions")
@@ -109,7 +106,6 @@ def as_fairseq(cfg: PostLNTransformerConfig) -> TransformerConfig:
         activation_dropout=cfg.activation_dropout,
         share_decoder_input_output_embed=cfg.share_decoder_input_output_embed,
         share_all_embeddings=cfg.share_all_embeddings,
-        checkpoint_activations=cfg.checkpoint_activations,
         max_source_positions=cfg.max_source_positions,
         max_target_positions=cfg.max_target_positions,
     )

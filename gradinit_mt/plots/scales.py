@@ -22,9 +22,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from gradinit_mt import command
 from gradinit_mt.core.learn import CONSTRAINT
-from gradinit_mt.corpora import command
-from gradinit_mt.corpora.files import CorpusError
 from gradinit_mt.plots.training_curve import COLOURS, write
 from gradinit_mt.records import Record, RecordError
 
@@ -157,10 +156,7 @@ def main() -> None:
     parser.add_argument("save_dir", type=Path, metavar="SAVE_DIR", help="save dir of a run, or a gradinit.safetensors")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
     options = parser.parse_args(sys.argv[1:])
-    try:
-        write(draw(Record.load(options.save_dir)), options.output)
-    except RecordError as error:
-        raise CorpusError(str(error)) from error
+    write(draw(Record.load(options.save_dir)), options.output)
     print(options.output)
 
 

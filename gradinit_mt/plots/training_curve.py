@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
-from gradinit_mt.corpora import command
-from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt import command
+from gradinit_mt.errors import UserError
 
 LOG = "train.log"
 FORMATS = (".png", ".svg", ".pdf")
@@ -34,7 +34,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _RECORD = re.compile(r"\| (train_inner|valid) \| (\{.*\})\s*$")
 
 
-class LogError(CorpusError):
+class LogError(UserError):
     """A log that cannot be drawn; the message names it and the remedy."""
 
 

@@ -1,14 +1,17 @@
 """Translation whose first update is preceded by GradInit, under the stock fairseq trainer."""
 
+import hashlib
 import logging
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Any, List, Optional
 
+import numpy as np
 import torch
 import torch.distributed
+from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import data_utils
 from fairseq.dataclass import ChoiceEnum
@@ -45,7 +48,10 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_step: ChoiceEnum(["auto", "adam", "sgd"]) = field(
         default="auto",
-        metadata={"help": "first optimizer step to look ahead: adam (sign, L1 norm), sgd (L2 norm), auto: as training"},
+        metadata={
+            "help": "first optimizer step to look ahead: adam (sign, L1 norm), sgd (L2 norm), auto: as training (nag's "
+            "is 1 + momentum times that of sgd)"
+        },
     )
     gradinit_eta_ratio: float = field(
         default=2.0, metadata={"help": "eta, the size of the look-ahead step, as a multiple of --lr; above 0"}
@@ -96,6 +102,7 @@ class GradInitTranslationConfig(TranslationConfig):
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
     ddp_backend: str = II("distributed_training.ddp_backend")
 
 
@@ -123,7 +130,7 @@ class GradInitTranslationTask(TranslationTask):
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
 
     def _initialize(self, model, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
-        restored = self._restored_from()
+        restored = _from_first_rank(self._restored_from)
         if restored is not None:
             logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
             return
@@ -134,8 +141,8 @@ class GradInitTranslationTask(TranslationTask):
             module = module.module  # inside fairseq's data-parallel wrappers
         module.eval()  # dropout off; the trainer sets training mode again
         try:
-            with in_float32(module, optimizer):
-                self._learn(module, criterion, core_config(self.cfg, first_step_of(optimizer)))
+            with in_float32(module, optimizer) as learned:
+                self._learn(learned, criterion, core_config(self.cfg, first_step_of(optimizer)))
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
             raise GradInitError(
@@ -144,12 +151,12 @@ class GradInitTranslationTask(TranslationTask):
             ) from error
 
     def _restored_from(self) -> Optional[str]:
-        """The checkpoint that this run started from, if any; fairseq's own rule."""
+        """The checkpoint that this run started from, if any; the order is fairseq's own."""
         path = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
         if self.cfg.restore_file != "checkpoint_last.pt":
             path = self.cfg.restore_file
-        elif self.cfg.finetune_from_model is not None and not os.path.exists(path):
-            path = self.cfg.finetune_from_model
+        elif not os.path.exists(path):
+            path = self.cfg.continue_once or self.cfg.finetune_from_model or path
         return path if os.path.exists(path) else None
 
     def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, config: GradInitConfig) -> None:
@@ -178,7 +185,7 @@ class GradInitTranslationTask(TranslationTask):
             learn_scales(
                 model,
                 loss_fn,
-                self._batches(next(model.parameters()).device).pairs(started_at),
+                self._batches(model).pairs(started_at),
                 config,
                 all_reduce=all_reduce if world_size > 1 else None,
                 held=[(model.decoder.output_projection, "weight")] if self.cfg.gradinit_hold_softmax else (),
@@ -187,12 +194,16 @@ class GradInitTranslationTask(TranslationTask):
             )
         self._log_outcome(record, reused=started_at == config.iterations)
 
-    def _batches(self, device: torch.device) -> OverlappingBatches:
+    def _batches(self, model: BaseFairseqModel) -> OverlappingBatches:
         dataset = self.dataset(self.cfg.train_subset)
         with data_utils.numpy_seed(self.cfg.seed):
             indices = dataset.ordered_indices()
-        indices = self.filter_indices_by_size(indices, dataset, self.max_positions(), ignore_invalid_inputs=True)
+        longest = utils.resolve_max_positions(self.max_positions(), model.max_positions(), self._max_tokens())
+        indices = self.filter_indices_by_size(indices, dataset, longest, ignore_invalid_inputs=True)
+        if len(indices) == 0:
+            raise GradInitError(f"no training sentence fits a batch of {self._max_tokens()} tokens: raise --max-tokens")
         batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
+        device = next(model.parameters()).device
         parts = self.cfg.gradinit_update_freq
         return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device)
 
@@ -203,6 +214,9 @@ class GradInitTranslationTask(TranslationTask):
         settings = {
             **config.as_dict(),
             "criterion": type(criterion).__name__,
+            "label_smoothing": getattr(criterion, "eps", None),
+            "sentence_avg": getattr(criterion, "sentence_avg", None),
+            "data": hashlib.sha256(np.ascontiguousarray(self.dataset(self.cfg.train_subset).sizes)).hexdigest()[:16],
             "max_tokens": self._max_tokens(),
             "batch_size": self.cfg.batch_size,
             "update_freq": self.cfg.gradinit_update_freq,
@@ -305,8 +319,8 @@ def _rank_and_world_size() -> tuple[int, int]:
     return distributed_utils.get_data_parallel_rank(), distributed_utils.get_data_parallel_world_size()
 
 
-def _from_first_rank(load: Callable[[], Record]) -> Record:
-    """What ``load()`` returns or raises on the first rank, on every rank, so that all go on from the same state."""
+def _from_first_rank(load: Callable[[], Any]) -> Any:
+    """What ``load()`` returns or raises on the first rank, on every rank, so that all decide alike."""
     rank, world_size = _rank_and_world_size()
     if world_size == 1:
         return load()

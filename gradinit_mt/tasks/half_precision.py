@@ -1,5 +1,6 @@
 """Learning in float32 under a trainer that has already cast the model to half precision."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,33 +10,34 @@ from torch import nn
 
 
 @contextmanager
-def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[None]:
-    """Gives the block a float32 model; afterwards the model is in its own type again.
+def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Module]:
+    """Yields a float32 model to learn on: ``model`` itself, or a copy whose values ``model`` takes over at the end.
 
-    An optimizer that holds float32 master copies gets the float32 values as they are: rounding to half precision
-    happens once, in the model, and the first update starts from the learned values themselves.
+    A model in half precision is never cast: data-parallel wrappers hang their hooks on its parameters, and a change of
+    type would lose them. An optimizer that holds float32 master copies gets the float32 values as they are, so that
+    rounding happens once, in the model, and the first update starts from the learned values themselves.
     """
-    dtype = next(model.parameters()).dtype
-    if dtype == torch.float32:
-        yield
+    if next(model.parameters()).dtype == torch.float32:
+        yield model
         return
-    model.float()  # swaps the data of each parameter; optimizer and wrappers keep the same Parameter objects
-    try:
-        yield
-        _fill_master_copies(optimizer)
-    finally:
-        model.to(dtype)
+    learned = copy.deepcopy(model).float()
+    yield learned
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), learned.parameters(), strict=True):
+            parameter.copy_(value)
+        values = {id(p): v for p, v in zip(model.parameters(), learned.parameters(), strict=True)}
+        _fill_master_copies(optimizer, values)
 
 
-@torch.no_grad()
-def _fill_master_copies(optimizer: FairseqOptimizer) -> None:
+def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, torch.Tensor]) -> None:
+    """Copies the float32 values (by identity of the model's parameters) to where the optimizer keeps its own."""
     masters = getattr(optimizer, "fp32_params", None)
-    if masters is None:  # a memory-efficient optimizer, or full precision: no copies
+    if masters is None:  # a memory-efficient optimizer, or automatic mixed precision: no copies
         return
     if isinstance(masters, dict):  # one flat tensor per device
         for device, flat in masters.items():
-            values = [p.reshape(-1) for p in optimizer.fp16_params if len(masters) == 1 or p.device.index == device]
-            flat.copy_(torch.cat(values))
+            own = [p for p in optimizer.fp16_params if len(masters) == 1 or p.device.index == device]
+            flat.copy_(torch.cat([values[id(p)].reshape(-1) for p in own]))
     else:
         for master, parameter in zip(masters, optimizer.fp16_params, strict=True):
-            master.copy_(parameter)
+            master.copy_(values[id(parameter)])

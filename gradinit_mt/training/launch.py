@@ -18,17 +18,19 @@ from pathlib import Path
 import torch
 
 import gradinit_mt
-from gradinit_mt.corpora import command
-from gradinit_mt.corpora.files import CorpusError, write_json
+from gradinit_mt import checkpoints, command
+from gradinit_mt.corpora.files import write_json
 from gradinit_mt.corpora.layout import PreparedCorpus, package_version
-from gradinit_mt.training.presets import COMMON, PRESETS, preset_for
+from gradinit_mt.errors import UserError
+from gradinit_mt.training.presets import BELONGS_TO, COMMON, PRESETS, preset_for
 from gradinit_mt.training.watch import watch
 
-# What may change when a run is continued: where and how fast it runs, not what it computes.
-FREE_OPTIONS = {"max-update", "max-epoch", "num-workers", "log-interval", "keep-last-epochs", "stop-time-hours"}
+# What may change when a run is continued: where its files lie, what it logs and keeps. (The number of updates may too,
+# if --total-num-update fixes the schedule.)
+FREE_OPTIONS = {"user-dir", "save-dir", "tensorboard-logdir", "num-workers", "log-interval", "keep-last-epochs"}
 
 
-class TrainingError(CorpusError):
+class TrainingError(UserError):
     """A run that cannot start or go on; the message says what to do."""
 
 
@@ -85,8 +87,10 @@ def fairseq_options(options: argparse.Namespace, corpus: PreparedCorpus, gpus: i
         if processes > 1:
             run |= {"distributed-backend": "gloo", "ddp-backend": "legacy_ddp"}
     arguments = [str(corpus.bin)]
+    chosen = {name for name, _ in _pairs(options.further)}
     for name, value in {**COMMON, **preset.options, **run}.items():
-        arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if BELONGS_TO.get(name) not in chosen and not (name.startswith("gradinit") and "task" in chosen):
+            arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return arguments + options.further
 
 
@@ -115,7 +119,8 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
 def changed_options(before: list[str], now: list[str]) -> list[str]:
     """The options that differ between two argument lists, but for those that may."""
     old, new = dict(_pairs(before)), dict(_pairs(now))
-    names = sorted((old.keys() | new.keys()) - FREE_OPTIONS)
+    free = FREE_OPTIONS | ({"max-update"} if "total-num-update" in new else set())
+    names = sorted((old.keys() | new.keys()) - free)
     return [
         f"{name} {old.get(name, 'unset')} there, {new.get(name, 'unset')} now"
         for name in names
@@ -124,14 +129,26 @@ def changed_options(before: list[str], now: list[str]) -> list[str]:
 
 
 def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """(option, its values) in turn; the positional argument counts as ``data``."""
     name, values = "data", []
     for argument in arguments:
         if argument.startswith("--"):
             yield name, " ".join(values) or "set"
-            name, values = argument[2:], []
+            name, equals, value = argument[2:].partition("=")
+            values = [value] if equals else []
         else:
             values.append(argument)
     yield name, " ".join(values) or "set"
+
+
+def is_complete(save_dir: Path, arguments: list[str]) -> bool:
+    """Whether the last checkpoint has all updates that the arguments ask for.
+
+    fairseq-train itself would make one more and write its checkpoints again.
+    """
+    last = save_dir / "checkpoint_last.pt"
+    wanted = dict(_pairs(arguments)).get("max-update", "")
+    return last.exists() and wanted.isdigit() and checkpoints.facts(last).updates >= int(wanted) > 0
 
 
 def mend_last_checkpoint(save_dir: Path) -> str | None:
@@ -144,9 +161,8 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
     if not last.exists() or zipfile.is_zipfile(last):
         return None
     last.rename(save_dir / "checkpoint_last.broken")
-    others = [path for path in save_dir.glob("checkpoint*_*.pt") if path.name != "checkpoint_best.pt"]
-    others += save_dir.glob("checkpoint[0-9]*.pt")
-    for path in sorted(set(others), key=lambda path: path.stat().st_mtime, reverse=True):
+    others = [*checkpoints.numbered(save_dir, "epoch").values(), *checkpoints.numbered(save_dir, "update").values()]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         if zipfile.is_zipfile(path):
             temporary = last.with_suffix(".tmp")
             shutil.copyfile(path, temporary)
@@ -164,7 +180,8 @@ def prepare_save_dir(options: argparse.Namespace, arguments: list[str], command:
     path = options.save_dir / "run.json"
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     run = {"data": str(options.data.resolve()), "options": arguments, "starts": []}
-    if path.exists():
+    begun = any(options.save_dir.glob("*.pt")) or (options.save_dir / "gradinit.safetensors").exists()
+    if path.exists() and begun:
         run = json.loads(path.read_text(encoding="utf-8"))
         changed = changed_options(run["options"], arguments)
         if changed:
@@ -173,7 +190,7 @@ def prepare_save_dir(options: argparse.Namespace, arguments: list[str], command:
                 "use another --save-dir, or remove it"
             )
         run["options"] = arguments
-    elif options.save_dir.is_dir() and any(options.save_dir.iterdir()):
+    elif options.save_dir.is_dir() and any(options.save_dir.iterdir()) and not path.exists():
         raise TrainingError(f"{options.save_dir} is not empty and holds no run.json; use another --save-dir")
     versions = {name: package_version(name) for name in ("torch", "fairseq-fixed", "gradinit-mt")}
     run["starts"].append({"time": now, "command": shlex.join(command), "versions": versions})
@@ -184,8 +201,8 @@ def prepare_save_dir(options: argparse.Namespace, arguments: list[str], command:
 def train(arguments: list[str]) -> None:
     """Runs the command."""
     options = parse_arguments(arguments)
-    corpus = PreparedCorpus.load(options.data)
-    options.save_dir = options.save_dir or Path("runs", f"{corpus.name}-seed{options.seed}")
+    corpus = PreparedCorpus.load(options.data.resolve())
+    options.save_dir = (options.save_dir or Path("runs", f"{corpus.name}-seed{options.seed}")).resolve()
     gpus, processes = devices(options.device, options.processes)
     fairseq_arguments = fairseq_options(options, corpus, gpus, processes)
     line = command_line(fairseq_arguments, processes)
@@ -196,19 +213,30 @@ def train(arguments: list[str]) -> None:
     mended = mend_last_checkpoint(options.save_dir)
     if mended:
         command.step(mended)
+    shown = os.path.relpath(options.save_dir)
+    if is_complete(options.save_dir, fairseq_arguments):
+        command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
+        return
     place = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"CPU, {processes} process{'es' * (processes > 1)}"
-    command.step(f"training on {corpus.name} ({place}); checkpoints and log in {options.save_dir}")
-    environment = dict(os.environ)
-    if not gpus:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    status = watch(line, environment, options.save_dir / "train.log")
+    command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
+    status = watch(line, environment(gpus, processes), options.save_dir / "train.log")
     if status:
         raise TrainingError(
-            f"fairseq-train ended with status {status}; its output is in {options.save_dir / 'train.log'}. "
+            f"fairseq-train ended with status {status}; its output is in {shown}/train.log. "
             "The same command continues the run"
         )
-    command.step(f"done; next: scripts/evaluate.sh {options.save_dir}")
+    command.step(f"done; next: scripts/evaluate.sh {shown}")
+
+
+def environment(gpus: int, processes: int) -> dict[str, str]:
+    """The variables of the training processes: without GPUs none is visible, and the cores are shared out."""
+    variables = dict(os.environ)
+    if not gpus:
+        cores = len(os.sched_getaffinity(0))
+        variables |= {"CUDA_VISIBLE_DEVICES": ""}
+        variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    return variables
 
 
 if __name__ == "__main__":
-    command.run(lambda: train(sys.argv[1:]))
+    command.run(lambda: train(sys.argv[1:]), interrupted="the same command continues the run")

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+# Options that fairseq-train knows only beside the choice that they belong to.
+BELONGS_TO = {"adam-betas": "optimizer", "label-smoothing": "criterion"}
+
 COMMON = {
     "task": "gradinit_translation",
     "share-decoder-input-output-embed": True,
@@ -26,7 +29,8 @@ class Preset:
 
     Attributes:
         about: what it is for, in one line.
-        tokens_per_update: target tokens that one update sees, over all processes.
+        tokens_per_update: tokens of a batch as fairseq counts them (sentences times the longest, of the longer side),
+            over all processes.
         gradinit_tokens: the same for one iteration of GradInit.
         options: options of fairseq-train, beyond ``COMMON``.
     """

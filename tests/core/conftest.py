@@ -1,14 +1,7 @@
 """Networks for the tests of the core."""
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # networks.py and twin.py
-
-
 import networks
+import pytest
 
 
 @pytest.fixture(params=["transformer", "convolution"])

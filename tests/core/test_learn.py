@@ -181,7 +181,7 @@ def test_tied_tensor_is_one_block_and_frozen_tensor_none():
 
 
 def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
-    """With every bias zero, only a look-ahead step on the biases can make the second loss depend on their gradient."""
+    """Freezing the zero tensor changes the loss ahead, and nothing else about the block."""
     network, pairs = transformer_case(9)
     with torch.no_grad():
         network.layers[0].linear2.bias.zero_()

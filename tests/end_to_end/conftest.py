@@ -7,17 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MODEL = [
-    *("--arch", "post_ln_transformer_tiny", "--encoder-layers", "2", "--encoder-embed-dim", "32"),
-    *("--encoder-ffn-embed-dim", "64", "--encoder-attention-heads", "2", "--share-decoder-input-output-embed"),
-]
-TRAINING = [
-    *("--criterion", "label_smoothed_cross_entropy", "--label-smoothing", "0.1", "--max-tokens", "400"),
-    *("--lr-scheduler", "linear", "--num-workers", "0", "--cpu", "--log-format", "json", "--log-interval", "1"),
-    *("--no-epoch-checkpoints", "--seed", "7"),
-]
-ADAM = ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "1e-3"]
-GRADINIT = ["--task", "gradinit_translation", "--gradinit-iterations", "6", "--gradinit-tau", "0.02"]
+from runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 class Fairseq:
@@ -27,7 +17,7 @@ class Fairseq:
         self.corpus, self.root = corpus, root
         self.environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
-    def run(self, command, *arguments, stdin=None, status=0, processes=1, module=None):
+    def run(self, command, *arguments, stdin=None, status=0, processes=1, module=None, variables=None):
         """Runs ``fairseq_cli.COMMAND`` with the plugin, checks its exit status and returns what it printed."""
         line = [sys.executable]
         if processes > 1:
@@ -35,7 +25,12 @@ class Fairseq:
         line += [module] if module else ["-m", f"fairseq_cli.{command}"]
         line += [str(self.corpus / "bin"), "--user-dir", str(self.root / "gradinit_mt"), *map(str, arguments)]
         done = subprocess.run(
-            line, input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment
+            line,
+            input=stdin,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self.environment | (variables or {}),
         )
         assert done.returncode == status, done.stdout[-6000:]
         return done.stdout

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 import torch
-from conftest import ADAM, GRADINIT, MODEL, TRAINING
+
+from runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 def test_generate_translates_every_test_sentence(fairseq, trained):
@@ -40,35 +41,18 @@ def test_validate_gives_the_loss_that_training_logged(fairseq, trained):
     assert f'"loss": "{expected}"' in output or f'"valid_loss": "{expected}"' in output, output[-2000:]
 
 
-def test_hydra_train_gives_the_run_of_the_flat_command_line(fairseq, trained, tmp_path):
-    config = f"""
-common: {{user_dir: {fairseq.root / "gradinit_mt"}, cpu: true, seed: 7, log_format: json, log_interval: 1}}
-task: {{_name: gradinit_translation, data: {fairseq.corpus / "bin"}, gradinit_iterations: 6, gradinit_tau: 0.02}}
-model:
-  _name: post_ln_transformer_tiny
-  encoder_layers: 2
-  encoder_embed_dim: 32
-  encoder_ffn_embed_dim: 64
-  encoder_attention_heads: 2
-  share_decoder_input_output_embed: true
-criterion: {{_name: label_smoothed_cross_entropy, label_smoothing: 0.1}}
-optimizer: {{_name: adam, adam_betas: "(0.9, 0.98)"}}
-lr_scheduler: {{_name: linear}}
-dataset: {{max_tokens: 400, num_workers: 0}}
-optimization: {{lr: [0.001], max_update: 8}}
-checkpoint: {{save_dir: {tmp_path / "run"}, no_epoch_checkpoints: true}}
-distributed_training: {{distributed_world_size: 1}}
-"""
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/toy.yaml").write_text(config)
+def test_hydra_train_with_the_config_in_docs_gives_the_run_of_the_flat_command_line(fairseq, trained, tmp_path):
+    overrides = [
+        f"common.user_dir={fairseq.root / 'gradinit_mt'}",
+        *("common.seed=7", f"task.data={fairseq.corpus / 'bin'}", "task.gradinit_iterations=6"),
+        *("task.gradinit_tau=0.02", "model.encoder_layers=2", "model.encoder_embed_dim=32"),
+        *("model.encoder_ffn_embed_dim=64", "model.encoder_attention_heads=2", "dataset.max_tokens=400"),
+        *("dataset.required_batch_size_multiple=8", "optimization.lr=[0.001]", "optimization.max_update=8"),
+        *(f"checkpoint.save_dir={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'hydra'}"),
+    ]
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(fairseq.root / "docs")]
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(tmp_path / "config")),
-            *("--config-name", "toy", f"hydra.run.dir={tmp_path / 'hydra'}"),
-        ],
-        capture_output=True,
-        text=True,
-        env=fairseq.environment,
+        [*command, "--config-name", "hydra", *overrides], capture_output=True, text=True, env=fairseq.environment
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     one, other = (
@@ -76,6 +60,13 @@ distributed_training: {{distributed_world_size: 1}}
         for directory in (tmp_path / "run", trained)
     )
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_checkpoints_with_a_running_bleu_are_loaded_again(fairseq, tmp_path):
+    bleu = ["--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 5}', "--eval-bleu-remove-bpe", "sentencepiece"]
+    settings = ["--task", "gradinit_translation", "--no-gradinit", *ADAM, *bleu, "--total-num-update", "4"]
+    assert "valid_bleu" in fairseq.train(tmp_path / "run", 2, *settings)
+    assert "Loaded checkpoint" in fairseq.train(tmp_path / "run", 4, *settings)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ADAM, GRADINIT, MODEL, TRAINING
 
 from gradinit_mt import compat  # noqa: F401 - for loading checkpoints
 from gradinit_mt.records import Record
+from runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 def checkpoint(path: Path) -> dict:
@@ -140,10 +140,18 @@ def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, 
 
 def test_two_processes_end_with_equal_parameters_and_the_scales_of_one_process(fairseq, tmp_path):
     """Two ranks with a batch each average to what one process accumulates over the same two batches."""
-    fairseq.environment["REPORT_DIR"] = str(tmp_path)
     driver = Path(__file__).parent / "report_parameters.py"
     distributed = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
-    fairseq.train(tmp_path / "two", 3, *GRADINIT, *ADAM, *distributed, processes=2, module=str(driver))
+    fairseq.train(
+        tmp_path / "two",
+        3,
+        *GRADINIT,
+        *ADAM,
+        *distributed,
+        processes=2,
+        module=str(driver),
+        variables={"REPORT_DIR": str(tmp_path)},
+    )
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
     fairseq.train(tmp_path / "one", 3, *GRADINIT, *ADAM, "--update-freq", "2", "--gradinit-update-freq", "2")
     two, one = Record.load(tmp_path / "two").state, Record.load(tmp_path / "one").state

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradinit_mt.evaluation import EvaluationError, checkpoints
+from gradinit_mt import checkpoints
+from gradinit_mt.evaluation import EvaluationError
 from gradinit_mt.evaluation.average import average_checkpoint, average_last, average_parameters
 
 

@@ -4,7 +4,6 @@ import argparse
 import itertools
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from fairseq.data import ListDataset
@@ -154,18 +153,16 @@ class HalfCases:
 
 
 @pytest.mark.parametrize("kind", ["listed", "flat", "memory_efficient"])
-def test_half_precision_is_left_and_entered_with_one_rounding(kind):
+def test_values_learned_in_float32_are_rounded_once(kind):
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2).to(torch.bfloat16)
-    identities = [id(p) for p in model.parameters()]
     start = [p.detach().float() for p in model.parameters()]
     optimizer = getattr(HalfCases, kind)(model)
-    with in_float32(model, optimizer), torch.no_grad():
-        assert all(p.dtype == torch.float32 for p in model.parameters())
-        for p in model.parameters():
+    with in_float32(model, optimizer) as learned, torch.no_grad():
+        assert all(p.dtype == torch.float32 for p in learned.parameters())
+        for p in learned.parameters():
             p.mul_(1.001)  # far below the resolution of bfloat16 at most values
     expected = [value * 1.001 for value in start]
-    assert [id(p) for p in model.parameters()] == identities
     assert all(torch.equal(p, e.to(torch.bfloat16)) for p, e in zip(model.parameters(), expected, strict=True))
     masters = getattr(optimizer, "fp32_params", [])
     if kind == "flat":
@@ -175,10 +172,43 @@ def test_half_precision_is_left_and_entered_with_one_rounding(kind):
         assert len(masters) == (2 if kind == "listed" else 0)
 
 
-def test_an_error_inside_leaves_the_model_in_half_precision():
+def test_an_error_inside_leaves_the_model_as_it_was():
     model = torch.nn.Linear(3, 2).to(torch.bfloat16)
     before = [p.clone() for p in model.parameters()]
-    with pytest.raises(KeyboardInterrupt), in_float32(model, HalfCases.listed(model)):
+    with pytest.raises(KeyboardInterrupt), in_float32(model, HalfCases.listed(model)) as learned:
+        with torch.no_grad():
+            learned.weight.mul_(2)
         raise KeyboardInterrupt
-    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
-    assert np.all([p.dtype == torch.bfloat16 for p in model.parameters()])
+    assert all(torch.equal(p, b) and p.dtype == b.dtype for p, b in zip(model.parameters(), before, strict=True))
+
+
+def test_a_float32_model_is_learned_on_itself():
+    model = torch.nn.Linear(3, 2)
+    with in_float32(model, SimpleNamespace()) as learned:
+        assert learned is model
+
+
+def test_data_parallel_hooks_survive(tmp_path):
+    """The wrapper averages gradients through hooks on the half-precision parameters: as many after as before."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = torch.nn.Linear(3, 2).to(torch.bfloat16)
+        wrapped = torch.nn.parallel.DistributedDataParallel(model)
+        calls = []
+
+        def hook(_, bucket):
+            calls.append(1)
+            future = torch.futures.Future()
+            future.set_result(bucket.buffer())
+            return future
+
+        wrapped.register_comm_hook(None, hook)
+        inputs = torch.ones(4, 3, dtype=torch.bfloat16)
+        wrapped(inputs).sum().backward()
+        before = len(calls)
+        with in_float32(model, HalfCases.listed(model)) as learned:
+            learned(inputs.float()).sum().backward()
+        wrapped(inputs).sum().backward()
+        assert len(calls) == 2 * before > 0
+    finally:
+        torch.distributed.destroy_process_group()

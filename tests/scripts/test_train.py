@@ -63,6 +63,15 @@ def test_the_same_command_continues_the_run(run_dir, train, toy_corpus):
     assert len(json.loads((run_dir / "run.json").read_text())["starts"]) == 2
 
 
+def test_a_complete_run_is_left_as_it_is(run_dir, train, toy_corpus):
+    """Reached by another path: the run is the same."""
+    before = {path.name: path.read_bytes() for path in run_dir.glob("*.pt")}
+    status, output = train(toy_corpus, "--save-dir", run_dir / ".." / run_dir.name, "--", *SMALL, "--max-update", "4")
+    assert status == 0, output
+    assert "is complete; next: scripts/evaluate.sh" in output
+    assert {path.name: path.read_bytes() for path in run_dir.glob("*.pt")} == before
+
+
 def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, train, toy_corpus):
     before = (run_dir / "run.json").read_bytes()
     status, output = train(toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4", "--lr", "0.5")
@@ -73,10 +82,13 @@ def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, tr
 
 
 def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_path):
-    status, output = train(toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--encoder-normalize-before")
+    here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
+    status, output = train(*here, "--encoder-normalize-before")
     assert status == 2
     assert "For pre-norm use fairseq's own model" in output
     assert "fairseq-train ended with status 1" in output
+    status, output = train(*here)
+    assert status == 0, "a corrected command may follow: nothing was computed yet"
 
 
 def test_what_is_no_prepared_corpus_is_named(train, tmp_path):

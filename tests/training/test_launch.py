@@ -1,11 +1,14 @@
 """What the launcher decides: arguments, devices, what may change in a continued run, and mending of checkpoints."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import fairseq.options as fairseq_options
 import pytest
 import torch
 
+from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - for fairseq's parser
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import launch
 from gradinit_mt.training.presets import PRESETS, preset_for
@@ -14,6 +17,19 @@ from gradinit_mt.training.presets import PRESETS, preset_for
 def options(corpus, **changes):
     values = {"preset": None, "tokens_per_update": None, "seed": 1, "save_dir": Path("runs/x"), "further": []}
     return SimpleNamespace(**values | {"data": corpus.directory} | changes)
+
+
+@pytest.fixture
+def trained_checkpoint():
+    """Writes a file with what a fairseq checkpoint says of its progress."""
+
+    def write(path, updates):
+        extra = {"val_loss": None, "previous_training_time": 1.0}
+        history = [{"num_updates": updates}]
+        cfg = {"checkpoint": {"best_checkpoint_metric": "loss"}}
+        torch.save({"model": {}, "cfg": cfg, "optimizer_history": history, "extra_state": extra}, path)
+
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +94,8 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
 
 def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch():
     before = ["corpus/bin", "--lr", "0.1", "--cpu", "--max-update", "10"]
-    assert launch.changed_options(before, ["corpus/bin", "--cpu", "--lr", "0.1", "--max-update", "20"]) == []
+    assert launch.changed_options(before, ["corpus/bin", "--cpu", "--lr=0.1", "--max-update", "10"]) == []
+    assert launch.changed_options(before, [*before, "--user-dir", "elsewhere", "--log-interval", "7"]) == []
     assert launch.changed_options(before, ["other/bin", "--lr", "0.2", "--max-update", "10", "--fp16"]) == [
         "cpu set there, unset now",
         "data corpus/bin there, other/bin now",
@@ -88,9 +105,44 @@ def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch():
     assert launch.changed_options(["d", "--lr", "1"], ["d", "--lr", "1", "--lr", "2"]) == ["lr 1 there, 2 now"]
 
 
+def test_more_updates_are_another_run_unless_the_schedule_is_fixed():
+    """The linear schedule ends at --max-update: more updates would raise the learning rate of the next one."""
+    assert launch.changed_options(["d", "--max-update", "10"], ["d", "--max-update", "20"]) == [
+        "max-update 10 there, 20 now"
+    ]
+    fixed = ["d", "--total-num-update", "20"]
+    assert launch.changed_options([*fixed, "--max-update", "10"], [*fixed, "--max-update", "20"]) == []
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        ["--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.1"],
+        ["--criterion", "cross_entropy"],
+        ["--task", "translation", "--arch", "transformer_iwslt_de_en"],
+        ["--no-gradinit", "--warmup-updates", "100", "--lr", "5e-4"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fairseqs_own_parser_takes_every_preset_with_every_documented_change(corpus, preset, further):
+    arguments = launch.fairseq_options(options(corpus, preset=preset, further=further), corpus, 0, 1)
+    parsed = fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), arguments)
+    assert parsed.max_update == PRESETS[preset].options["max-update"]
+
+
+def test_a_complete_run_is_recognized_by_its_last_checkpoint(tmp_path, trained_checkpoint):
+    trained_checkpoint(tmp_path / "checkpoint_last.pt", updates=8)
+    assert launch.is_complete(tmp_path, ["d", "--max-update", "8"])
+    assert not launch.is_complete(tmp_path, ["d", "--max-update", "8", "--max-update", "9"])
+    assert not launch.is_complete(tmp_path / "none", ["d", "--max-update", "8"])
+
+
 def test_a_truncated_last_checkpoint_gives_way_to_the_newest_whole_one(tmp_path):
-    for number, name in enumerate(("checkpoint1.pt", "checkpoint_2_1000.pt", "checkpoint_last.pt")):
+    names = ("checkpoint1.pt", "checkpoint_2_1000.pt", "checkpoint_average2_epochs_1-2.pt", "checkpoint_last.pt")
+    for number, name in enumerate(names):
         torch.save({"update": number}, tmp_path / name)
+        os.utime(tmp_path / name, (number, number))
     whole = (tmp_path / "checkpoint_2_1000.pt").read_bytes()
     last = tmp_path / "checkpoint_last.pt"
     assert launch.mend_last_checkpoint(tmp_path) is None

@@ -1,4 +1,4 @@
-"""What the two preparation commands share: how they end, how they report a step, and how many processes they use."""
+"""What all commands share: how they end, how they report a step, and how many processes they use."""
 
 import argparse
 import os
@@ -6,22 +6,22 @@ import signal
 import sys
 from collections.abc import Callable
 
-from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt.errors import UserError
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs a command; exits with 2 for a ``CorpusError`` (told in one line on stderr) and 130 when interrupted.
+def run(main: Callable[[], None], interrupted: str = "no output was written") -> None:
+    """Runs a command; exits with 2 for a ``UserError`` (told in one line on stderr) and 130 when interrupted.
 
     SIGTERM is raised as an exception, so that temporary files are removed as they are after Ctrl-C.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
-    except CorpusError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: no output was written", file=sys.stderr)
+        print(f"interrupted: {interrupted}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 

@@ -8,7 +8,12 @@ import torch
 
 import gradinit_mt.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.corpora.files import sha256
-from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.errors import UserError
+
+
+class CheckpointError(UserError):
+    """A file that is no usable checkpoint; the message names it and the remedy."""
+
 
 # What fairseq calls the files it keeps: by epoch "checkpoint7.pt", by update "checkpoint_2_1000.pt".
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
@@ -31,17 +36,17 @@ def load(path: Path) -> dict:
     """A fairseq checkpoint, on the CPU, through PyTorch's safe loader.
 
     Raises:
-        EvaluationError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
+        CheckpointError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
     """
     path = Path(path)
     if not path.is_file():
-        raise EvaluationError(f"{path}: no such checkpoint{_present(path.parent)}")
+        raise CheckpointError(f"{path}: no such checkpoint{_present(path.parent)}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: of zip files, of pickles, of its own
-        raise EvaluationError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
     if not isinstance(state, dict) or "model" not in state or not ({"cfg", "args"} & state.keys()):
-        raise EvaluationError(f"{path}: not a fairseq checkpoint (no entries 'model' and 'cfg')")
+        raise CheckpointError(f"{path}: not a fairseq checkpoint (no entries 'model' and 'cfg')")
     return state
 
 
