@@ -32,7 +32,7 @@ class Texts:
 
     @classmethod
     def read(cls, directory: Path) -> "Texts":
-        """Reads the four files; raises CorpusError where one is missing."""
+        """Reads the four files; raises UserError where one is missing."""
         return cls(**{field: read_lines(directory / name) for field, name in _FILES.items()})
 
 

@@ -65,7 +65,7 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     """The corpus of ``--data``, or the one that ``run.json`` of the training run names.
 
     Raises:
-        CorpusError: neither is there, or it is not what it was when it was prepared.
+        UserError: neither is there, or it is not what it was when it was prepared.
     """
     directory = options.data
     if directory is None:
@@ -108,7 +108,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     """Makes the result directory, or finds it made already with the same checkpoint and settings.
 
     Raises:
-        CorpusError: see the message; no result directory has appeared then.
+        UserError: see the message; no result directory has appeared then.
     """
     corpus = prepared_corpus(options)
     if options.average:

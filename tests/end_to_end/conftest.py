@@ -18,7 +18,7 @@ class Fairseq:
         self.environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
     def run(self, command, *arguments, stdin=None, status=0, processes=1, module=None, variables=None):
-        """Runs ``fairseq_cli.COMMAND`` with the plugin, checks its exit status and returns what it printed."""
+        """Runs ``fairseq_cli.COMMAND`` with the plugin, checks whether it succeeded (status 0), returns its output."""
         line = [sys.executable]
         if processes > 1:
             line += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
@@ -32,7 +32,8 @@ class Fairseq:
             stderr=subprocess.STDOUT,
             env=self.environment | (variables or {}),
         )
-        assert done.returncode == status, done.stdout[-6000:]
+        # fairseq's data thread may still be running when an error ends it, and then aborts the process
+        assert (done.returncode == 0) == (status == 0), done.stdout[-6000:]
         return done.stdout
 
     def train(self, save_dir, updates, *arguments, **options):

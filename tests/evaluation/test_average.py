@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gradinit_mt import checkpoints
+from gradinit_mt.checkpoints import CheckpointError
 from gradinit_mt.evaluation import EvaluationError
 from gradinit_mt.evaluation.average import average_checkpoint, average_last, average_parameters
 
@@ -126,7 +127,7 @@ def test_one_file_twice_is_no_average(tmp_path):
 def test_a_truncated_checkpoint_is_named(tmp_path):
     path = checkpoint(tmp_path / "a.pt", 1)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(EvaluationError, match=r"a.pt: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"a.pt: cannot be read"):
         checkpoints.load(path)
 
 
@@ -138,12 +139,12 @@ class RunsCommand:
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = checkpoint(tmp_path / "a.pt", 1, task_state=RunsCommand())
-    with pytest.raises(EvaluationError, match=r"objects of type \S*system"):
+    with pytest.raises(CheckpointError, match=r"objects of type \S*system"):
         checkpoints.load(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_missing_checkpoint_names_those_present(tmp_path):
     checkpoint(tmp_path / "checkpoint_last.pt", 1)
-    with pytest.raises(EvaluationError, match=r"no such checkpoint.*holds checkpoint_last.pt"):
+    with pytest.raises(CheckpointError, match=r"no such checkpoint.*holds checkpoint_last.pt"):
         checkpoints.load(checkpoints.choose(tmp_path, "best"))

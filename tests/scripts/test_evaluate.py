@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt.errors import UserError
 from gradinit_mt.evaluation import EvaluationError, run
 
 NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
@@ -183,7 +183,7 @@ def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path
 )
 def test_what_is_refused_before_anything_is_translated(toy, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(UserError, match=message):
         evaluate_here(toy.run, *arguments)
     assert list(tmp_path.iterdir()) == []
 
