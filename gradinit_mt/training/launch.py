@@ -213,7 +213,8 @@ def train(arguments: list[str]) -> None:
     mended = mend_last_checkpoint(options.save_dir)
     if mended:
         command.step(mended)
-    shown = os.path.relpath(options.save_dir)
+    here = Path.cwd()
+    shown = options.save_dir.relative_to(here) if options.save_dir.is_relative_to(here) else options.save_dir
     if is_complete(options.save_dir, fairseq_arguments):
         command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
         return
