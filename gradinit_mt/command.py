@@ -32,9 +32,9 @@ def step(message: str) -> None:
 
 def positive_int(text: str) -> int:
     """An argparse type: a whole number from 1 on."""
-    value = int(text)
+    value = int(text) if text.lstrip("-").isdigit() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}: expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
     return value
 
 

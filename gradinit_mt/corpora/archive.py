@@ -75,7 +75,7 @@ def fetch(url: str, part: Path, size: int) -> None:
                 f"{url}: offers {offered:,} bytes, expected {size:,}: another file; "
                 "give the right address by --url or a local file by --archive"
             )
-        bar = tqdm(total=size, initial=start, desc=part.stem, unit="B", unit_scale=True, mininterval=0.5)
+        bar = tqdm(total=size, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None, mininterval=0.5)
         with part.open("ab" if start else "wb") as file, bar:
             # Never more than announced, whatever the server sends.
             while block := response.read(min(BLOCK, size - start)):

@@ -85,7 +85,7 @@ def learn_model(sentences: list[str], vocab_size: int, character_coverage: float
 def encode(model: sentencepiece.SentencePieceProcessor, lines: list[str], workers: int, label: str) -> list[str]:
     """Each line as its pieces, joined by spaces."""
     encoded: list[str] = []
-    with tqdm(total=len(lines), desc=label, unit=" lines", mininterval=0.5) as bar:
+    with tqdm(total=len(lines), desc=label, unit=" lines", disable=None, mininterval=0.5) as bar:
         for start in range(0, len(lines), BATCH):
             batch = model.encode(lines[start : start + BATCH], out_type=str, num_threads=workers)
             encoded += [" ".join(pieces) for pieces in batch]

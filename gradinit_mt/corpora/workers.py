@@ -34,7 +34,8 @@ def map_lines(
         workers: processes; with 1 the work is done in this one.
         label: what the progress bar says; None shows no bar.
     """
-    bar = tqdm(total=len(lines), desc=label, unit=" lines", disable=label is None, mininterval=0.5)
+    # None: no bar where stderr is no terminal
+    bar = tqdm(total=len(lines), desc=label, unit=" lines", disable=label is None or None, mininterval=0.5)
     chunks = [lines[start : start + CHUNK] for start in range(0, len(lines), CHUNK)]
     result: list[str] = []
     with bar:

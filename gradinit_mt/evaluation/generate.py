@@ -93,7 +93,7 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
     with (
         (directory / MESSAGES).open("wb") as messages,
         (directory / OUTPUT).open("wb") as output,
-        tqdm(total=sentences, desc="translating", unit=" sentences", mininterval=0.5) as bar,
+        tqdm(total=sentences, desc="translating", unit=" sentences", disable=None, mininterval=0.5) as bar,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, env=environment) as process,
     ):
         try:

@@ -37,7 +37,7 @@ def two_or_more(text: str) -> int:
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options; those after ``--`` become ``further``."""
     parser = argparse.ArgumentParser(
-        prog="evaluate.sh",
+        prog="scripts/evaluate.sh",
         description="Translate a split with a trained model and score it.",
         epilog="Options after -- are handed to fairseq-generate (for example: -- --fp16).",
     )
@@ -70,6 +70,8 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     directory = options.data
     if directory is None:
         path = options.save_dir / "run.json"
+        if not options.save_dir.is_dir():
+            raise EvaluationError(f"{options.save_dir}: no such directory; name the save dir of a run")
         try:
             directory = Path(json.loads(path.read_text(encoding="utf-8"))["data"])
         except (OSError, ValueError, KeyError) as error:
@@ -196,7 +198,9 @@ def _report(result: dict, values: Scores) -> str:
     """What is printed: the setting in three lines, then the scores."""
     data, facts, settings = result["data"], result["checkpoint"], result["settings"]
     metric, value = facts["validation_metric"], facts["validation_value"]
-    validation = f", validation {metric} {value}" if metric else ""
+    validation = f", validation {metric} {value} (as trained: with label smoothing)" if metric == "loss" else ""
+    if metric and metric != "loss":
+        validation = f", validation {metric} {value}"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
     lines = [

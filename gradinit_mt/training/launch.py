@@ -30,6 +30,10 @@ from gradinit_mt.training.watch import watch
 FREE_OPTIONS = {"user-dir", "save-dir", "tensorboard-logdir", "num-workers", "log-interval", "keep-last-epochs"}
 
 
+# What the launcher sets itself, and would lose track of.
+OWNED = {"save-dir", "seed", "user-dir", "source-lang", "target-lang", "distributed-world-size", "cpu"}
+
+
 class TrainingError(UserError):
     """A run that cannot start or go on; the message says what to do."""
 
@@ -38,7 +42,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options; those after ``--`` become ``further``."""
     presets = "\n".join(f"  {name:14} {preset.about}" for name, preset in PRESETS.items())
     parser = argparse.ArgumentParser(
-        prog="train.sh",
+        prog="scripts/train.sh",
         description="Train a model on a prepared corpus, without warmup after GradInit unless told otherwise.",
         epilog=f"presets:\n{presets}\n\nOptions after -- go to fairseq-train and override the preset's, for example\n"
         "  scripts/train.sh DATA -- --no-gradinit --warmup-updates 1000 --lr 5e-4",
@@ -91,6 +95,8 @@ def fairseq_options(options: argparse.Namespace, corpus: PreparedCorpus, gpus: i
     for name, value in {**COMMON, **preset.options, **run}.items():
         if BELONGS_TO.get(name) not in chosen and not (name.startswith("gradinit") and "task" in chosen):
             arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    if misplaced := sorted(chosen & OWNED):
+        raise TrainingError(f"--{misplaced[0]} after --: the launcher sets it; see scripts/train.sh --help")
     return arguments + options.further
 
 
@@ -111,6 +117,8 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
     present = torch.cuda.device_count()
     if device == "cpu" or (device == "auto" and not present):
         return 0, processes or 1
+    if not present:
+        raise TrainingError("no GPU found; use --device cpu")
     if (processes or 1) > present:
         raise TrainingError(f"{processes or 1} GPUs asked for, this machine has {present}; use --device cpu or fewer")
     return processes or present, processes or present
@@ -124,8 +132,16 @@ def changed_options(before: list[str], now: list[str]) -> list[str]:
     return [
         f"{name} {old.get(name, 'unset')} there, {new.get(name, 'unset')} now"
         for name in names
-        if old.get(name) != new.get(name)
+        if not _same(old.get(name), new.get(name))
     ]
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    """Equal as text, or as numbers: 1e-3 is 0.001."""
+    try:
+        return one == other or float(one) == float(other)
+    except (TypeError, ValueError):
+        return False
 
 
 def _pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
@@ -171,14 +187,13 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
     return f"{last} was truncated and no other checkpoint is whole: starting again"
 
 
-def prepare_save_dir(options: argparse.Namespace, arguments: list[str], command: list[str]) -> None:
-    """Makes or checks the save dir and notes the run in ``run.json``.
+def checked_run(options: argparse.Namespace, arguments: list[str]) -> dict:
+    """What ``run.json`` is to hold: the run that the save dir has begun, or a new one.
 
     Raises:
         TrainingError: it holds a run with other settings, or files of which nothing is known.
     """
     path = options.save_dir / "run.json"
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     run = {"data": str(options.data.resolve()), "options": arguments, "starts": []}
     begun = any(options.save_dir.glob("*.pt")) or (options.save_dir / "gradinit.safetensors").exists()
     if path.exists() and begun:
@@ -192,10 +207,16 @@ def prepare_save_dir(options: argparse.Namespace, arguments: list[str], command:
         run["options"] = arguments
     elif options.save_dir.is_dir() and any(options.save_dir.iterdir()) and not path.exists():
         raise TrainingError(f"{options.save_dir} is not empty and holds no run.json; use another --save-dir")
+    return run
+
+
+def note_start(save_dir: Path, run: dict, command: list[str]) -> None:
+    """Adds this start to ``run.json``."""
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     versions = {name: package_version(name) for name in ("torch", "fairseq-fixed", "gradinit-mt")}
     run["starts"].append({"time": now, "command": shlex.join(command), "versions": versions})
-    options.save_dir.mkdir(parents=True, exist_ok=True)
-    write_json(path, run)
+    save_dir.mkdir(parents=True, exist_ok=True)
+    write_json(save_dir / "run.json", run)
 
 
 def train(arguments: list[str]) -> None:
@@ -209,7 +230,7 @@ def train(arguments: list[str]) -> None:
     if options.dry_run:
         print(shlex.join(line))
         return
-    prepare_save_dir(options, fairseq_arguments, line)
+    run = checked_run(options, fairseq_arguments)
     mended = mend_last_checkpoint(options.save_dir)
     if mended:
         command.step(mended)
@@ -218,6 +239,7 @@ def train(arguments: list[str]) -> None:
     if is_complete(options.save_dir, fairseq_arguments):
         command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
         return
+    note_start(options.save_dir, run, line)
     place = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"CPU, {processes} process{'es' * (processes > 1)}"
     command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
     status = watch(line, environment(gpus, processes), options.save_dir / "train.log")

@@ -70,6 +70,7 @@ def test_a_complete_run_is_left_as_it_is(run_dir, train, toy_corpus):
     assert status == 0, output
     assert "is complete; next: scripts/evaluate.sh" in output
     assert {path.name: path.read_bytes() for path in run_dir.glob("*.pt")} == before
+    assert len(json.loads((run_dir / "run.json").read_text())["starts"]) == 2
 
 
 def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, train, toy_corpus):

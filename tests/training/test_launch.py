@@ -57,6 +57,11 @@ def test_what_the_user_adds_comes_last(corpus):
     assert arguments.count("--lr") == 2
 
 
+def test_what_the_launcher_sets_itself_is_refused_among_the_users_options(corpus):
+    with pytest.raises(launch.TrainingError, match="--save-dir after --: the launcher sets it"):
+        launch.fairseq_options(options(corpus, further=["--save-dir", "elsewhere"]), corpus, 0, 1)
+
+
 def test_a_corpus_without_settings_of_its_own_gets_the_general_ones():
     assert preset_for("multi30k") == "multi30k"
     assert preset_for("mine") == "other"
@@ -90,11 +95,14 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(launch.TrainingError, match="3 GPUs asked for, this machine has 1"):
         launch.devices("gpu", 3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(launch.TrainingError, match="no GPU found; use --device cpu"):
+        launch.devices("gpu", None)
 
 
 def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch():
     before = ["corpus/bin", "--lr", "0.1", "--cpu", "--max-update", "10"]
-    assert launch.changed_options(before, ["corpus/bin", "--cpu", "--lr=0.1", "--max-update", "10"]) == []
+    assert launch.changed_options(before, ["corpus/bin", "--cpu", "--lr=1e-1", "--max-update", "10"]) == []
     assert launch.changed_options(before, [*before, "--user-dir", "elsewhere", "--log-interval", "7"]) == []
     assert launch.changed_options(before, ["other/bin", "--lr", "0.2", "--max-update", "10", "--fp16"]) == [
         "cpu set there, unset now",
