@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from runs import ADAM, GRADINIT, MODEL, TRAINING
+from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 class Fairseq:

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 import torch
-
-from runs import ADAM, GRADINIT, MODEL, TRAINING
+from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 def test_generate_translates_every_test_sentence(fairseq, trained):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 
 from gradinit_mt import compat  # noqa: F401 - for loading checkpoints
 from gradinit_mt.records import Record
-from runs import ADAM, GRADINIT, MODEL, TRAINING
 
 
 def checkpoint(path: Path) -> dict:
