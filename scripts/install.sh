@@ -5,7 +5,7 @@
 #
 # PYTHON=python3.11 chooses the interpreter (3.10 to 3.12); without it the first one found is taken, 3.11 before the
 # others. --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
-# Takes about 2 minutes and the download, most of it compiling fairseq's extensions; a .venv that this script did not finish is made anew.
+# Takes 3 to 4 minutes, most of it compiling fairseq's extensions; a .venv that this script did not finish is made anew.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -56,7 +56,7 @@ install_all() {
     local python
     python=$(choose_python)
     check_tools "$python"
-    echo "=> making $venv with $("$python" --version): about 2 minutes and the download" >&2
+    echo "=> making $venv with $("$python" --version): 3 to 4 minutes" >&2
     "$python" -m venv --clear "$venv"
     echo "=> PyTorch" >&2
     pip_install -r "$requirements/torch.txt"
