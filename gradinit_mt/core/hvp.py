@@ -25,7 +25,7 @@ def finite_difference(
     Returns:
         One tensor per parameter.
     """
-    length = _norm(parameters) / _norm(v)
+    length = norm(parameters) / norm(v)
     e = RELATIVE_STEP * length
     _move(parameters, v, e)
     ahead = gradient()
@@ -63,5 +63,6 @@ def _move(parameters: Sequence[Tensor], v: Sequence[Tensor], distance: Tensor) -
 
 
 @torch.no_grad()
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+def norm(tensors: Sequence[Tensor], order: int = 2) -> Tensor:
+    """The L1 or L2 norm over all tensors together, without a graph."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors, order)), order)

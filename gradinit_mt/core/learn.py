@@ -167,8 +167,7 @@ class _Learner:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1)."""
         self.load_scaled()
         g, loss = self._gradient(first)
-        order = 1 if self.config.step == "adam" else 2
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(g, order)), order)
+        norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
         loss_value, norm_value = torch.stack([loss, norm]).tolist()
         self._require_finite(norm_value, loss=loss_value, norm=norm_value)
         if norm_value > self.config.gamma:
@@ -211,33 +210,35 @@ class _Learner:
         return self._block_products(self._exact_product(g, first))
 
     def _exact_product(self, v: list[Tensor], parts: Sequence[Any]) -> list[Tensor]:
-        sums, loss_sum, total = None, None, 0.0
-        for part in parts:
-            with hvp.twice_differentiable():
-                loss, size = self.loss_fn(self.model, part)
-            product = hvp.exact(self.parameters, v, loss)
-            sums = product if sums is None else torch._foreach_add(sums, product)
-            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
-            total += size
-        return self._averaged(sums, loss_sum, total)[0]
+        with hvp.twice_differentiable():
+            return self._averaged(*self._summed(parts, lambda loss: hvp.exact(self.parameters, v, loss)))[0]
 
     def _gradient(
         self, parts: Sequence[Any], kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = ()
     ) -> tuple[list[Tensor], Tensor]:
         """The gradient and the value of the loss, averaged over parts and ranks, at the present parameters."""
         inputs = [*self.parameters, *(copy for _, copy in kept)]
-        sums, loss_sum, total = None, None, 0.0
-        for part in parts:
-            loss, size = self.loss_fn(self.model, part)
-            grads = torch.autograd.grad(loss, inputs, materialize_grads=True)
-            sums = grads if sums is None else torch._foreach_add(sums, grads)
-            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
-            total += size
-        sums, copies = list(sums[: len(self.parameters)]), sums[len(self.parameters) :]
+        sums, loss_sum, total = self._summed(
+            parts, lambda loss: list(torch.autograd.grad(loss, inputs, materialize_grads=True))
+        )
+        sums, copies = sums[: len(self.parameters)], sums[len(self.parameters) :]
         for (original, _), grad in zip(kept, copies, strict=True):
             index = next(i for i, p in enumerate(self.parameters) if p is original)
             sums[index] = sums[index] + grad
         return self._averaged(sums, loss_sum, total)
+
+    def _summed(
+        self, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]
+    ) -> tuple[list[Tensor], Tensor, float]:
+        """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
+        sums, loss_sum, total = None, None, 0.0
+        for part in parts:
+            loss, size = self.loss_fn(self.model, part)
+            tensors = derivatives(loss)
+            sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
+            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
+            total += size
+        return sums, loss_sum, total
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
         """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
