@@ -3,7 +3,8 @@
 from .batches import overlapping_halves
 from .blocks import Block, find_blocks
 from .config import GradInitConfig, StepKind
-from .learn import GradInitError, Report, State, learn_scales
+from .learn import GradInitError, learn_scales
+from .state import Report, State
 
 __all__ = [
     "Block",

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-# At 1e-3 of the parameters' length the products are within 1 % in float32; much less and rounding shows, much more and
-# the curvature does.
-RELATIVE_STEP = 1e-3
+# In units of the parameters' length, for float32. At the initialization of a 6+6-layer Post-LN Transformer third
+# derivatives show above this step, and rounding far below. What remains with ReLU, about 5 % of the vector of block
+# products over a batch of 1,500 tokens, is its kinks: the difference counts those it crosses, double backward none.
+RELATIVE_STEP = 2e-4
 
 
 def finite_difference(

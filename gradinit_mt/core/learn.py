@@ -8,8 +8,8 @@ of the loss on S, eta the size of the step looked ahead, gamma the bound on ``||
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,64 +18,14 @@ from torch import Tensor, nn
 from . import hvp
 from .blocks import Block, find_blocks
 from .config import GradInitConfig
+from .state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
 
 LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
-OBJECTIVE, CONSTRAINT = KINDS = ("objective", "constraint")
 ADAM_EPS = 1e-8
 
 
 class GradInitError(RuntimeError):
     """Learning the scales cannot go on; the model holds theta0 again."""
-
-
-@dataclass
-class State:
-    """All that learning needs to go on after a stop, given the same theta0 and the batches that follow.
-
-    Attributes:
-        scales: m, [blocks], float64 on the CPU.
-        moments: the two Adam moments of m for objective and for constraint steps, [2 kinds, 2, blocks].
-        steps: how many objective and how many constraint steps were taken.
-        history: one entry per iteration: ``loss`` (nats, L(S; theta)), ``norm`` (of g), ``kind`` (``objective`` or
-            ``constraint``) and ``ahead`` (L(S~; theta') in an objective step, else None).
-        trajectory: m after every iteration, each [blocks].
-        seconds: wall-clock so far, batches and ``on_iteration`` included.
-    """
-
-    scales: Tensor
-    moments: Tensor
-    steps: list[int]
-    history: list[dict] = field(default_factory=list)
-    trajectory: list[Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @classmethod
-    def fresh(cls, blocks: int) -> "State":
-        """Scales of 1, before the first iteration."""
-        zeros = torch.zeros(2, 2, blocks, dtype=torch.float64)
-        return cls(torch.ones(blocks, dtype=torch.float64), zeros, [0, 0])
-
-    @property
-    def iteration(self) -> int:
-        """How many iterations are done."""
-        return len(self.history)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was learned. The model holds m * theta0.
-
-    Attributes:
-        config: the settings.
-        names: the block names, in the order of ``state.scales``.
-        learnable: per block, whether its tensor was not all zeros.
-        state: scales, history and trajectory.
-    """
-
-    config: GradInitConfig
-    names: list[str]
-    learnable: list[bool]
-    state: State
 
 
 def learn_scales(
@@ -92,10 +42,11 @@ def learn_scales(
     """Learns the scales of ``model`` in place.
 
     Dropout must be off; the caller sets the model's mode (``model.eval()`` for a Transformer, training mode with
-    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written.
+    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written, and buffers
+    such as running statistics get their first values back.
 
     Args:
-        model: holds theta0; left with m * theta0, or with theta0 again if anything is raised.
+        model: holds theta0; left with m * theta0, or with theta0 again if anything is raised. On one device.
         loss_fn: ``(model, part) -> (summed loss, size)``; the loss of the paper is the sum over all parts and ranks
             divided by the summed sizes (tokens, images).
         batches: one pair (S, S~) per iteration, each a sequence of parts whose gradients are accumulated; with
@@ -106,26 +57,36 @@ def learn_scales(
         held: (module, attribute) uses of a tensor that keep their old value in the look-ahead step, as the
             reference code keeps the softmax tied to an embedding.
         state: where an interrupted run stopped.
-        on_iteration: called after each iteration with the state so far.
+        on_iteration: called with the state after each iteration, once its outcome is read from the device: that is
+            while the next iteration is under way.
 
     Raises:
         GradInitError: a loss, gradient norm or scale is not finite, or the batches end early.
         ValueError: a trainable parameter is in half precision, or ``state`` has another number of blocks.
     """
-    learner = _Learner(model, loss_fn, config, all_reduce, held, state)
-    with learner.restoring_on_error():
+    learner = _Learner(model, loss_fn, config, all_reduce, held, state, on_iteration)
+    with learner.leaving_no_trace():
         pairs = iter(batches)
-        while learner.state.iteration < config.iterations:
+        for done in range(learner.state.iteration, config.iterations):
             pair = next(pairs, None)
             if pair is None:
-                done = learner.state.iteration
+                learner.settle()
                 raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
             learner.iterate(*pair)
-            if on_iteration is not None:
-                on_iteration(learner.state)
+        learner.settle()
         learner.load_scaled()
     blocks = learner.blocks
     return Report(config, [b.name for b in blocks], [b.learnable for b in blocks], learner.state)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """An iteration whose last results are still on the device: m and its moments, the derivatives, the loss ahead."""
+
+    kind: str
+    loss: float
+    norm: float
+    results: Tensor  # [2 + 5 * blocks]: loss ahead, a sum that is finite if all derivatives are, m, moments
 
 
 class _Learner:
@@ -137,58 +98,97 @@ class _Learner:
         all_reduce: Callable[[Tensor], Any] | None,
         held: Sequence[tuple[nn.Module, str]],
         state: State | None,
+        on_iteration: Callable[[State], None] | None,
     ) -> None:
         self.model, self.loss_fn, self.config = model, loss_fn, config
-        self.all_reduce, self.held = all_reduce, held
+        self.all_reduce, self.held, self.on_iteration = all_reduce, held, on_iteration
         self.clock = _Clock()
         self.blocks: list[Block] = find_blocks(model)
         self.parameters = [block.parameter for block in self.blocks]
         self.theta0 = [p.detach().clone() for p in self.parameters]
+        self.buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
         self.state = State.fresh(len(self.blocks)) if state is None else state
         if len(self.state.scales) != len(self.blocks):
             raise ValueError(f"the state has {len(self.state.scales)} scales, the model {len(self.blocks)} blocks")
+        self.device = self.parameters[0].device
+        self.m = self.state.scales.to(self.device, copy=True)
+        self.moments = self.state.moments.to(self.device, copy=True)
+        self.unread: _Outcome | None = None
 
     @contextmanager
-    def restoring_on_error(self) -> Iterator[None]:
+    def leaving_no_trace(self) -> Iterator[None]:
+        """Puts theta0 back if anything is raised, and the buffers in every case."""
         try:
             yield
         except BaseException:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, self.theta0)
             raise
+        finally:
+            with torch.no_grad():
+                for buffer, value in self.buffers:
+                    buffer.copy_(value)
 
     @torch.no_grad()
     def load_scaled(self) -> None:
         """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit."""
         torch._foreach_copy_(self.parameters, self.theta0)
-        torch._foreach_mul_(self.parameters, self.state.scales.tolist())
+        torch._foreach_mul_(self.parameters, self.m.unbind())
 
     def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
-        """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1)."""
+        """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).
+
+        The host waits for the device once, to choose the kind of step.
+        """
         self.load_scaled()
         g, loss = self._gradient(first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
-        loss_value, norm_value = torch.stack([loss, norm]).tolist()
+        loss_value, norm_value = self._read(torch.stack([loss, norm]).double())
         self._require_finite(norm_value, loss=loss_value, norm=norm_value)
         if norm_value > self.config.gamma:
-            kind, ahead_value = CONSTRAINT, None
-            h = self._constraint(g, norm, first).tolist()
+            kind, ahead = CONSTRAINT, loss
+            h = self._constraint(g, norm, first)
         else:
             kind = OBJECTIVE
-            *h, ahead_value = self._objective(g, second).tolist()
-            self._require_finite(norm_value, look_ahead_loss=ahead_value)
-        self._require_finite(norm_value, derivative_of_a_scale=sum(h))
-        self._update(torch.tensor(h, dtype=torch.float64), KINDS.index(kind))
-        state = self.state
-        state.history.append({"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": ahead_value})
-        state.trajectory.append(state.scales.clone())
-        state.seconds += self.clock.lap()
+            h, ahead = self._objective(g, second)
+        self._update(h.double(), KINDS.index(kind))
+        results = torch.cat([ahead.double()[None], h.sum()[None], self.m, self.moments.flatten()])
+        self.unread = _Outcome(kind, loss_value, norm_value, results)
 
-    def _objective(self, g: list[Tensor], second: Sequence[Any]) -> Tensor:
+    def settle(self) -> None:
+        """Reads the outcome of the last iteration, if it is not read yet."""
+        self._read(torch.empty(0, dtype=torch.float64, device=self.device))
+
+    def _read(self, values: Tensor) -> list[float]:
+        """The values, and with them, in the same transfer, the outcome of the iteration before."""
+        outcome, self.unread = self.unread, None
+        if outcome is None:
+            return values.cpu().tolist()
+        everything = torch.cat([values, outcome.results]).cpu()
+        self._record(outcome, everything[len(values) :])
+        return everything[: len(values)].tolist()
+
+    def _record(self, outcome: _Outcome, results: Tensor) -> None:
+        """Takes an iteration, whose results are on the host now, into the state."""
+        (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([len(self.m), 4 * len(self.m)])
+        self._require_finite(outcome.norm, look_ahead_loss=ahead, derivative_of_a_scale=derivatives)
+        state = self.state
+        state.scales, state.moments = m.clone(), moments.view_as(self.moments).clone()
+        objective = outcome.kind == OBJECTIVE
+        state.steps[KINDS.index(outcome.kind)] += 1
+        state.history.append(
+            {"loss": outcome.loss, "norm": outcome.norm, "kind": outcome.kind, "ahead": ahead if objective else None}
+        )
+        state.trajectory.append(state.scales)
+        state.seconds += self.clock.lap()
+        if self.on_iteration is not None:
+            self.on_iteration(state)
+
+    def _objective(self, g: list[Tensor], second: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """h_i = < theta0_i , dL(S~; theta')/dtheta_i > at theta' = theta - eta * A[g], with A[g] held constant.
 
         Returns:
-            h and, behind it, L(S~; theta'): [blocks + 1].
+            h, [blocks], and L(S~; theta').
         """
         if self.config.step == "adam":
             torch._foreach_sign_(g)
@@ -197,7 +197,7 @@ class _Learner:
                 torch._foreach_add_(self.parameters, g, alpha=-self.config.eta)
             g.clear()  # frees a tensor per parameter before the second gradient is computed
             ahead, loss = self._gradient(second, kept)
-        return torch.cat([self._block_products(ahead), loss[None]])
+        return self._block_products(ahead), loss
 
     def _constraint(self, g: list[Tensor], norm: Tensor, first: Sequence[Any]) -> Tensor:
         """h_i = d||g||/dm_i = < theta0_i , (H v)_i > with v = sign(g), or g / ||g|| for SGD: [blocks]."""
@@ -205,7 +205,7 @@ class _Learner:
             torch._foreach_sign_(g)
         else:
             torch._foreach_div_(g, norm)
-        if self.config.hvp == "finite":
+        if self.config.route == "finite":
             return self._block_products(hvp.finite_difference(self.parameters, g, lambda: self._gradient(first)[0]))
         return self._block_products(self._exact_product(g, first))
 
@@ -233,12 +233,18 @@ class _Learner:
         """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
         sums, loss_sum, total = None, None, 0.0
         for part in parts:
-            loss, size = self.loss_fn(self.model, part)
+            with self._precision():
+                loss, size = self.loss_fn(self.model, part)
             tensors = derivatives(loss)
             sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
             loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
             total += size
         return sums, loss_sum, total
+
+    def _precision(self) -> AbstractContextManager:
+        if self.config.precision == "full":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
         """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
@@ -257,16 +263,14 @@ class _Learner:
 
     def _update(self, h: Tensor, kind: int) -> None:
         """One Adam step of m along h with the moments of its kind, then the bounds."""
-        state, (beta1, beta2) = self.state, self.config.betas
-        state.steps[kind] += 1
-        first, second = state.moments[kind]
+        config, (beta1, beta2) = self.config, self.config.betas
+        steps = self.state.steps[kind] + 1  # the state is up to date: it has just been read
+        first, second = self.moments[kind]
         first.mul_(beta1).add_(h, alpha=1 - beta1)
         second.mul_(beta2).addcmul_(h, h, value=1 - beta2)
-        mean = first / (1 - beta1 ** state.steps[kind])
-        deviation = (second / (1 - beta2 ** state.steps[kind])).sqrt() + ADAM_EPS
-        state.scales = (state.scales - self.config.tau * mean / deviation).clamp(
-            self.config.lower_bound, self.config.upper_bound
-        )
+        mean = first / (1 - beta1**steps)
+        deviation = (second / (1 - beta2**steps)).sqrt() + ADAM_EPS
+        self.m.sub_(config.tau * mean / deviation).clamp_(config.lower_bound, config.upper_bound)
 
     def _require_finite(self, gradient_norm: float, **values: float) -> None:
         for name, value in values.items():

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from gradinit_mt import command
-from gradinit_mt.core.learn import CONSTRAINT
+from gradinit_mt.core.state import CONSTRAINT
 from gradinit_mt.plots.training_curve import COLOURS, write
 from gradinit_mt.records import Record, RecordError
 

@@ -35,6 +35,24 @@ class TinyTransformer(nn.Module):
         return self.softmax(x)
 
 
+class RealSizeTransformer(nn.Module):
+    """Encoder and decoder of ``transformer_iwslt_de_en``: Post-LN, 6+6 layers, d 512, feed-forward 1024, 4 heads."""
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(1000, 512)
+        nn.init.normal_(self.embedding.weight, std=512**-0.5)
+        self.register_buffer("positions", torch.randn(64, 512))
+        self.layers = nn.Transformer(512, 4, 6, 6, 1024, dropout=0.0, activation=activation, batch_first=True)
+        self.softmax = nn.Linear(512, 1000, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        length = tokens.shape[1]
+        x = self.embedding(tokens) * 512**0.5 + self.positions[:length]
+        mask = nn.Transformer.generate_square_subsequent_mask(length)
+        return self.softmax(self.layers(x, x, tgt_mask=mask, tgt_is_causal=True))
+
+
 class TinyConvolution(nn.Module):
     """Two plain convolutions without normalization and a classifier."""
 

@@ -20,6 +20,7 @@ from gradinit_mt.core.config import default_gamma
         ("lower_bound", 0.0),
         ("upper_bound", 0.5),
         ("hvp", "none"),
+        ("precision", "float16"),
     ],
 )
 def test_a_value_out_of_range_is_named(name, value):

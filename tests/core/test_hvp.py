@@ -1,0 +1,58 @@
+"""The routes of the constraint's Hessian-vector product, against exact double backward in full precision."""
+
+from functools import partial
+
+import pytest
+import torch
+from networks import RealSizeTransformer, convolution_case, token_loss, transformer_case
+
+from gradinit_mt.core import GradInitConfig, learn_scales
+
+
+def constraint_derivatives(network, pair, step, **settings):
+    """h of one constraint step, read off the first Adam moment; the network is left as it was."""
+    config = GradInitConfig(step=step, eta=0.05, gamma=1e-9, iterations=1, tau=1e-300, **settings)
+    return learn_scales(network, token_loss, [pair], config).state.moments[1, 0]
+
+
+def relative_error(h, exact):
+    return (torch.linalg.vector_norm(h - exact) / torch.linalg.vector_norm(exact)).item()
+
+
+@pytest.mark.parametrize("case", [convolution_case, partial(transformer_case, activation="gelu")])
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+def test_finite_differences_of_small_smooth_networks_are_within_one_percent(case, step):
+    for seed in range(5):
+        network, pairs = case(seed, torch.float32)
+        pair = next(pairs)
+        exact, finite = (constraint_derivatives(network, pair, step, hvp=hvp) for hvp in ("exact", "finite"))
+        assert relative_error(finite, exact) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("activation", "bound"),
+    [
+        pytest.param("gelu", 0.05, id="smooth"),
+        # A difference counts the kinks that it crosses, double backward none; the fewer the tokens, the more they weigh.
+        pytest.param("relu", 0.15, id="kinks"),
+    ],
+)
+def test_default_routes_at_the_size_of_a_real_transformer(activation, bound):
+    """At its initialization, the default of either precision: differences in full, double backward in bfloat16."""
+    torch.manual_seed(0)
+    network = RealSizeTransformer(activation)
+    tokens = torch.randint(1000, (16, 21))
+    pair = [(tokens[:, :-1], tokens[:, 1:])], []
+    for step in ("adam", "sgd"):
+        exact = constraint_derivatives(network, pair, step, hvp="exact")
+        assert relative_error(constraint_derivatives(network, pair, step), exact) <= bound
+        assert relative_error(constraint_derivatives(network, pair, step, precision="bfloat16"), exact) <= 0.02
+
+
+def test_the_route_follows_the_precision_unless_it_is_given():
+    settings = {"step": "adam", "eta": 1e-3, "gamma": 1.0}
+    assert GradInitConfig(**settings).route == "finite"
+    assert GradInitConfig(**settings, precision="bfloat16").route == "exact"
+    assert GradInitConfig(**settings, hvp="exact").as_dict()["hvp"] == "exact"
+    with pytest.raises(ValueError, match="hvp is 'finite', expected auto or exact at precision bfloat16"):
+        GradInitConfig(**settings, hvp="finite", precision="bfloat16")
