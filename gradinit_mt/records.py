@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .core import State
+from .core import State, find_blocks
 from .errors import UserError
 
 TENSORS = "gradinit.safetensors"
@@ -44,6 +44,26 @@ class Record:
     def complete(self) -> bool:
         """Whether all iterations are done."""
         return self.state.iteration >= self.settings["iterations"]
+
+    def require_blocks_of(self, model: nn.Module) -> None:
+        """Checks that the scales fit ``model``.
+
+        Raises:
+            RecordError: names or shapes of the blocks differ; the message names the first few.
+        """
+        here = {block["name"]: block["shape"] for block in block_facts(model)}
+        there = {block["name"]: block["shape"] for block in self.blocks}
+        differing = [
+            f"{name} {there.get(name, 'missing')} there, {here.get(name, 'missing')} here"
+            for name in {**there, **here}
+            if there.get(name) != here.get(name)
+        ]
+        if differing:
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise RecordError(
+                f"the scales belong to another model ({'; '.join(differing[:3])}{more}): "
+                "train with that model's sizes and dictionary, or learn new scales"
+            )
 
     def save(self, directory: Path) -> None:
         """Writes both files, each whole or not at all."""
@@ -93,6 +113,14 @@ class Record:
             raise RecordError(f"{path}: no such file; GradInit writes it into the save dir") from error
         except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise RecordError(f"{path}: not a record of GradInit ({error})") from error
+
+
+def block_facts(model: nn.Module) -> list[dict]:
+    """``Record.blocks`` of a model."""
+    return [
+        {"name": block.name, "shape": list(block.parameter.shape), "learnable": block.learnable}
+        for block in find_blocks(model)
+    ]
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """GradInit (Zhu et al., NeurIPS 2021) for any ``nn.Module``; imports torch alone."""
 
 from .batches import overlapping_halves
-from .blocks import Block, find_blocks
+from .blocks import Block, find_blocks, scale_blocks
 from .config import GradInitConfig, StepKind
 from .learn import GradInitError, learn_scales
 from .state import Report, State
@@ -16,4 +16,5 @@ __all__ = [
     "find_blocks",
     "learn_scales",
     "overlapping_halves",
+    "scale_blocks",
 ]

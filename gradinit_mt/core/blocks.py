@@ -1,8 +1,10 @@
 """Which tensors of a model get a scale."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,14 @@ def find_blocks(model: nn.Module) -> list[Block]:
     if not blocks:
         raise ValueError("the model has no trainable parameter")
     return blocks
+
+
+@torch.no_grad()
+def scale_blocks(blocks: Sequence[Block], scales: Tensor) -> None:
+    """Multiplies every block by its scale, in place; a scale of 1 leaves it bit for bit.
+
+    Args:
+        blocks: of a model that holds theta0.
+        scales: m, [blocks], on the blocks' device or the CPU.
+    """
+    torch._foreach_mul_([block.parameter for block in blocks], scales.unbind())

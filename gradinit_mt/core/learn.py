@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import hvp
-from .blocks import Block, find_blocks
+from .blocks import Block, find_blocks, scale_blocks
 from .config import GradInitConfig
 from .state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
 
@@ -133,7 +133,7 @@ class _Learner:
     def load_scaled(self) -> None:
         """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit."""
         torch._foreach_copy_(self.parameters, self.theta0)
-        torch._foreach_mul_(self.parameters, self.m.unbind())
+        scale_blocks(self.blocks, self.m)
 
     def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).

@@ -22,11 +22,11 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
-from ..core import GradInitConfig, GradInitError, State, learn_scales
+from ..core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from ..core.config import default_gamma
 from ..progress import Progress
-from ..records import TENSORS, Record, RecordError, fingerprint
-from .half_precision import in_float32
+from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
+from .half_precision import has_native_bfloat16, in_float32
 from .overlapping_batches import OverlappingBatches
 
 logger = logging.getLogger(__name__)
@@ -79,9 +79,26 @@ class GradInitTranslationConfig(TranslationConfig):
     gradinit_upper_bound: float = field(
         default=GradInitConfig.upper_bound, metadata={"help": "largest scale, at least 1"}
     )
-    gradinit_hvp: ChoiceEnum(["finite", "exact"]) = field(
+    gradinit_hvp: ChoiceEnum(["auto", "finite", "exact"]) = field(
         default=GradInitConfig.hvp,
-        metadata={"help": "Hessian-vector product of the constraint: finite differences, or exact double backward"},
+        metadata={
+            "help": "Hessian-vector product of the constraint: finite differences (at full precision only, less "
+            "memory), exact double backward, or auto, the faster one: exact in bfloat16, else finite"
+        },
+    )
+    gradinit_precision: ChoiceEnum(["auto", "full", "bfloat16"]) = field(
+        default="auto",
+        metadata={
+            "help": "GradInit's losses under bfloat16 autocast, or in full (parameters, gradients and scales always "
+            "are); auto: bfloat16 where the device computes it natively"
+        },
+    )
+    gradinit_from: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "take the scales of this record (a save dir or its gradinit.safetensors) instead of learning any; "
+            "names and shapes must be those of this model"
+        },
     )
     gradinit_max_tokens: Optional[int] = field(
         default=None, metadata={"help": "tokens in a batch of GradInit, per GPU, at least 1 (default: --max-tokens)"}
@@ -119,8 +136,9 @@ class GradInitTranslationTask(TranslationTask):
     def __init__(self, cfg: GradInitTranslationConfig, src_dict, tgt_dict) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit
-        if not cfg.no_gradinit:
-            core_config(cfg, "adam")  # a bad option is reported before anything is loaded
+        if not cfg.no_gradinit:  # a bad option is reported before anything is loaded
+            core_config(cfg, "adam", torch.device("cpu"))
+            self._given = None if cfg.gradinit_from is None else _given_record(cfg.gradinit_from)
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         """As in fairseq, after GradInit if this is the run's first call at update 0."""
@@ -142,13 +160,25 @@ class GradInitTranslationTask(TranslationTask):
         module.eval()  # dropout off; the trainer sets training mode again
         try:
             with in_float32(module, optimizer) as learned:
-                self._learn(learned, criterion, core_config(self.cfg, first_step_of(optimizer)))
+                if self._given is not None:
+                    self._take_given_scales(learned)
+                    return
+                device = next(learned.parameters()).device
+                self._learn(learned, criterion, core_config(self.cfg, first_step_of(optimizer), device))
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
             raise GradInitError(
                 "GradInit does not fit the device's memory: use a smaller --gradinit-max-tokens "
                 f"(now {self._max_tokens()}) with a larger --gradinit-update-freq"
             ) from error
+
+    def _take_given_scales(self, model: BaseFairseqModel) -> None:
+        try:
+            self._given.require_blocks_of(model)
+        except RecordError as error:
+            raise GradInitError(f"--gradinit-from {self.cfg.gradinit_from}: {error}") from error
+        scale_blocks(find_blocks(model), self._given.state.scales)
+        logger.info("GradInit: %d scales taken from %s", len(self._given.blocks), self.cfg.gradinit_from)
 
     def _restored_from(self) -> Optional[str]:
         """The checkpoint that this run started from, if any; the order is fairseq's own."""
@@ -224,11 +254,7 @@ class GradInitTranslationTask(TranslationTask):
             "hold_softmax": self.cfg.gradinit_hold_softmax,
             "seed": self.cfg.seed,
         }
-        blocks = [
-            {"name": name, "shape": list(p.shape), "learnable": bool(p.detach().any())}
-            for name, p in model.named_parameters()
-            if p.requires_grad
-        ]
+        blocks = block_facts(model)
         return Record(settings, blocks, fingerprint(model), State.fresh(len(blocks)))
 
     def _log_outcome(self, record: Record, reused: bool) -> None:
@@ -252,8 +278,10 @@ def first_step_of(optimizer: FairseqOptimizer) -> Optional[str]:
     return STEP_OF.get(type(optimizer.optimizer).__name__)
 
 
-def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str]) -> GradInitConfig:
-    """The task's options in the core's form: the kind of step and eta follow the optimizer unless they are given.
+def core_config(
+    cfg: GradInitTranslationConfig, optimizer_step: Optional[str], device: torch.device
+) -> GradInitConfig:
+    """The task's options in the core's form: what is not given follows the optimizer and the device.
 
     Raises:
         GradInitError: an option is out of its range, or the optimizer's first step is not known.
@@ -267,6 +295,10 @@ def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str]) -
         raise GradInitError(f"--gradinit-max-tokens is {cfg.gradinit_max_tokens}, expected at least 1")
     if not (math.isfinite(cfg.gradinit_eta_ratio) and cfg.gradinit_eta_ratio > 0):
         raise GradInitError(f"--gradinit-eta-ratio is {cfg.gradinit_eta_ratio}, expected a finite number above 0")
+    precision = str(cfg.gradinit_precision)
+    if precision == "auto":
+        native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
+        precision = "bfloat16" if native else "full"
     eta = cfg.gradinit_eta_ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
     if not (math.isfinite(eta) and eta > 0):
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
@@ -281,6 +313,7 @@ def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str]) -
             lower_bound=cfg.gradinit_lower_bound,
             upper_bound=cfg.gradinit_upper_bound,
             hvp=str(cfg.gradinit_hvp),
+            precision=precision,
         )
     except ValueError as error:
         raise GradInitError(str(error)) from error
@@ -311,6 +344,19 @@ def _continued(fresh: Record, save_dir: str) -> Record:
             f"{path} belongs to another run ({'; '.join(differing)}): use another --save-dir, or remove it"
         )
     return found
+
+
+def _given_record(path: str) -> Record:
+    try:
+        record = Record.load(path)
+    except RecordError as error:
+        raise GradInitError(f"--gradinit-from: {error}") from error
+    if not record.complete:
+        raise GradInitError(
+            f"--gradinit-from: {path} holds {record.state.iteration} of {record.settings['iterations']} iterations; "
+            "let the run that learns it go on first"
+        )
+    return record
 
 
 def _rank_and_world_size() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Learning in float32 under a trainer that has already cast the model to half precision."""
+"""Learning in float32 under a trainer that has already cast the model to half precision; where bfloat16 pays."""
 
 import copy
 from collections.abc import Iterator
@@ -27,6 +27,14 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
             parameter.copy_(value)
         values = {id(p): v for p, v in zip(model.parameters(), learned.parameters(), strict=True)}
         _fill_master_copies(optimizer, values)
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices natively; elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, torch.Tensor]) -> None:

@@ -50,11 +50,12 @@ class OverlappingBatches:
             iteration += 1
 
     def _split(self, position: int) -> tuple[dict, dict]:
-        members = self._batch_at(position)
+        members = self.members(position)
         s, s_tilde = overlapping_halves(len(members), _generator(self.seed, 1, position))
         return self._sample([members[i] for i in s]), self._sample([members[i] for i in s_tilde])
 
-    def _batch_at(self, position: int) -> Sequence[int]:
+    def members(self, position: int) -> Sequence[int]:
+        """The sentence indices of the batch at this position of the sequence."""
         epoch, offset = divmod(position, len(self.batches))
         if epoch != self._epoch:
             self._epoch = epoch

@@ -21,6 +21,9 @@ from gradinit_mt.tasks.half_precision import in_float32
 from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
 
 
+CPU = torch.device("cpu")
+
+
 def options(**changes):
     cfg = GradInitTranslationConfig(lr=[5e-4], max_tokens=4096, batch_size=None, seed=1, save_dir="unused")
     for name, value in changes.items():
@@ -30,15 +33,15 @@ def options(**changes):
 
 def test_defaults_are_the_references_settings_for_iwslt14():
     """Its launch script: lr 5e-4, eta 1e-3, tau 2.5e-3, betas 0.9 and 0.98, gamma 1000, 780 iterations."""
-    config = core_config(options(), "adam")
+    config = core_config(options(), "adam", CPU)
     assert (config.eta, config.gamma, config.tau) == pytest.approx((1e-3, 1000.0, 2.5e-3))
     assert (config.betas, config.iterations, config.lower_bound) == ((0.9, 0.98), 780, 0.01)
 
 
 def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
-    assert core_config(options(lr=[1e-3], gradinit_eta_ratio=5.0), "adam").eta == pytest.approx(5e-3)
-    assert core_config(options(lr=[0.2]), "sgd").gamma == pytest.approx(0.4**-0.5)
-    given = core_config(options(gradinit_eta=0.3, gradinit_gamma=7.0, gradinit_step="sgd"), "adam")
+    assert core_config(options(lr=[1e-3], gradinit_eta_ratio=5.0), "adam", CPU).eta == pytest.approx(5e-3)
+    assert core_config(options(lr=[0.2]), "sgd", CPU).gamma == pytest.approx(0.4**-0.5)
+    given = core_config(options(gradinit_eta=0.3, gradinit_gamma=7.0, gradinit_step="sgd"), "adam", CPU)
     assert (given.step, given.eta, given.gamma) == ("sgd", 0.3, 7.0)
 
 
@@ -67,8 +70,8 @@ def test_the_kind_of_step_follows_the_optimizer():
     assert first_step_of(SimpleNamespace(optimizer=sgd)) == "sgd"
     assert first_step_of(SimpleNamespace(optimizer=other)) is None
     with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
-        core_config(options(), None)
-    assert core_config(options(gradinit_step="adam"), None).step == "adam"
+        core_config(options(), None, CPU)
+    assert core_config(options(gradinit_step="adam"), None, CPU).step == "adam"
 
 
 def test_every_option_of_gradinit_has_a_help_text_with_its_range():

@@ -1,0 +1,368 @@
+"""Time and memory of GradInit: one iteration against one training step, and against a plain twin of the reference code.
+
+    .venv/bin/python benchmarks/gradinit_cost.py --output docs/results/cost        (about 20 minutes on 2 CPU cores)
+
+Measured on random sentences with the lengths and dictionary sizes of IWSLT'14 De-En, all contenders on the same batches:
+
+- training step: loss in training mode with dropout, gradient, fairseq's Adam;
+- reference: the reference code's way: a graph of the gradient in every iteration, Python loops over tensors, a number
+  read from the device per tensor;
+- full, bfloat16: ours at either precision, with its default Hessian-vector product.
+
+Times are taken interleaved in one process, the contenders of a round one after another; memory is the peak above the
+loaded model, each contender in a process of its own. A call of one iteration is timed, its set-up included.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import fairseq  # noqa: F401 - before gradinit_mt, which registers its model where fairseq is loaded
+import torch
+from fairseq import utils
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from tqdm import tqdm
+
+from gradinit_mt import command
+from gradinit_mt.core import GradInitConfig, learn_scales
+from gradinit_mt.core.hvp import twice_differentiable
+from gradinit_mt.models import post_ln_transformer
+from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
+
+MODELS = {
+    "tiny": (post_ln_transformer.PostLNTransformerTiny, post_ln_transformer.TinyConfig),
+    "small": (post_ln_transformer.PostLNTransformerSmall, post_ln_transformer.SmallConfig),
+    "iwslt_de_en": (post_ln_transformer.PostLNTransformerIwsltDeEn, post_ln_transformer.IwsltDeEnConfig),
+}
+TYPES = {"source": 8848, "target": 6632}  # dictionary sizes of the reference preparation
+ETA, TAU, BETAS = 1e-3, 2.5e-3, (0.9, 0.98)
+GAMMA = {"objective": 1e30, "constraint": 1e-30}
+TRAINING = "training step"
+CONTENDERS = [TRAINING, *(f"{way} {kind}" for way in ("reference", "full", "bfloat16") for kind in GAMMA)]
+
+
+def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
+    """Sentences of random symbols; lengths in subwords have the median (20) and spread of IWSLT'14."""
+    generator = torch.Generator().manual_seed(seed)
+    dictionaries = {}
+    for side, types in TYPES.items():
+        dictionaries[side] = Dictionary()
+        for number in range(types - len(dictionaries[side])):
+            dictionaries[side].add_symbol(f"s{number}")
+    lengths = (3 + 0.65 * torch.randn(sentences, generator=generator)).exp().clamp(2, 170).int()
+    texts = {
+        side: [torch.randint(4, types, (int(length),), generator=generator) for length in lengths]
+        for side, types in TYPES.items()
+    }
+    for side in TYPES:
+        texts[side] = [torch.cat([text, torch.tensor([dictionaries[side].eos()])]) for text in texts[side]]
+    sizes = [len(text) for text in texts["source"]]
+    return LanguagePairDataset(
+        texts["source"], sizes, dictionaries["source"], texts["target"], sizes, dictionaries["target"], shuffle=False
+    )
+
+
+class Bench:
+    """One model, its initial parameters, and the contenders on it.
+
+    Args:
+        arch: a key of ``MODELS``.
+        tokens: max tokens of a batch.
+        device: where everything is computed.
+    """
+
+    def __init__(self, arch: str, tokens: int, device: torch.device) -> None:
+        torch.manual_seed(1)
+        self.device = device
+        dataset = random_pairs(200 * tokens // 25)
+        build, config = MODELS[arch]
+        task = SimpleNamespace(source_dictionary=dataset.src_dict, target_dictionary=dataset.tgt_dict)
+        task.target_dictionary = dataset.tgt_dict
+        cfg = config(dropout=0.3, attention_dropout=0.1, activation_dropout=0.1, share_decoder_input_output_embed=True)
+        cfg.max_source_positions = cfg.max_target_positions = 1024
+        self.model = build.build_model(cfg, task).to(device)
+        self.parameters = list(self.model.parameters())
+        self.theta0 = [p.detach().clone() for p in self.parameters]
+        self.criterion = LabelSmoothedCrossEntropyCriterion(task, sentence_avg=False, label_smoothing=0.1)
+        self.optimizer = FairseqAdam(FairseqAdamConfig(adam_betas=str(BETAS), lr=[5e-4]), self.parameters)
+        members = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=tokens)
+        self.batches = OverlappingBatches(dataset, members, seed=1, device=device)
+        self.dataset = dataset
+
+    def pair(self, position: int) -> tuple[list[dict], list[dict]]:
+        """S and S~ of one batch."""
+        return next(self.batches.pairs(position))
+
+    def whole(self, position: int) -> dict:
+        """The same batch in one piece."""
+        members = self.batches.members(position)
+        return utils.apply_to_sample(
+            lambda t: t.to(self.device), self.dataset.collater([self.dataset[i] for i in members])
+        )
+
+    def loss(self, model: torch.nn.Module, sample: dict) -> tuple[torch.Tensor, int]:
+        """Summed label-smoothed cross-entropy and the number of target tokens."""
+        loss, size, _ = self.criterion(model, sample)
+        return loss, size
+
+    def prepare(self, contender: str, position: int) -> Callable[[], None]:
+        """The contender's work on one batch; the model holds theta0 again and is in the contender's mode."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.theta0)
+        self.model.train(contender == TRAINING)
+        if contender == TRAINING:
+            sample = self.whole(position)
+            return lambda: self._train(sample)
+        way, kind = contender.split()
+        pair = self.pair(position)
+        if way == "reference":
+            learner = PlainLearner(self.model, self.loss, GAMMA[kind])
+            return lambda: learner.iterate(pair[0][0], pair[1][0])
+        config = GradInitConfig(
+            step="adam", eta=ETA, gamma=GAMMA[kind], tau=TAU, betas=BETAS, iterations=1, precision=way
+        )
+        return lambda: learn_scales(self.model, self.loss, [pair], config)
+
+    def _train(self, sample: dict) -> None:
+        self.optimizer.zero_grad()
+        loss, size = self.loss(self.model, sample)
+        self.optimizer.backward(loss / size)
+        self.optimizer.step()
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        """Wall-clock of ``work``, until the device is done."""
+        self._wait()
+        start = time.perf_counter()
+        work()
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_gib(self, work: Callable[[], None]) -> float:
+        """Peak memory of ``work`` above what was in use before, in GiB."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            before = torch.cuda.memory_allocated(self.device)
+            work()
+            return (torch.cuda.max_memory_allocated(self.device) - before) / 2**30
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of the process is counted from here on
+        before = resident("VmRSS")
+        work()
+        return (resident("VmHWM") - before) / 2**30
+
+
+def resident(field: str) -> int:
+    """Resident bytes of this process, now (``VmRSS``) or at most (``VmHWM``)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition(f"{field}:")[2].split()[0])
+
+
+@dataclass
+class PlainLearner:
+    """GradInit for Adam as the reference code computes it, without its errors: every iteration builds the graph of the
+    gradient, walks over the tensors in Python, and reads a number from the device for each of them."""
+
+    model: torch.nn.Module
+    loss: Callable[[torch.nn.Module, dict], tuple[torch.Tensor, int]]
+    gamma: float
+
+    def __post_init__(self) -> None:
+        self.parameters = list(self.model.parameters())
+        self.theta0 = [p.detach().clone() for p in self.parameters]
+        self.scales = [1.0] * len(self.parameters)
+        self.moments = {kind: [[0.0, 0.0] for _ in self.parameters] for kind in GAMMA}
+        self.steps = dict.fromkeys(GAMMA, 0)
+
+    def iterate(self, first: dict, second: dict) -> str:
+        """One iteration on S and S~; returns its kind."""
+        for p in self.parameters:
+            p.grad = None
+        with twice_differentiable():
+            loss, size = self.loss(self.model, first)
+            g = torch.autograd.grad(loss / size, self.parameters, create_graph=True)
+            norm = sum(t.abs().sum().item() for t in g)
+            if norm > self.gamma:
+                kind = "constraint"
+                sum(t.abs().sum() for t in g).backward()
+            else:
+                kind = "objective"
+                for p, t in zip(self.parameters, g, strict=True):
+                    p.data.sub_(ETA * t.detach().sign())
+                loss, size = self.loss(self.model, second)
+                (loss / size).backward()
+        self.steps[kind] += 1
+        for i, (p, theta0) in enumerate(zip(self.parameters, self.theta0, strict=True)):
+            self._update(i, (p.grad * theta0).sum().item(), kind)
+            p.data.copy_(self.scales[i] * theta0)
+        return kind
+
+    def _update(self, block: int, h: float, kind: str) -> None:
+        moments, steps = self.moments[kind][block], self.steps[kind]
+        moments[0] = BETAS[0] * moments[0] + (1 - BETAS[0]) * h
+        moments[1] = BETAS[1] * moments[1] + (1 - BETAS[1]) * h * h
+        deviation = (moments[1] / (1 - BETAS[1] ** steps)) ** 0.5 + 1e-8
+        self.scales[block] -= TAU * moments[0] / (1 - BETAS[0] ** steps) / deviation
+        self.scales[block] = min(max(self.scales[block], 0.01), 100.0)
+
+
+def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contender in every round, after one round that is not counted."""
+    times = {contender: [] for contender in CONTENDERS}
+    with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times") as bar:
+        for position in range(rounds + 1):
+            for contender in CONTENDERS:
+                seconds = bench.seconds(bench.prepare(contender, position))
+                if position:
+                    times[contender].append(seconds)
+                bar.update()
+    return times
+
+
+def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
+    """A whole run of some iterations, by the reference and by ours at either precision, from the same start.
+
+    Returns:
+        Per way: seconds, steps of each kind, and the median and largest difference from the reference's scales.
+    """
+    runs = {}
+    for way in ("reference", "full", "bfloat16"):
+        bench.prepare("full objective", 0)  # theta0 and evaluation mode
+        if way == "reference":
+            learner, kinds = PlainLearner(bench.model, bench.loss, gamma), []
+
+            def run(learner=learner, kinds=kinds):
+                pairs = bench.batches.pairs()
+                for _ in tqdm(range(iterations), desc="run, reference"):
+                    first, second = next(pairs)
+                    kinds.append(learner.iterate(first[0], second[0]))
+
+            seconds = bench.seconds(run)
+            steps = [kinds.count("objective"), kinds.count("constraint")]
+            scales = torch.tensor(learner.scales, dtype=torch.float64)
+        else:
+            config = GradInitConfig(
+                step="adam", eta=ETA, gamma=gamma, tau=TAU, betas=BETAS, iterations=iterations, precision=way
+            )
+            reports = []
+            with tqdm(total=iterations, desc=f"run, {way}") as bar:
+                seconds = bench.seconds(
+                    lambda config=config, reports=reports, bar=bar: reports.append(
+                        learn_scales(
+                            bench.model,
+                            bench.loss,
+                            bench.batches.pairs(),
+                            config,
+                            on_iteration=lambda _, bar=bar: bar.update(),
+                        )
+                    )
+                )
+            steps, scales = reports[0].state.steps, reports[0].state.scales
+        runs[way] = {"seconds": seconds, "objective": steps[0], "constraint": steps[1]}
+        if way == "reference":
+            reference = scales
+        difference = (scales - reference).abs()
+        runs[way] |= {"median_difference": difference.median().item(), "largest_difference": difference.max().item()}
+    return runs
+
+
+def measure_memory(options: argparse.Namespace) -> dict[str, float]:
+    """Peak GiB of every contender, each in a process of its own."""
+    peaks = {}
+    for contender in tqdm(CONTENDERS, desc="memory"):
+        arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", options.device]
+        printed = subprocess.run(
+            [sys.executable, __file__, *arguments, "--peak-of", contender], check=True, capture_output=True, text=True
+        )
+        peaks[contender] = float(printed.stdout.split()[-1])
+    return peaks
+
+
+def table(facts: dict) -> str:
+    """The result as text."""
+    times, peaks = facts["seconds"], facts["peak_gib"]
+    lines = [f"{'':24}{'seconds':>9}{'  (min to max)':16}{'steps':>7}{'of reference':>14}{'GiB':>7}{'of reference':>14}"]
+    for contender in CONTENDERS:
+        median = statistics.median(times[contender])
+        line = f"{contender:24}{median:9.2f}  ({min(times[contender]):.2f} to {max(times[contender]):.2f})"
+        line = f"{line:49}{statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True)):7.2f}"
+        reference = f"reference {contender.split()[1]}"
+        ratio, memory = f"{'':14}", f"{'':14}"
+        if contender != TRAINING:
+            ratio = f"{median / statistics.median(times[reference]):14.2f}"
+            memory = f"{peaks[contender] / peaks[reference]:14.2f}"
+        lines.append(f"{line}{ratio}{peaks[contender]:7.2f}{memory}")
+    lines.append("")
+    for way, run in facts.get("runs", {}).items():
+        lines.append(
+            f"run of {facts['run_iterations']} iterations, {way}: {run['seconds']:.1f} s, {run['objective']} objective and "
+            f"{run['constraint']} constraint steps, {facts['runs']['reference']['seconds'] / run['seconds']:.2f} times as "
+            f"fast as the reference; scales differ from its by {run['median_difference']:.4f} (median), "
+            f"{run['largest_difference']:.4f} (most)"
+        )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", choices=MODELS, default="iwslt_de_en", help="size of the model (default: %(default)s)")
+    parser.add_argument(
+        "--tokens", type=command.positive_int, default=6000, help="max tokens of a batch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=command.positive_int, default=5, help="timed rounds, after one that is not counted"
+    )
+    parser.add_argument(
+        "--run", type=int, default=0, metavar="N", help="also time whole runs of N iterations (default: none)"
+    )
+    parser.add_argument("--gamma", type=float, default=1 / ETA, help="bound on the norm in those runs")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="also write cost-ARCH.json and .txt there")
+    parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    bench = Bench(options.arch, options.tokens, torch.device(options.device))
+    if options.peak_of:
+        print(bench.peak_gib(bench.prepare(options.peak_of, 0)))
+        return
+    facts = {
+        "command": " ".join(["benchmarks/gradinit_cost.py", *sys.argv[1:]]),
+        "machine": describe_machine(bench.device),
+        "torch": torch.__version__,
+        "parameters": sum(p.numel() for p in bench.parameters),
+        "seconds": measure_times(bench, options.rounds),
+        "peak_gib": measure_memory(options),
+    }
+    if options.run:
+        facts |= {"run_iterations": options.run, "runs": measure_runs(bench, options.run, options.gamma)}
+    text = f"{facts['machine']}; {options.arch}, {facts['parameters']:,} parameters, {options.tokens:,} tokens\n\n"
+    text += table(facts)
+    print(text, end="")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / f"cost-{options.arch}.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (options.output / f"cost-{options.arch}.txt").write_text(text)
+
+
+def describe_machine(device: torch.device) -> str:
+    """The device and, of a CPU, the threads used."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+if __name__ == "__main__":
+    command.run(main)
