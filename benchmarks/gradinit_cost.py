@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/gradinit_cost.py --output docs/results/cost        (about 20 minutes on 2 CPU cores)
 
-Measured on random sentences with the lengths and dictionary sizes of IWSLT'14 De-En, all contenders on the same batches:
+Measured on random sentences with lengths and dictionary sizes like those of IWSLT'14 De-En, all on the same batches:
 
 - training step: loss in training mode with dropout, gradient, fairseq's Adam;
 - reference: the reference code's way: a graph of the gradient in every iteration, Python loops over tensors, a number
@@ -14,16 +14,19 @@ loaded model, each contender in a process of its own. A call of one iteration is
 """
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model where fairseq is loaded
 import torch
@@ -34,7 +37,7 @@ from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from tqdm import tqdm
 
 from gradinit_mt import command
-from gradinit_mt.core import GradInitConfig, learn_scales
+from gradinit_mt.core import GradInitConfig, State, learn_scales
 from gradinit_mt.core.hvp import twice_differentiable
 from gradinit_mt.models import post_ln_transformer
 from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
@@ -69,6 +72,13 @@ def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
     sizes = [len(text) for text in texts["source"]]
     return LanguagePairDataset(
         texts["source"], sizes, dictionaries["source"], texts["target"], sizes, dictionaries["target"], shuffle=False
+    )
+
+
+def gradinit_config(precision: str, gamma: float, iterations: int) -> GradInitConfig:
+    """Ours, with the reference's settings for IWSLT'14."""
+    return GradInitConfig(
+        step="adam", eta=ETA, gamma=gamma, tau=TAU, betas=BETAS, iterations=iterations, precision=precision
     )
 
 
@@ -115,23 +125,25 @@ class Bench:
         loss, size, _ = self.criterion(model, sample)
         return loss, size
 
-    def prepare(self, contender: str, position: int) -> Callable[[], None]:
-        """The contender's work on one batch; the model holds theta0 again and is in the contender's mode."""
+    def restore(self) -> None:
+        """theta0 and evaluation mode."""
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, self.theta0)
-        self.model.train(contender == TRAINING)
+        self.model.eval()
+
+    def prepare(self, contender: str, position: int) -> Callable[[], None]:
+        """The contender's work on one batch; the model holds theta0 again and is in the contender's mode."""
+        self.restore()
         if contender == TRAINING:
+            self.model.train()
             sample = self.whole(position)
-            return lambda: self._train(sample)
+            return partial(self._train, sample)
         way, kind = contender.split()
         pair = self.pair(position)
         if way == "reference":
             learner = PlainLearner(self.model, self.loss, GAMMA[kind])
-            return lambda: learner.iterate(pair[0][0], pair[1][0])
-        config = GradInitConfig(
-            step="adam", eta=ETA, gamma=GAMMA[kind], tau=TAU, betas=BETAS, iterations=1, precision=way
-        )
-        return lambda: learn_scales(self.model, self.loss, [pair], config)
+            return partial(learner.iterate, pair[0][0], pair[1][0])
+        return partial(learn_scales, self.model, self.loss, [pair], gradinit_config(way, GAMMA[kind], iterations=1))
 
     def _train(self, sample: dict) -> None:
         self.optimizer.zero_grad()
@@ -186,8 +198,14 @@ class PlainLearner:
         self.moments = {kind: [[0.0, 0.0] for _ in self.parameters] for kind in GAMMA}
         self.steps = dict.fromkeys(GAMMA, 0)
 
-    def iterate(self, first: dict, second: dict) -> str:
-        """One iteration on S and S~; returns its kind."""
+    def run(self, pairs: Iterable[tuple[list[dict], list[dict]]], iterations: int, done: Callable[[], Any]) -> None:
+        """Some iterations, ``done`` called after each."""
+        for first, second in itertools.islice(pairs, iterations):
+            self.iterate(first[0], second[0])
+            done()
+
+    def iterate(self, first: dict, second: dict) -> None:
+        """One iteration on S and S~."""
         for p in self.parameters:
             p.grad = None
         with twice_differentiable():
@@ -207,7 +225,6 @@ class PlainLearner:
         for i, (p, theta0) in enumerate(zip(self.parameters, self.theta0, strict=True)):
             self._update(i, (p.grad * theta0).sum().item(), kind)
             p.data.copy_(self.scales[i] * theta0)
-        return kind
 
     def _update(self, block: int, h: float, kind: str) -> None:
         moments, steps = self.moments[kind][block], self.steps[kind]
@@ -232,48 +249,27 @@ def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
 
 
 def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
-    """A whole run of some iterations, by the reference and by ours at either precision, from the same start.
+    """A run of some iterations, by the reference and by ours at either precision, from the same start.
 
     Returns:
         Per way: seconds, steps of each kind, and the median and largest difference from the reference's scales.
     """
-    runs = {}
+    runs, scales = {}, {}
     for way in ("reference", "full", "bfloat16"):
-        bench.prepare("full objective", 0)  # theta0 and evaluation mode
-        if way == "reference":
-            learner, kinds = PlainLearner(bench.model, bench.loss, gamma), []
-
-            def run(learner=learner, kinds=kinds):
-                pairs = bench.batches.pairs()
-                for _ in tqdm(range(iterations), desc="run, reference"):
-                    first, second = next(pairs)
-                    kinds.append(learner.iterate(first[0], second[0]))
-
-            seconds = bench.seconds(run)
-            steps = [kinds.count("objective"), kinds.count("constraint")]
-            scales = torch.tensor(learner.scales, dtype=torch.float64)
-        else:
-            config = GradInitConfig(
-                step="adam", eta=ETA, gamma=gamma, tau=TAU, betas=BETAS, iterations=iterations, precision=way
-            )
-            reports = []
-            with tqdm(total=iterations, desc=f"run, {way}") as bar:
-                seconds = bench.seconds(
-                    lambda config=config, reports=reports, bar=bar: reports.append(
-                        learn_scales(
-                            bench.model,
-                            bench.loss,
-                            bench.batches.pairs(),
-                            config,
-                            on_iteration=lambda _, bar=bar: bar.update(),
-                        )
-                    )
-                )
-            steps, scales = reports[0].state.steps, reports[0].state.scales
+        bench.restore()
+        with tqdm(total=iterations, desc=f"run, {way}") as bar:
+            if way == "reference":
+                learner = PlainLearner(bench.model, bench.loss, gamma)
+                seconds = bench.seconds(partial(learner.run, bench.batches.pairs(), iterations, bar.update))
+                steps, scales[way] = list(learner.steps.values()), torch.tensor(learner.scales)
+            else:
+                state = State.fresh(len(bench.parameters))
+                config = gradinit_config(way, gamma, iterations)
+                learn = partial(learn_scales, bench.model, bench.loss, bench.batches.pairs(), config, state=state)
+                seconds = bench.seconds(partial(learn, on_iteration=lambda _, bar=bar: bar.update()))
+                steps, scales[way] = state.steps, state.scales
+        difference = (scales[way] - scales["reference"]).abs()
         runs[way] = {"seconds": seconds, "objective": steps[0], "constraint": steps[1]}
-        if way == "reference":
-            reference = scales
-        difference = (scales - reference).abs()
         runs[way] |= {"median_difference": difference.median().item(), "largest_difference": difference.max().item()}
     return runs
 
@@ -293,11 +289,15 @@ def measure_memory(options: argparse.Namespace) -> dict[str, float]:
 def table(facts: dict) -> str:
     """The result as text."""
     times, peaks = facts["seconds"], facts["peak_gib"]
-    lines = [f"{'':24}{'seconds':>9}{'  (min to max)':16}{'steps':>7}{'of reference':>14}{'GiB':>7}{'of reference':>14}"]
+    lines = [
+        f"{'':24}{'seconds':>9}{'  (min to max)':16}{'steps':>7}{'of reference':>14}{'GiB':>7}{'of reference':>14}"
+    ]
     for contender in CONTENDERS:
         median = statistics.median(times[contender])
         line = f"{contender:24}{median:9.2f}  ({min(times[contender]):.2f} to {max(times[contender]):.2f})"
-        line = f"{line:49}{statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True)):7.2f}"
+        line = (
+            f"{line:49}{statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True)):7.2f}"
+        )
         reference = f"reference {contender.split()[1]}"
         ratio, memory = f"{'':14}", f"{'':14}"
         if contender != TRAINING:
@@ -306,18 +306,20 @@ def table(facts: dict) -> str:
         lines.append(f"{line}{ratio}{peaks[contender]:7.2f}{memory}")
     lines.append("")
     for way, run in facts.get("runs", {}).items():
+        faster = facts["runs"]["reference"]["seconds"] / run["seconds"]
         lines.append(
-            f"run of {facts['run_iterations']} iterations, {way}: {run['seconds']:.1f} s, {run['objective']} objective and "
-            f"{run['constraint']} constraint steps, {facts['runs']['reference']['seconds'] / run['seconds']:.2f} times as "
-            f"fast as the reference; scales differ from its by {run['median_difference']:.4f} (median), "
-            f"{run['largest_difference']:.4f} (most)"
+            f"{run['objective'] + run['constraint']} iterations, {way}: {run['seconds']:.1f} s, {run['objective']} "
+            f"objective and {run['constraint']} constraint steps, {faster:.2f} times as fast as the reference; "
+            f"scales off its by {run['median_difference']:.4f} (median), {run['largest_difference']:.4f} (most)"
         )
     return "\n".join(lines).rstrip() + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", choices=MODELS, default="iwslt_de_en", help="size of the model (default: %(default)s)")
+    parser.add_argument(
+        "--arch", choices=MODELS, default="iwslt_de_en", help="size of the model (default: %(default)s)"
+    )
     parser.add_argument(
         "--tokens", type=command.positive_int, default=6000, help="max tokens of a batch (default: %(default)s)"
     )
@@ -345,7 +347,7 @@ def main() -> None:
         "peak_gib": measure_memory(options),
     }
     if options.run:
-        facts |= {"run_iterations": options.run, "runs": measure_runs(bench, options.run, options.gamma)}
+        facts["runs"] = measure_runs(bench, options.run, options.gamma)
     text = f"{facts['machine']}; {options.arch}, {facts['parameters']:,} parameters, {options.tokens:,} tokens\n\n"
     text += table(facts)
     print(text, end="")

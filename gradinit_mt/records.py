@@ -45,6 +45,15 @@ class Record:
         """Whether all iterations are done."""
         return self.state.iteration >= self.settings["iterations"]
 
+    def require_iterations(self) -> None:
+        """Checks that there is something to show.
+
+        Raises:
+            RecordError: nothing was learned yet.
+        """
+        if not self.state.history:
+            raise RecordError("the record holds no iteration yet; wait for the first ones")
+
     def require_blocks_of(self, model: nn.Module) -> None:
         """Checks that the scales fit ``model``.
 

@@ -30,7 +30,7 @@ if [ ! -e "$corpus" ]; then
 fi
 scripts/train.sh "$corpus" --save-dir "$demo/train"
 scripts/evaluate.sh "$demo/train"
-[ -e "$demo/scales.png" ] || "$python" -m gradinit_mt.plots.scales "$demo/train" --output "$demo/scales.png"
+[ -e "$demo/scales.png" ] || scripts/report.sh "$demo/train" --output "$demo/scales.png"
 [ -e "$demo/training_curve.png" ] ||
     "$python" -m gradinit_mt.plots.training_curve --run "sample=$demo/train" --output "$demo/training_curve.png"
 

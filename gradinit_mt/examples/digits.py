@@ -2,7 +2,7 @@
 
     .venv/bin/python -m gradinit_mt.examples.digits --output runs/digits        (about 30 minutes on 2 CPU cores)
 
-Deep plain networks and residual networks, each with and without BatchNorm, trained by SGD and Adam from PyTorch's default
+Deep plain and residual networks, each with and without BatchNorm, trained by SGD and Adam from PyTorch's default
 initialization and from GradInit on top of it. The learning rate of every combination is chosen on the validation images
 with a seed of its own; then every combination is trained over several seeds, and the last accuracy on the test images
 is reported. Runs that are in the output already are not repeated.
@@ -32,7 +32,7 @@ from gradinit_mt.core.config import default_gamma
 
 Images = tuple[Tensor, Tensor]  # [images, 1, 8, 8] and [images]
 
-BATCH, EPOCHS = 100, 20
+BATCH, EPOCHS, ITERATIONS = 100, 20, 390
 RATES = {"sgd": (0.003, 0.01, 0.03, 0.1), "adam": (3e-4, 1e-3, 3e-3)}
 INITIALIZATIONS = ("default", "gradinit")
 TUNING_SEED = 1000
@@ -131,7 +131,7 @@ class Run:
     rate: float
     seed: int
     epochs: int = EPOCHS
-    iterations: int = 390
+    iterations: int = ITERATIONS
     tau: float = 1e-2
 
     def train(self) -> dict:
@@ -234,10 +234,13 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=command.positive_int, default=EPOCHS, metavar="N", help="(default: %(default)s)"
     )
+    parser.add_argument(
+        "--iterations", type=command.positive_int, default=ITERATIONS, metavar="N", help="(default: %(default)s)"
+    )
     command.add_workers(parser)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    new_run = partial(Run, epochs=options.epochs)
+    new_run = partial(Run, epochs=options.epochs, iterations=options.iterations)
     combinations = list(itertools.product(NETWORKS, RATES, INITIALIZATIONS))
     tuning = [new_run(*own, rate, TUNING_SEED) for own in combinations for rate in RATES[own[1]]]
     tuned = train_all(tuning, options.output / "tuning.jsonl", options.workers, "learning rates")

@@ -1,71 +1,24 @@
 """The learned scales by layer and role, and how they were learned, from the record of one run.
 
-    python -m gradinit_mt.plots.scales SAVE_DIR --output FILE.png
-
-Above: one row of panels per stack of layers (encoder, decoder), one line per weight. Below: the loss on S before and on
-S~ after the step looked ahead, and the gradient norm against its bound gamma. Biases are left out; they are in
-``gradinit.json``.
+Above: one row of panels per stack of layers (encoder, decoder), one line per weight. Below: every scale over the
+iterations, the loss on S before and on S~ after the step looked ahead, and the gradient norm against its bound gamma.
+Biases are left out; they are in ``gradinit.json``.
 """
-
-import argparse
-import re
-import sys
-from collections import defaultdict
-from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 
+import torch
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from gradinit_mt import command
 from gradinit_mt.core.state import CONSTRAINT
-from gradinit_mt.plots.training_curve import COLOURS, write
-from gradinit_mt.records import Record, RecordError
-
-IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.(?P<path>.+)\.weight")
-
-
-class Stacks:
-    """Scales of weights by stack, family and role; the rest by name.
-
-    Attributes:
-        lines: (stack, family) -> role -> {layer: scale}. A family is the submodule that holds the weight, such as
-            ``self_attn``; weights directly in the layer make up ``matrices`` and ``norms`` (vectors).
-        outside: name -> scale of the weights in no stack.
-    """
-
-    def __init__(self, record: Record) -> None:
-        self.lines = defaultdict(lambda: defaultdict(dict))
-        self.outside = {}
-        for block, scale in zip(record.blocks, record.state.scales.tolist(), strict=True):
-            if not block["learnable"] or block["name"].endswith("bias"):
-                continue
-            match = IN_A_STACK.fullmatch(block["name"])
-            if match is None:
-                self.outside[block["name"]] = scale
-                continue
-            *family, role = match["path"].split(".")
-            kind = ".".join(family) or ("matrices" if len(block["shape"]) > 1 else "norms")
-            self.lines[match["stack"], kind][role][int(match["layer"])] = scale
-
-    @property
-    def rows(self) -> list[str]:
-        """The stacks."""
-        return list(dict.fromkeys(stack for stack, _ in self.lines))
-
-    @property
-    def columns(self) -> list[str]:
-        """The families, those of submodules first."""
-        families = dict.fromkeys(family for _, family in self.lines)
-        return sorted(families, key=lambda family: ("matrices", "norms").index(family) if family in GENERIC else -1)
-
-
-GENERIC = ("matrices", "norms")
+from gradinit_mt.plots.training_curve import COLOURS
+from gradinit_mt.records import Record
+from gradinit_mt.roles import Scale, by_stack, placed
 
 
 def draw(record: Record) -> Figure:
@@ -74,38 +27,38 @@ def draw(record: Record) -> Figure:
     Raises:
         RecordError: nothing was learned yet.
     """
-    if not record.state.history:
-        raise RecordError("the record holds no iteration yet; wait for the first ones")
-    stacks = Stacks(record)
-    rows, columns = stacks.rows, stacks.columns
+    record.require_iterations()
+    scales = placed(record)
+    stacks = by_stack(scales)
+    families = list(dict.fromkeys(family for stack in stacks.values() for family in stack))
     with pyplot.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = pyplot.figure(figsize=(max(8.0, 2.6 * len(columns)), 2.0 * len(rows) + 3.2), layout="constrained")
+        figure = pyplot.figure(figsize=(max(9.0, 2.6 * len(families)), 2.0 * len(stacks) + 3.2), layout="constrained")
         above, below = (
-            figure.subfigures(2, 1, height_ratios=(max(1.0, 2.0 * len(rows)), 2.4)) if rows else (None, figure)
+            figure.subfigures(2, 1, height_ratios=(max(1.0, 2.0 * len(stacks)), 2.4)) if stacks else (None, figure)
         )
-        if rows:
-            _draw_scales(above, stacks, rows, columns)
-        loss, norm = below.subplots(1, 2)
+        if stacks:
+            _draw_layers(above, stacks, families)
+        trajectories, loss, norm = below.subplots(1, 3)
+        _draw_trajectories(trajectories, record, scales)
         _draw_loss(loss, record)
         _draw_norm(norm, record)
-        outside = ", ".join(f"{name.removesuffix('.weight')} {scale:.2f}" for name, scale in stacks.outside.items())
-        if outside:
+        outside = ", ".join(f"{scale.name} {scale.value:.2f}" for scale in scales if scale.stack is None)
+        if outside and stacks:
             below.suptitle(f"scales outside the layers: {outside}", fontsize=8)
     return figure
 
 
-def _draw_scales(figure, stacks: Stacks, rows: list[str], columns: list[str]) -> None:
-    grid = figure.subplots(len(rows), len(columns), sharey=True, squeeze=False)
-    for axes_row, stack in zip(grid, rows, strict=True):
-        for axes, family in zip(axes_row, columns, strict=True):
-            lines = stacks.lines.get((stack, family))
-            if lines is None:
+def _draw_layers(figure, stacks: dict[str, dict], families: list[str]) -> None:
+    grid = figure.subplots(len(stacks), len(families), sharey=True, squeeze=False)
+    for axes_row, (stack, present) in zip(grid, stacks.items(), strict=True):
+        for axes, family in zip(axes_row, families, strict=True):
+            if family not in present:
                 axes.axis("off")
                 continue
             axes.axhline(1, color="0.7", linewidth=0.8)
-            for number, (role, scales) in enumerate(lines.items()):
+            for number, (role, values) in enumerate(present[family].items()):
                 colour = COLOURS[number % len(COLOURS)]
-                axes.plot(scales.keys(), scales.values(), "o-", color=colour, label=role, linewidth=1, markersize=3)
+                axes.plot(values.keys(), values.values(), "o-", color=colour, label=role, linewidth=1, markersize=3)
             _log_axis(axes)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_title(f"{stack}: {family}", fontsize=8)
@@ -113,6 +66,22 @@ def _draw_scales(figure, stacks: Stacks, rows: list[str], columns: list[str]) ->
         axes_row[0].set_ylabel("learned scale")
     for axes in grid[-1]:
         axes.set_xlabel("layer")
+
+
+def _draw_trajectories(axes: Axes, record: Record, scales: list[Scale]) -> None:
+    values = torch.stack(record.state.trajectory)  # [iterations, blocks]
+    iterations = range(1, len(values) + 1)
+    families = list(dict.fromkeys(scale.family for scale in scales))
+    for scale in scales:
+        colour = COLOURS[families.index(scale.family) % len(COLOURS)]
+        axes.plot(iterations, values[:, scale.index], color=colour, linewidth=0.6, alpha=0.6)
+    if len(families) <= len(COLOURS):
+        for number, family in enumerate(families):
+            axes.plot([], [], color=COLOURS[number], label=family)
+        axes.legend(frameon=False, fontsize=6.5)
+    _log_axis(axes)
+    axes.set_xlabel("iteration of GradInit")
+    axes.set_ylabel("scale")
 
 
 def _draw_loss(axes: Axes, record: Record) -> None:
@@ -148,17 +117,3 @@ def _log_axis(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def main() -> None:
-    """Draws the record that the arguments name."""
-    parser = argparse.ArgumentParser(prog="python -m gradinit_mt.plots.scales", description=__doc__.splitlines()[0])
-    parser.add_argument("save_dir", type=Path, metavar="SAVE_DIR", help="save dir of a run, or a gradinit.safetensors")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
-    options = parser.parse_args(sys.argv[1:])
-    write(draw(Record.load(options.save_dir)), options.output)
-    print(options.output)
-
-
-if __name__ == "__main__":
-    command.run(main)

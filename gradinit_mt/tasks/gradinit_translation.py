@@ -278,9 +278,7 @@ def first_step_of(optimizer: FairseqOptimizer) -> Optional[str]:
     return STEP_OF.get(type(optimizer.optimizer).__name__)
 
 
-def core_config(
-    cfg: GradInitTranslationConfig, optimizer_step: Optional[str], device: torch.device
-) -> GradInitConfig:
+def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str], device: torch.device) -> GradInitConfig:
     """The task's options in the core's form: what is not given follows the optimizer and the device.
 
     Raises:

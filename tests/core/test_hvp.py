@@ -33,7 +33,7 @@ def test_finite_differences_of_small_smooth_networks_are_within_one_percent(case
     ("activation", "bound"),
     [
         pytest.param("gelu", 0.05, id="smooth"),
-        # A difference counts the kinks that it crosses, double backward none; the fewer the tokens, the more they weigh.
+        # A difference counts the kinks that it crosses, double backward none; they weigh more with fewer tokens.
         pytest.param("relu", 0.15, id="kinks"),
     ],
 )

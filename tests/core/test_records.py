@@ -1,13 +1,15 @@
 """Records on disk: what is saved is what is loaded, and damaged files are refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from networks import token_loss, transformer_case
+from torch import nn
 
 from gradinit_mt.core import GradInitConfig, learn_scales
-from gradinit_mt.records import SUMMARY, TENSORS, Record, RecordError, fingerprint
+from gradinit_mt.records import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
 
 
 @pytest.fixture
@@ -56,3 +58,16 @@ def test_the_fingerprint_sees_values_and_names_and_nothing_else():
     with torch.no_grad():
         network.layers[0].linear1.weight[0, 0] += 1e-9
     assert fingerprint(network) != before
+
+
+def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
+    network, _ = transformer_case(0)
+    fitting = replace(record, blocks=block_facts(network))
+    fitting.require_blocks_of(network)
+    blocks = block_facts(network)
+    blocks[0] = blocks[0] | {"shape": [3, 4]}
+    with pytest.raises(RecordError, match=r"another model \(embedding.weight \[3, 4\] there, \[11, 8\] here\)"):
+        replace(record, blocks=blocks).require_blocks_of(network)
+    with pytest.raises(RecordError, match=r"softmax.bias missing there.* and \d+ more") as caught:
+        replace(record, blocks=[]).require_blocks_of(nn.ModuleDict({"softmax": nn.Linear(3, 3), "rest": network}))
+    assert len(str(caught.value)) < 400, "a few names, not all"

@@ -1,6 +1,7 @@
 """Training through the stock fairseq-train: what GradInit leaves behind, and that it runs once."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,27 @@ def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, 
     assert "seed 7 there, 8 here; other initial parameters" in output
     assert (tmp_path / "run/gradinit.safetensors").read_bytes() == found
     assert not list((tmp_path / "run").glob("*.pt"))
+
+
+def test_scales_of_another_run_are_taken_instead_of_learned(fairseq, trained, tmp_path):
+    """Same seed, same theta0, same scales: the run ends as the one that learned them."""
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", trained)
+    assert f"scales taken from {trained}" in output
+    assert "GradInit: 1/" not in output
+    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+    assert not (tmp_path / "run/gradinit.json").exists()
+
+
+def test_scales_of_another_model_are_refused(fairseq, trained, tmp_path):
+    changed = ["--gradinit-from", trained / "gradinit.safetensors", "--encoder-ffn-embed-dim", "24"]
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *changed, status=1)
+    assert re.search(
+        r"belong to another model \(encoder.layers.0.fc1.weight \[\d+, \d+\] there, \[24, \d+\] here", output
+    )
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "none", status=1)
+    assert "--gradinit-from: " in output
+    assert "no such file" in output
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 @pytest.mark.parametrize("optimizer", [["sgd", "--momentum", "0.9"], ["nag", "--momentum", "0.9"]], ids=["sgd", "nag"])

@@ -20,7 +20,6 @@ from gradinit_mt.tasks.gradinit_translation import (
 from gradinit_mt.tasks.half_precision import in_float32
 from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
 
-
 CPU = torch.device("cpu")
 
 
@@ -72,6 +71,19 @@ def test_the_kind_of_step_follows_the_optimizer():
     with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
         core_config(options(), None, CPU)
     assert core_config(options(gradinit_step="adam"), None, CPU).step == "adam"
+
+
+def test_the_precision_follows_the_device_unless_it_is_given(monkeypatch):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    automatic = core_config(options(), "adam", CPU)
+    assert (automatic.precision, automatic.route) == ("bfloat16", "exact")
+    assert core_config(options(gradinit_precision="full"), "adam", CPU).route == "finite"
+    assert core_config(options(gradinit_hvp="finite"), "adam", CPU).precision == "full"
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": False, "avx2": True})
+    assert core_config(options(), "adam", CPU).precision == "full"
+    assert core_config(options(gradinit_precision="bfloat16"), "adam", CPU).precision == "bfloat16"
+    with pytest.raises(GradInitError, match="expected auto or exact at precision bfloat16"):
+        core_config(options(gradinit_precision="bfloat16", gradinit_hvp="finite"), "adam", CPU)
 
 
 def test_every_option_of_gradinit_has_a_help_text_with_its_range():

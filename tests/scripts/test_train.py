@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from gradinit_mt.records import Record
+
 SMALL = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
     *("--gradinit-iterations", "3", "--log-interval", "1", "--total-num-update", "4"),
@@ -99,10 +101,18 @@ def test_what_is_no_prepared_corpus_is_named(train, tmp_path):
     assert not (train.directory / "runs").exists()
 
 
-def test_the_scales_of_a_run_are_drawn(run_dir, tmp_path, root):
-    command = [sys.executable, "-m", "gradinit_mt.plots.scales", str(run_dir), "--output", str(tmp_path / "scales.png")]
-    subprocess.run(command, cwd=root, check=True)
+def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
+    command = [root / "scripts/report.sh", run_dir, "--output", tmp_path / "scales.png"]
+    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "scales.png").read_bytes().startswith(b"\x89PNG")
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    record = Record.load(run_dir)
+    scales = {block["name"]: scale for block, scale in zip(record.blocks, record.state.scales.tolist(), strict=True)}
+    rows = [line.split() for line in done.stdout.splitlines()]
+    fc1 = next(row for row in rows if row[:1] == ["fc1"])
+    assert float(fc1[1]) == pytest.approx(scales["encoder.layers.0.fc1.weight"], abs=5e-4)
+    assert f"{record.state.steps[0]} objective, {record.state.steps[1]} constraint steps" in done.stdout
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     assert "exists already" in done.stderr

@@ -1,0 +1,93 @@
+"""What GradInit learned in one run, printed and drawn from its record.
+
+    scripts/report.sh SAVE_DIR [--output FILE.png]
+
+Prints the scales by layer and role and how loss and gradient norm went; with ``--output`` also draws them.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+from gradinit_mt import command
+from gradinit_mt.plots import scales as scales_plot
+from gradinit_mt.plots.training_curve import write
+from gradinit_mt.records import Record
+from gradinit_mt.roles import by_stack, placed
+
+AT_EACH_END = 20  # iterations averaged for the first and the last value
+
+
+def text(record: Record) -> str:
+    """The report of one record.
+
+    Raises:
+        RecordError: nothing was learned yet.
+    """
+    record.require_iterations()
+    return "\n".join([*_course(record), "", *_tables(record), *_outside(record)]) + "\n"
+
+
+def _course(record: Record) -> list[str]:
+    settings, state = record.settings, record.state
+    total = "" if record.complete else f" of {settings['iterations']}"
+    scales = sorted(scale.value for scale in placed(record))
+    bounds = [
+        f"{scales.count(settings[bound])} at the {bound.replace('_', ' ')} {settings[bound]:g}"
+        for bound in ("lower_bound", "upper_bound")
+        if settings[bound] in scales
+    ]
+    norm = "L1" if settings["step"] == "adam" else "L2"
+    return [
+        f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
+        f"{state.steps[1]} constraint steps",
+        f"{settings['step']}, eta {settings['eta']:g}, gamma {settings['gamma']:g}, tau {settings['tau']:g}",
+        _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
+        _from_to("after the step, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
+        _from_to(f"{norm} norm of the gradient", [entry["norm"] for entry in state.history]),
+        f"{'scales':27}{scales[0]:.3g} least, {statistics.median(scales):.3g} median, {scales[-1]:.3g} most"
+        + "".join(f"; {bound}" for bound in bounds),
+    ]
+
+
+def _from_to(title: str, values: list[float]) -> str:
+    if not values:
+        return f"{title:27}no such step was taken"
+    count = min(AT_EACH_END, len(values))
+    first, last = statistics.mean(values[:count]), statistics.mean(values[-count:])
+    return f"{title:27}{first:.4g} -> {last:.4g} (means of the first and the last {count})"
+
+
+def _tables(record: Record) -> list[str]:
+    lines = []
+    for stack, families in by_stack(placed(record)).items():
+        layers = sorted({layer for roles in families.values() for values in roles.values() for layer in values})
+        lines.append(f"{stack:27}" + "".join(f"{layer:8}" for layer in layers))
+        for family, roles in families.items():
+            lines.append(f"  {family}")
+            for role, values in roles.items():
+                cells = "".join(f"{values[layer]:8.3f}" if layer in values else f"{'':8}" for layer in layers)
+                lines.append(f"    {role:23}{cells}".rstrip())
+        lines.append("")
+    return lines
+
+
+def _outside(record: Record) -> list[str]:
+    outside = [scale for scale in placed(record) if scale.stack is None]
+    return ["outside the layers", *(f"  {scale.name:25}{scale.value:8.3f}" for scale in outside)] if outside else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/report.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("save_dir", type=Path, metavar="SAVE_DIR", help="save dir of a run, or a gradinit.safetensors")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture to draw: .png, .svg or .pdf")
+    options = parser.parse_args()
+    record = Record.load(options.save_dir)
+    print(text(record), end="")
+    if options.output is not None:
+        write(scales_plot.draw(record), options.output)
+        print(f"\n{options.output}")
+
+
+if __name__ == "__main__":
+    command.run(main)
