@@ -2,7 +2,8 @@
 
     scripts/report.sh SAVE_DIR [--output FILE.png]
 
-Prints the scales by layer and role and how loss and gradient norm went; with ``--output`` also draws them.
+Prints the scales by layer and role and how loss and gradient norm went; with ``--output`` also draws them. Biases are
+left out; they are in ``gradinit.json``.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from gradinit_mt.plots.training_curve import write
 from gradinit_mt.records import Record
 from gradinit_mt.roles import by_stack, placed
 
-AT_EACH_END = 20  # iterations averaged for the first and the last value
+AT_EACH_END = 20  # iterations averaged, at most, for the first and the last value
 
 
 def text(record: Record) -> str:
@@ -45,15 +46,15 @@ def _course(record: Record) -> list[str]:
         _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
         _from_to("after the step, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
         _from_to(f"{norm} norm of the gradient", [entry["norm"] for entry in state.history]),
-        f"{'scales':27}{scales[0]:.3g} least, {statistics.median(scales):.3g} median, {scales[-1]:.3g} most"
-        + "".join(f"; {bound}" for bound in bounds),
+        f"{'scales, biases left out':27}{scales[0]:.3g} least, "
+        f"{statistics.median(scales):.3g} median, {scales[-1]:.3g} most" + "".join(f"; {bound}" for bound in bounds),
     ]
 
 
 def _from_to(title: str, values: list[float]) -> str:
     if not values:
         return f"{title:27}no such step was taken"
-    count = min(AT_EACH_END, len(values))
+    count = min(AT_EACH_END, -(-len(values) // 2))
     first, last = statistics.mean(values[:count]), statistics.mean(values[-count:])
     return f"{title:27}{first:.4g} -> {last:.4g} (means of the first and the last {count})"
 

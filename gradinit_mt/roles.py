@@ -53,12 +53,15 @@ def placed(record: Record) -> list[Scale]:
     return scales
 
 
+def submodules_first(family: str) -> int:
+    """A sort key for families: attention and other submodules, feed-forward, LayerNorm."""
+    return {MATRICES: 1, NORMS: 2}.get(family, 0)
+
+
 def by_stack(scales: list[Scale]) -> dict[str, dict[str, dict[str, dict[int, float]]]]:
-    """stack -> family -> role -> {layer: scale}; submodules before feed-forward and LayerNorm."""
+    """stack -> family -> role -> {layer: scale}, submodules first."""
     stacks = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
-    for scale in sorted(
-        scales, key=lambda s: (MATRICES, NORMS).index(s.family) if s.family in (MATRICES, NORMS) else -1
-    ):
+    for scale in sorted(scales, key=lambda scale: submodules_first(scale.family)):
         if scale.stack is not None:
             stacks[scale.stack][scale.family][scale.role][scale.layer] = scale.value
     return stacks

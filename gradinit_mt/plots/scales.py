@@ -18,7 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from gradinit_mt.core.state import CONSTRAINT
 from gradinit_mt.plots.training_curve import COLOURS
 from gradinit_mt.records import Record
-from gradinit_mt.roles import Scale, by_stack, placed
+from gradinit_mt.roles import Scale, by_stack, placed, submodules_first
 
 
 def draw(record: Record) -> Figure:
@@ -30,7 +30,7 @@ def draw(record: Record) -> Figure:
     record.require_iterations()
     scales = placed(record)
     stacks = by_stack(scales)
-    families = list(dict.fromkeys(family for stack in stacks.values() for family in stack))
+    families = sorted(dict.fromkeys(family for stack in stacks.values() for family in stack), key=submodules_first)
     with pyplot.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         figure = pyplot.figure(figsize=(max(9.0, 2.6 * len(families)), 2.0 * len(stacks) + 3.2), layout="constrained")
         above, below = (
