@@ -237,7 +237,8 @@ class _Learner:
                 loss, size = self.loss_fn(self.model, part)
             tensors = derivatives(loss)
             sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
-            loss_sum = loss.detach() if loss_sum is None else loss_sum + loss.detach()
+            value = loss.detach().to(sums[0].dtype)  # autocast may have left it in half precision
+            loss_sum = value if loss_sum is None else loss_sum + value
             total += size
         return sums, loss_sum, total
 

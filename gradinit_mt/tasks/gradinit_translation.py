@@ -136,9 +136,11 @@ class GradInitTranslationTask(TranslationTask):
     def __init__(self, cfg: GradInitTranslationConfig, src_dict, tgt_dict) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit
-        if not cfg.no_gradinit:  # a bad option is reported before anything is loaded
-            core_config(cfg, "adam", torch.device("cpu"))
-            self._given = None if cfg.gradinit_from is None else _given_record(cfg.gradinit_from)
+        self._given = None if cfg.gradinit_from is None else _given_record(cfg.gradinit_from)
+        if cfg.no_gradinit and self._given is not None:
+            raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
+        if not cfg.no_gradinit:
+            core_config(cfg, "adam", torch.device("cpu"))  # a bad option is reported before anything is loaded
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         """As in fairseq, after GradInit if this is the run's first call at update 0."""

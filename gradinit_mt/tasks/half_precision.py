@@ -33,7 +33,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices natively; elsewhere it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch from 2.11 on
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,16 @@ def test_scales_of_another_model_are_refused(fairseq, trained, tmp_path):
     output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "none", status=1)
     assert "--gradinit-from: " in output
     assert "no such file" in output
+    output = fairseq.train(tmp_path / "run", 8, *ADAM, "--no-gradinit", "--gradinit-from", trained, status=1)
+    assert "exclude each other" in output
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_scales_that_are_not_complete_are_refused(fairseq, trained, tmp_path):
+    found = Record.load(trained)
+    replace(found, settings=found.settings | {"iterations": 999}).save(tmp_path / "partial")
+    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "partial", status=1)
+    assert re.search(r"holds \d+ of 999 iterations", output)
 
 
 @pytest.mark.parametrize("optimizer", [["sgd", "--momentum", "0.9"], ["nag", "--momentum", "0.9"]], ids=["sgd", "nag"])
