@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/precision.py CORPUS --output runs/precision        (about 10 minutes on 2 CPU cores)
 
-A seed gives the initial parameters and the batches; both precisions share them. The difference that precision makes to
-a scale is set against the scale's standard deviation over seeds. Runs that are in the output already are not repeated.
+A seed gives the initial parameters and the batches; both precisions share them, each with its default Hessian-vector
+product. The difference that this makes to a scale is set against the scale's standard deviation over seeds. Runs that
+are in the output already are not repeated.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from gradinit_mt import command
+from gradinit_mt.errors import UserError
 from gradinit_mt.records import Record, RecordError
 
 PRECISIONS = ("full", "bfloat16")
@@ -42,7 +44,7 @@ def learn(corpus: Path, precision: str, seed: int, save_dir: Path) -> Record:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, line)), env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+        raise UserError(f"fairseq-train ended with status {done.returncode}: {done.stderr[-2000:]}")
     return Record.load(save_dir)
 
 
@@ -79,6 +81,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=command.positive_int, default=3, metavar="N", help="(default: %(default)s)")
     command.add_workers(parser)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("a spread needs at least 2 seeds")
     keys = [(precision, seed) for seed in range(1, options.seeds + 1) for precision in PRECISIONS]
     with multiprocessing.Pool(options.workers) as pool, tqdm(total=len(keys), desc="runs") as bar:
         pending = [

@@ -14,7 +14,7 @@ from gradinit_mt import command
 from gradinit_mt.plots import scales as scales_plot
 from gradinit_mt.plots.training_curve import write
 from gradinit_mt.records import Record
-from gradinit_mt.roles import by_stack, placed
+from gradinit_mt.roles import OUTSIDE, by_stack, placed
 
 AT_EACH_END = 20  # iterations averaged, at most, for the first and the last value
 
@@ -75,7 +75,7 @@ def _tables(record: Record) -> list[str]:
 
 def _outside(record: Record) -> list[str]:
     outside = [scale for scale in placed(record) if scale.stack is None]
-    return ["outside the layers", *(f"  {scale.name:25}{scale.value:8.3f}" for scale in outside)] if outside else []
+    return [OUTSIDE, *(f"  {scale.name:25}{scale.value:8.3f}" for scale in outside)] if outside else []
 
 
 def main() -> None:

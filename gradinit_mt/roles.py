@@ -9,7 +9,7 @@ from gradinit_mt.records import Record
 _IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.(?P<path>.+)\.weight")
 
 MATRICES, NORMS = "feed-forward", "LayerNorm"
-OUTSIDE = "embeddings"
+OUTSIDE = "outside the layers"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Scale:
         stack: the list of layers, such as ``encoder.layers``; None outside of any.
         layer: number within the stack; None outside of any.
         family: the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward``
-            (matrices) or ``LayerNorm`` (vectors); outside of any stack ``embeddings``.
+            (matrices) or ``LayerNorm`` (vectors); outside of any stack ``outside the layers``.
         role: the last part of the name, such as ``q_proj``.
         value: m.
     """

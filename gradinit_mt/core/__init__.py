@@ -2,7 +2,7 @@
 
 from .batches import overlapping_halves
 from .blocks import Block, find_blocks, scale_blocks
-from .config import GradInitConfig, StepKind
+from .config import GradInitConfig, StepKind, default_gamma
 from .learn import GradInitError, learn_scales
 from .state import Report, State
 
@@ -13,6 +13,7 @@ __all__ = [
     "Report",
     "State",
     "StepKind",
+    "default_gamma",
     "find_blocks",
     "learn_scales",
     "overlapping_halves",

@@ -61,7 +61,7 @@ class GradInitConfig:
 
     @property
     def route(self) -> Literal["finite", "exact"]:
-        """The Hessian-vector product that is used: three gradients cost less than four, and so do four in bfloat16."""
+        """The Hessian-vector product used: ``auto`` is the faster one, and in bfloat16 the only accurate one."""
         if self.hvp == "auto":
             return "finite" if self.precision == "full" else "exact"
         return self.hvp

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # In units of the parameters' length, for float32. At the initialization of a 6+6-layer Post-LN Transformer third
 # derivatives show above this step, and rounding far below. What remains with ReLU, about 5 % of the vector of block
-# products over a batch of 1,500 tokens, is its kinks: the difference counts those it crosses, double backward none.
+# products over a batch of 1,500 tokens, is mostly its kinks: a difference counts those crossed, double backward none.
 RELATIVE_STEP = 2e-4
 
 

@@ -8,7 +8,7 @@ of the loss on S, eta the size of the step looked ahead, gamma the bound on ``||
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,21 +56,22 @@ def learn_scales(
             batch and then learns the same scales.
         held: (module, attribute) uses of a tensor that keep their old value in the look-ahead step, as the
             reference code keeps the softmax tied to an embedding.
-        state: where an interrupted run stopped.
+        state: where an interrupted run stopped; kept up to date, also when anything is raised, so that the pair to
+            go on with is number ``state.iteration``, counted from 0.
         on_iteration: called with the state after each iteration, once its outcome is read from the device: that is
             while the next iteration is under way.
 
     Raises:
-        GradInitError: a loss, gradient norm or scale is not finite, or the batches end early.
-        ValueError: a trainable parameter is in half precision, or ``state`` has another number of blocks.
+        GradInitError: a loss, a gradient norm or the derivative of a scale is not finite, or the batches end early.
+        ValueError: a trainable parameter is in half precision, ``state`` has another number of blocks, or S or S~
+            has no part.
     """
     learner = _Learner(model, loss_fn, config, all_reduce, held, state, on_iteration)
-    with learner.leaving_no_trace():
+    with learner.restoring():
         pairs = iter(batches)
         for done in range(learner.state.iteration, config.iterations):
             pair = next(pairs, None)
             if pair is None:
-                learner.settle()
                 raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
             learner.iterate(*pair)
         learner.settle()
@@ -116,11 +117,13 @@ class _Learner:
         self.unread: _Outcome | None = None
 
     @contextmanager
-    def leaving_no_trace(self) -> Iterator[None]:
-        """Puts theta0 back if anything is raised, and the buffers in every case."""
+    def restoring(self) -> Iterator[None]:
+        """Puts theta0 back if anything is raised, once the last iteration is in the state; buffers in every case."""
         try:
             yield
         except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
+                self.settle()
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, self.theta0)
             raise
@@ -157,7 +160,8 @@ class _Learner:
 
     def settle(self) -> None:
         """Reads the outcome of the last iteration, if it is not read yet."""
-        self._read(torch.empty(0, dtype=torch.float64, device=self.device))
+        if self.unread is not None:
+            self._read(torch.empty(0, dtype=torch.float64, device=self.device))
 
     def _read(self, values: Tensor) -> list[float]:
         """The values, and with them, in the same transfer, the outcome of the iteration before."""
@@ -231,6 +235,9 @@ class _Learner:
         self, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]
     ) -> tuple[list[Tensor], Tensor, float]:
         """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
+        if not parts:
+            iteration = self.state.iteration + 1 + (self.unread is not None)
+            raise ValueError(f"iteration {iteration}: S and S~ need at least one part each")
         sums, loss_sum, total = None, None, 0.0
         for part in parts:
             with self._precision():

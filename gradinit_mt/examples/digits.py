@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gradinit_mt import command
-from gradinit_mt.core import GradInitConfig, GradInitError, learn_scales, overlapping_halves
-from gradinit_mt.core.config import default_gamma
+from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma, learn_scales, overlapping_halves
 
 Images = tuple[Tensor, Tensor]  # [images, 1, 8, 8] and [images]
 
@@ -190,7 +189,9 @@ class Run:
 
 def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[dict]:
     """The outcomes of the runs; each is added to the file ``results`` as soon as it is there."""
-    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    whole_lines = results.read_text().split("\n")[:-1] if results.exists() else []  # a kill may have cut the last one
+    results.write_text("".join(f"{line}\n" for line in whole_lines))
+    done = [json.loads(line) for line in whole_lines]
     by_run = {Run(**{name: outcome[name] for name in asdict(runs[0])}): outcome for outcome in done}
     missing = [run for run in runs if run not in by_run]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:

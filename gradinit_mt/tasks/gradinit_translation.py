@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, List, Optional
 
 import numpy as np
@@ -22,8 +22,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import II
 
-from ..core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
-from ..core.config import default_gamma
+from ..core import GradInitConfig, GradInitError, State, default_gamma, find_blocks, learn_scales, scale_blocks
 from ..progress import Progress
 from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
 from .half_precision import has_native_bfloat16, in_float32
@@ -136,8 +135,7 @@ class GradInitTranslationTask(TranslationTask):
     def __init__(self, cfg: GradInitTranslationConfig, src_dict, tgt_dict) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit
-        self._given = None if cfg.gradinit_from is None else _given_record(cfg.gradinit_from)
-        if cfg.no_gradinit and self._given is not None:
+        if cfg.no_gradinit and cfg.gradinit_from is not None:
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
             core_config(cfg, "adam", torch.device("cpu"))  # a bad option is reported before anything is loaded
@@ -162,11 +160,13 @@ class GradInitTranslationTask(TranslationTask):
         module.eval()  # dropout off; the trainer sets training mode again
         try:
             with in_float32(module, optimizer) as learned:
-                if self._given is not None:
+                if self.cfg.gradinit_from is not None:
                     self._take_given_scales(learned)
                     return
                 device = next(learned.parameters()).device
-                self._learn(learned, criterion, core_config(self.cfg, first_step_of(optimizer), device))
+                # of the first rank, so that ranks with unlike devices compute alike
+                config = _from_first_rank(lambda: core_config(self.cfg, first_step_of(optimizer), device))
+                self._learn(learned, criterion, config)
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
             raise GradInitError(
@@ -175,12 +175,12 @@ class GradInitTranslationTask(TranslationTask):
             ) from error
 
     def _take_given_scales(self, model: BaseFairseqModel) -> None:
-        try:
-            self._given.require_blocks_of(model)
-        except RecordError as error:
-            raise GradInitError(f"--gradinit-from {self.cfg.gradinit_from}: {error}") from error
-        scale_blocks(find_blocks(model), self._given.state.scales)
-        logger.info("GradInit: %d scales taken from %s", len(self._given.blocks), self.cfg.gradinit_from)
+        record = _from_first_rank(lambda: _given_record(self.cfg.gradinit_from, model))
+        _from_first_rank(lambda: _continued(record, self.cfg.save_dir))
+        scale_blocks(find_blocks(model), record.state.scales)
+        if _rank_and_world_size()[0] == 0:
+            record.save(self.cfg.save_dir)
+        logger.info("GradInit: %d scales taken from %s", len(record.blocks), self.cfg.gradinit_from)
 
     def _restored_from(self) -> Optional[str]:
         """The checkpoint that this run started from, if any; the order is fairseq's own."""
@@ -346,17 +346,23 @@ def _continued(fresh: Record, save_dir: str) -> Record:
     return found
 
 
-def _given_record(path: str) -> Record:
+def _given_record(path: str, model: BaseFairseqModel) -> Record:
+    """The record at ``path`` as that of this run: with its origin, and with the fingerprint of ``model``.
+
+    Raises:
+        GradInitError: there is none, it is not complete, or it is that of another model.
+    """
     try:
         record = Record.load(path)
+        record.require_blocks_of(model)
     except RecordError as error:
-        raise GradInitError(f"--gradinit-from: {error}") from error
+        raise GradInitError(f"--gradinit-from {path}: {error}") from error
     if not record.complete:
         raise GradInitError(
-            f"--gradinit-from: {path} holds {record.state.iteration} of {record.settings['iterations']} iterations; "
+            f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
             "let the run that learns it go on first"
         )
-    return record
+    return replace(record, settings=record.settings | {"from": str(path)}, theta0=fingerprint(model))
 
 
 def _rank_and_world_size() -> tuple[int, int]:

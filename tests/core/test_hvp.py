@@ -56,3 +56,22 @@ def test_the_route_follows_the_precision_unless_it_is_given():
     assert GradInitConfig(**settings, hvp="exact").as_dict()["hvp"] == "exact"
     with pytest.raises(ValueError, match="hvp is 'finite', expected auto or exact at precision bfloat16"):
         GradInitConfig(**settings, hvp="finite", precision="bfloat16")
+
+
+@pytest.mark.parametrize("gamma", [1e9, 1e-9])
+def test_bfloat16_autocast_surrounds_every_loss_and_full_precision_none(gamma):
+    """A loss that autocast leaves in bfloat16 is summed in float32."""
+    for precision, expected in (("full", False), ("bfloat16", True)):
+        network, pairs = transformer_case(0, torch.float32)
+        seen = []
+
+        def loss_fn(model, part, seen=seen):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            inputs, targets = part
+            return model(inputs).logsumexp(-1).sum(), targets.numel()
+
+        config = GradInitConfig(step="adam", eta=0.05, gamma=gamma, iterations=3, tau=0.02, precision=precision)
+        report = learn_scales(network, loss_fn, pairs, config)
+        assert set(seen) == {expected}
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+        assert report.state.iteration == 3

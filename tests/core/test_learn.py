@@ -210,7 +210,7 @@ def test_scales_stay_within_their_bounds(case, mixed):
     assert visited.max() == 1.05
 
 
-@pytest.mark.parametrize("stop", [1, 13])
+@pytest.mark.parametrize("stop", [1, 13, 20])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
     config = settings("adam", mixed("adam"), iterations=20)
     network, pairs = case(12)
@@ -231,6 +231,21 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
     rest = learn_scales(network, token_loss, batches[stop:], config, state=state)
     assert torch.equal(rest.state.scales, whole.state.scales)
     assert rest.state.history == whole.state.history
+
+
+def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
+    """Its outcome was still unread when the loss of the next batch failed."""
+    config = settings("adam", mixed("adam"), iterations=20)
+    network, pairs = case(12)
+    batches = list(itertools.islice(pairs, 20))
+    whole = learn_scales(network, token_loss, batches, config)
+    network, _ = case(12)
+    state = State.fresh(len(find_blocks(network)))
+    with pytest.raises(ValueError, match="iteration 8: S and S~ need at least one part each"):
+        learn_scales(network, token_loss, [*batches[:7], ([], [])], config, state=state)
+    assert state.iteration == 7
+    rest = learn_scales(network, token_loss, batches[7:], config, state=state)
+    assert torch.equal(rest.state.scales, whole.state.scales)
 
 
 def test_a_non_finite_loss_stops_with_the_iteration_and_restores_the_model():
@@ -286,7 +301,7 @@ def test_running_statistics_are_left_alone(failing):
 
 
 def test_the_host_waits_for_the_device_once_in_an_iteration(monkeypatch, case, mixed):
-    """Every other way from a tensor to a number of Python is forbidden; one more transfer ends the run."""
+    """Numbers are read from transferred tensors alone, and the usual other ways forbidden; one more ends the run."""
     network, pairs = case(18)
     blocks = find_blocks(network)
     monkeypatch.setattr("gradinit_mt.core.learn.find_blocks", lambda _: blocks)  # reads the tensors, once a run
@@ -294,7 +309,18 @@ def test_the_host_waits_for_the_device_once_in_an_iteration(monkeypatch, case, m
     to_host = torch.Tensor.cpu
     for name in ("item", "numpy", "__bool__", "__float__", "__int__"):
         monkeypatch.setattr(torch.Tensor, name, None)
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: transfers.append(tensor) or to_host(tensor))
+    to_list = torch.Tensor.tolist
+
+    def cpu(tensor):
+        transfers.append(to_host(tensor).clone())
+        return transfers[-1]
+
+    def tolist(tensor):
+        assert any(tensor.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for t in transfers)
+        return to_list(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", cpu)
+    monkeypatch.setattr(torch.Tensor, "tolist", tolist)
     report = learn_scales(network, token_loss, pairs, settings("adam", mixed("adam"), iterations=9))
     assert report.state.iteration == 9
     assert len(transfers) == 9 + 1

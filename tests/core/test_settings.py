@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from gradinit_mt.core import GradInitConfig, overlapping_halves
-from gradinit_mt.core.config import default_gamma
+from gradinit_mt.core import GradInitConfig, default_gamma, overlapping_halves
 
 
 @pytest.mark.parametrize(

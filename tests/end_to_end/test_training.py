@@ -116,7 +116,19 @@ def test_scales_of_another_run_are_taken_instead_of_learned(fairseq, trained, tm
     assert f"scales taken from {trained}" in output
     assert "GradInit: 1/" not in output
     assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
-    assert not (tmp_path / "run/gradinit.json").exists()
+    assert Record.load(tmp_path / "run").settings["from"] == str(trained)
+
+
+def test_a_run_with_given_scales_goes_on_and_its_checkpoint_is_loaded_without_them(fairseq, trained, tmp_path):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/gradinit.safetensors").write_bytes((trained / "gradinit.safetensors").read_bytes())
+    settings = [*GRADINIT, *ADAM, "--total-num-update", "8", "--gradinit-from", tmp_path / "given"]
+    fairseq.train(tmp_path / "run", 3, *settings)
+    (tmp_path / "given/gradinit.safetensors").unlink()
+    assert "GradInit:" not in fairseq.train(tmp_path / "run", 8, *settings)
+    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+    output = fairseq.run("generate", "--path", tmp_path / "run/checkpoint_last.pt", "--gen-subset", "test", "--cpu")
+    assert "H-0" in output
 
 
 def test_scales_of_another_model_are_refused(fairseq, trained, tmp_path):
@@ -126,9 +138,10 @@ def test_scales_of_another_model_are_refused(fairseq, trained, tmp_path):
         r"belong to another model \(encoder.layers.0.fc1.weight \[\d+, \d+\] there, \[24, \d+\] here", output
     )
     output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "none", status=1)
-    assert "--gradinit-from: " in output
+    assert "--gradinit-from" in output
     assert "no such file" in output
-    output = fairseq.train(tmp_path / "run", 8, *ADAM, "--no-gradinit", "--gradinit-from", trained, status=1)
+    exclusive = ["--no-gradinit", "--gradinit-from", trained]
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *exclusive, status=1)
     assert "exclude each other" in output
     assert not list(tmp_path.rglob("*.pt"))
 
