@@ -1,8 +1,8 @@
 """Time and memory of GradInit: one iteration against one training step, and against a plain twin of the reference code.
 
-    .venv/bin/python benchmarks/gradinit_cost.py --output docs/results/cost        (about 20 minutes on 2 CPU cores)
+    .venv/bin/python benchmarks/gradinit_cost.py --run 6 --output runs/cost        (about 16 minutes on 2 CPU cores)
 
-Measured on random sentences with lengths and dictionary sizes like those of IWSLT'14 De-En, all on the same batches:
+Measured on random sentences with the dictionary sizes of IWSLT'14 De-En, all on the same batches:
 
 - training step: loss in training mode with dropout, gradient, fairseq's Adam;
 - reference: a plain twin that works as the reference code does: a graph of the gradient in every iteration, Python
@@ -55,7 +55,7 @@ CONTENDERS = [TRAINING, *(f"{way} {kind}" for way in ("reference", "full", "bflo
 
 
 def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
-    """Sentences of random symbols; lengths in subwords have the median (20) and spread of IWSLT'14."""
+    """Sentences of random symbols; both sides of a pair have the same length, log-normal with a median of 20."""
     generator = torch.Generator().manual_seed(seed)
     dictionaries = {}
     for side, types in TYPES.items():

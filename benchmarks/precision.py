@@ -1,6 +1,6 @@
 """Whether bfloat16 changes what GradInit learns: scales at both precisions over seeds, on a prepared corpus.
 
-    .venv/bin/python benchmarks/precision.py CORPUS --output runs/precision        (about 10 minutes on 2 CPU cores)
+    .venv/bin/python benchmarks/precision.py CORPUS --output runs/precision        (about 5 minutes on 2 CPU cores)
 
 A seed gives the initial parameters and the batches; both precisions share them, each with its default Hessian-vector
 product. The difference that this makes to a scale is set against the scale's standard deviation over seeds. Runs that

@@ -30,7 +30,7 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
 
 
 def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices natively; elsewhere it is slower than float32."""
+    """Whether the device multiplies bfloat16 matrices natively; elsewhere it is emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch from 2.11 on
