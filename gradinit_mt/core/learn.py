@@ -160,8 +160,9 @@ class _Learner:
 
     def settle(self) -> None:
         """Reads the outcome of the last iteration, if it is not read yet."""
-        if self.unread is not None:
-            self._read(torch.empty(0, dtype=torch.float64, device=self.device))
+        outcome, self.unread = self.unread, None
+        if outcome is not None:
+            self._record(outcome, outcome.results.cpu())
 
     def _read(self, values: Tensor) -> list[float]:
         """The values, and with them, in the same transfer, the outcome of the iteration before."""
