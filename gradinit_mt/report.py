@@ -42,9 +42,11 @@ def _course(record: Record) -> list[str]:
     return [
         f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
         f"{state.steps[1]} constraint steps",
-        f"{settings['step']}, eta {settings['eta']:g}, gamma {settings['gamma']:g}, tau {settings['tau']:g}",
+        f"{settings['look_ahead']} step{'s' * (settings['look_ahead'] > 1)} of {settings['step']} looked ahead, "
+        f"eta {settings['eta']:g}, gamma {'none' if settings['gamma'] is None else format(settings['gamma'], 'g')}, "
+        f"signal weight {settings['signal_weight']:g}; {settings['update']}, tau {settings['tau']:g}",
         _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
-        _from_to("after the step, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
+        _from_to("objective ahead, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
         _from_to(f"{norm} norm of the gradient", [entry["norm"] for entry in state.history]),
         f"{'scales, biases left out':27}{scales[0]:.3g} least, "
         f"{statistics.median(scales):.3g} median, {scales[-1]:.3g} most" + "".join(f"; {bound}" for bound in bounds),

@@ -14,12 +14,19 @@ class GradInitConfig:
     Attributes:
         step: the optimizer whose first step is looked ahead: ``adam`` (sign of the gradient, L1 norm) or ``sgd`` (the
             gradient itself, L2 norm).
-        eta: size of the look-ahead step, above 0.
-        gamma: bound on the gradient norm, above 0. With eta it states the first-order drop in loss that one step may
-            promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
+        eta: size of a look-ahead step, above 0.
+        gamma: bound on the gradient norm, above 0; infinite for none. With eta it states the first-order drop in loss
+            that one step may promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
+        look_ahead: steps looked ahead, at least 1; 1 in the paper. Each of several is one of the real optimizer, at
+            rate eta, on its own share of S.
+        step_betas: decay of the two moments of ``adam`` over several steps looked ahead, each in [0, 1).
+        step_momentum: momentum of ``sgd`` over several steps looked ahead, in [0, 1).
         iterations: steps taken by the scales, at least 1.
+        update: how a scale moves along its derivative: ``adam`` (the paper: Adam on m, separately for the two kinds of
+            step) or ``descent`` (gradient descent on log m, the derivative clipped to 1: a scale that matters
+            little moves little).
         tau: learning rate of the scales, above 0.
-        betas: decay of the two Adam moments of the scales, each in [0, 1).
+        betas: decay of the two moments under ``adam``, each in [0, 1).
         lower_bound: smallest scale, above 0 (a scale of 0 could never grow again).
         upper_bound: largest scale, at least 1.
         hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients),
@@ -31,7 +38,11 @@ class GradInitConfig:
     step: StepKind
     eta: float
     gamma: float
+    look_ahead: int = 1
+    step_betas: tuple[float, float] = (0.9, 0.98)
+    step_momentum: float = 0.0
     iterations: int = 780
+    update: Literal["adam", "descent"] = "adam"
     tau: float = 2.5e-3
     betas: tuple[float, float] = (0.9, 0.98)
     lower_bound: float = 0.01
@@ -41,13 +52,17 @@ class GradInitConfig:
 
     def __post_init__(self) -> None:
         _require(self.step in ("adam", "sgd"), "step", self.step, "adam or sgd")
-        for name in ("eta", "gamma", "tau"):
+        for name in ("eta", "tau"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
-        _require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
-        _require(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "betas", self.betas, "two in [0, 1)"
-        )
+        _require(self.gamma > 0, "gamma", self.gamma, "a number above 0 (inf: no bound)")
+        for name in ("look_ahead", "iterations"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("betas", "step_betas"):
+            pair = getattr(self, name)
+            _require(len(pair) == 2 and all(0 <= beta < 1 for beta in pair), name, pair, "two in [0, 1)")
+        _require(0 <= self.step_momentum < 1, "step_momentum", self.step_momentum, "in [0, 1)")
+        _require(self.update in ("adam", "descent"), "update", self.update, "adam or descent")
         _require(0 < self.lower_bound <= 1, "lower_bound", self.lower_bound, "in (0, 1]")
         _require(self.upper_bound >= 1, "upper_bound", self.upper_bound, "at least 1")
         _require(self.hvp in ("auto", "finite", "exact"), "hvp", self.hvp, "auto, finite or exact")
@@ -67,8 +82,10 @@ class GradInitConfig:
         return self.hvp
 
     def as_dict(self) -> dict:
-        """The settings as plain values for JSON, ``auto`` resolved."""
-        return {**asdict(self), "betas": list(self.betas), "hvp": self.route}
+        """The settings as plain values for JSON, ``auto`` resolved; gamma is None where there is no bound."""
+        pairs = {"betas": list(self.betas), "step_betas": list(self.step_betas)}
+        gamma = self.gamma if math.isfinite(self.gamma) else None
+        return {**asdict(self), **pairs, "gamma": gamma, "hvp": self.route}
 
 
 def default_gamma(step: StepKind, eta: float, promised_drop: float = 1.0) -> float:

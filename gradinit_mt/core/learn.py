@@ -3,6 +3,9 @@
 Zhu et al., "GradInit: Learning to Initialize Neural Networks for Stable and Efficient Training", NeurIPS 2021,
 algorithm 1. In the paper's letters: theta0 are the initial parameters, m the scales, theta = m * theta0, g the gradient
 of the loss on S, eta the size of the step looked ahead, gamma the bound on ``||g||``, tau the learning rate of m.
+
+Beyond the paper: several steps of the real optimizer can be looked ahead, what is to be low after them can be another
+loss than the one they go down, and m can move by gradient descent on its logarithm.
 """
 
 import math
@@ -19,9 +22,9 @@ from . import hvp
 from .blocks import Block, find_blocks, scale_blocks
 from .config import GradInitConfig
 from .state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
+from .steps import ADAM_EPS, AdamSteps, MomentumSteps
 
 LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
-ADAM_EPS = 1e-8
 
 
 class GradInitError(RuntimeError):
@@ -34,6 +37,7 @@ def learn_scales(
     batches: Iterable[tuple[Sequence[Any], Sequence[Any]]],
     config: GradInitConfig,
     *,
+    ahead_loss_fn: LossFunction | None = None,
     all_reduce: Callable[[Tensor], Any] | None = None,
     held: Sequence[tuple[nn.Module, str]] = (),
     state: State | None = None,
@@ -50,8 +54,10 @@ def learn_scales(
         loss_fn: ``(model, part) -> (summed loss, size)``; the loss of the paper is the sum over all parts and ranks
             divided by the summed sizes (tokens, images).
         batches: one pair (S, S~) per iteration, each a sequence of parts whose gradients are accumulated; with
-            ``state``, the pairs that follow its last iteration.
+            ``state``, the pairs that follow its last iteration. Where several steps are looked ahead, each takes the
+            next, equal share of the parts of S.
         config: the settings.
+        ahead_loss_fn: what is to be low on S~ after the look-ahead, if not the loss itself.
         all_reduce: sums a tensor over data-parallel ranks in place. Every rank must call with its own share of each
             batch and then learns the same scales.
         held: (module, attribute) uses of a tensor that keep their old value in the look-ahead step, as the
@@ -63,10 +69,10 @@ def learn_scales(
 
     Raises:
         GradInitError: a loss, a gradient norm or the derivative of a scale is not finite, or the batches end early.
-        ValueError: a trainable parameter is in half precision, ``state`` has another number of blocks, or S or S~
-            has no part.
+        ValueError: a trainable parameter is in half precision, ``state`` has another number of blocks, S or S~
+            has no part, or the parts of S cannot be shared out over the steps looked ahead.
     """
-    learner = _Learner(model, loss_fn, config, all_reduce, held, state, on_iteration)
+    learner = _Learner(model, loss_fn, config, ahead_loss_fn or loss_fn, all_reduce, held, state, on_iteration)
     with learner.restoring():
         pairs = iter(batches)
         for done in range(learner.state.iteration, config.iterations):
@@ -96,12 +102,13 @@ class _Learner:
         model: nn.Module,
         loss_fn: LossFunction,
         config: GradInitConfig,
+        ahead_loss_fn: LossFunction,
         all_reduce: Callable[[Tensor], Any] | None,
         held: Sequence[tuple[nn.Module, str]],
         state: State | None,
         on_iteration: Callable[[State], None] | None,
     ) -> None:
-        self.model, self.loss_fn, self.config = model, loss_fn, config
+        self.model, self.loss_fn, self.ahead_loss_fn, self.config = model, loss_fn, ahead_loss_fn, config
         self.all_reduce, self.held, self.on_iteration = all_reduce, held, on_iteration
         self.clock = _Clock()
         self.blocks: list[Block] = find_blocks(model)
@@ -144,6 +151,7 @@ class _Learner:
         The host waits for the device once, to choose the kind of step.
         """
         self.load_scaled()
+        first, *later = self._shares(first)
         g, loss = self._gradient(first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
         loss_value, norm_value = self._read(torch.stack([loss, norm]).double())
@@ -153,8 +161,8 @@ class _Learner:
             h = self._constraint(g, norm, first)
         else:
             kind = OBJECTIVE
-            h, ahead = self._objective(g, second)
-        self._update(h.double(), KINDS.index(kind))
+            h, ahead = self._objective(g, later, second)
+        self._update(h.double(), kind, norm.double())
         results = torch.cat([ahead.double()[None], h.sum()[None], self.m, self.moments.flatten()])
         self.unread = _Outcome(kind, loss_value, norm_value, results)
 
@@ -189,20 +197,47 @@ class _Learner:
         if self.on_iteration is not None:
             self.on_iteration(state)
 
-    def _objective(self, g: list[Tensor], second: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """h_i = < theta0_i , dL(S~; theta')/dtheta_i > at theta' = theta - eta * A[g], with A[g] held constant.
+    def _shares(self, parts: Sequence[Any]) -> list[Sequence[Any]]:
+        """The parts of S for each step looked ahead."""
+        steps = self.config.look_ahead
+        if len(parts) % steps:
+            raise ValueError(f"S has {len(parts)} parts, expected a multiple of the {steps} steps looked ahead")
+        size = len(parts) // steps
+        return [parts[k * size : (k + 1) * size] for k in range(steps)]
+
+    def _objective(
+        self, g: list[Tensor], later: Sequence[Sequence[Any]], second: Sequence[Any]
+    ) -> tuple[Tensor, Tensor]:
+        """h_i = < theta0_i , dL(S~; theta')/dtheta_i > at theta', behind the steps looked ahead, held constant.
+
+        Args:
+            g: gradient of the first step; is used up.
+            later: the parts of the other steps.
+            second: S~.
 
         Returns:
             h, [blocks], and L(S~; theta').
         """
-        if self.config.step == "adam":
-            torch._foreach_sign_(g)
         with _kept(self.held) as kept:
-            with torch.no_grad():
-                torch._foreach_add_(self.parameters, g, alpha=-self.config.eta)
-            g.clear()  # frees a tensor per parameter before the second gradient is computed
-            ahead, loss = self._gradient(second, kept)
+            if not later:
+                self._step(g if self.config.step == "sgd" else torch._foreach_sign(g), -self.config.eta)
+            else:
+                self._steps(g, later)
+            g.clear()  # frees a tensor per parameter before the last gradient is computed
+            ahead, loss = self._gradient(second, kept, self.ahead_loss_fn)
         return self._block_products(ahead), loss
+
+    @torch.no_grad()
+    def _step(self, direction: list[Tensor], size: float) -> None:
+        torch._foreach_add_(self.parameters, direction, alpha=size)
+
+    def _steps(self, g: list[Tensor], later: Sequence[Sequence[Any]]) -> None:
+        """Takes the steps of the real optimizer, the first one with gradient g."""
+        config = self.config
+        steps = AdamSteps(config.step_betas) if config.step == "adam" else MomentumSteps(config.step_momentum)
+        self._step(steps.direction(g), -config.eta)
+        for parts in later:
+            self._step(steps.direction(self._gradient(parts)[0]), -config.eta)
 
     def _constraint(self, g: list[Tensor], norm: Tensor, first: Sequence[Any]) -> Tensor:
         """h_i = d||g||/dm_i = < theta0_i , (H v)_i > with v = sign(g), or g / ||g|| for SGD: [blocks]."""
@@ -219,12 +254,15 @@ class _Learner:
             return self._averaged(*self._summed(parts, lambda loss: hvp.exact(self.parameters, v, loss)))[0]
 
     def _gradient(
-        self, parts: Sequence[Any], kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = ()
+        self,
+        parts: Sequence[Any],
+        kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = (),
+        loss_fn: LossFunction | None = None,
     ) -> tuple[list[Tensor], Tensor]:
         """The gradient and the value of the loss, averaged over parts and ranks, at the present parameters."""
         inputs = [*self.parameters, *(copy for _, copy in kept)]
         sums, loss_sum, total = self._summed(
-            parts, lambda loss: list(torch.autograd.grad(loss, inputs, materialize_grads=True))
+            parts, lambda loss: list(torch.autograd.grad(loss, inputs, materialize_grads=True)), loss_fn
         )
         sums, copies = sums[: len(self.parameters)], sums[len(self.parameters) :]
         for (original, _), grad in zip(kept, copies, strict=True):
@@ -233,7 +271,10 @@ class _Learner:
         return self._averaged(sums, loss_sum, total)
 
     def _summed(
-        self, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]
+        self,
+        parts: Sequence[Any],
+        derivatives: Callable[[Tensor], list[Tensor]],
+        loss_fn: LossFunction | None = None,
     ) -> tuple[list[Tensor], Tensor, float]:
         """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
         if not parts:
@@ -242,7 +283,7 @@ class _Learner:
         sums, loss_sum, total = None, None, 0.0
         for part in parts:
             with self._precision():
-                loss, size = self.loss_fn(self.model, part)
+                loss, size = (loss_fn or self.loss_fn)(self.model, part)
             tensors = derivatives(loss)
             sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
             value = loss.detach().to(sums[0].dtype)  # autocast may have left it in half precision
@@ -270,16 +311,25 @@ class _Learner:
         """< theta0_i , tensor_i > for every block: [blocks]."""
         return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(self.theta0, tensors, strict=True)])
 
-    def _update(self, h: Tensor, kind: int) -> None:
-        """One Adam step of m along h with the moments of its kind, then the bounds."""
-        config, (beta1, beta2) = self.config, self.config.betas
+    def _update(self, h: Tensor, kind: str, norm: Tensor) -> None:
+        """One step of m along h, then the bounds."""
+        config = self.config
+        if config.update == "adam":
+            self.m.sub_(config.tau * self._adam_direction(h, KINDS.index(kind)))
+        else:
+            # derivatives by log m: of the objective, or of log ||g||, which has its size
+            by_log = h * self.m if kind == OBJECTIVE else h * self.m / norm
+            self.m.mul_(torch.exp(-config.tau * by_log.clamp(-1, 1)))
+        self.m.clamp_(config.lower_bound, config.upper_bound)
+
+    def _adam_direction(self, h: Tensor, kind: int) -> Tensor:
+        """Of Adam on m, with the moments of this kind of step."""
+        beta1, beta2 = self.config.betas
         steps = self.state.steps[kind] + 1  # the state is up to date: it has just been read
         first, second = self.moments[kind]
         first.mul_(beta1).add_(h, alpha=1 - beta1)
         second.mul_(beta2).addcmul_(h, h, value=1 - beta2)
-        mean = first / (1 - beta1**steps)
-        deviation = (second / (1 - beta2**steps)).sqrt() + ADAM_EPS
-        self.m.sub_(config.tau * mean / deviation).clamp_(config.lower_bound, config.upper_bound)
+        return first / (1 - beta1**steps) / ((second / (1 - beta2**steps)).sqrt() + ADAM_EPS)
 
     def _require_finite(self, gradient_norm: float, **values: float) -> None:
         for name, value in values.items():

@@ -1,7 +1,8 @@
 """The learned scales by layer and role, and how they were learned, from the record of one run.
 
 Above: one row of panels per stack of layers (encoder, decoder), one line per weight. Below: every scale over the
-iterations, the loss on S before and on S~ after the step looked ahead, and the gradient norm against its bound gamma.
+iterations, the loss on S before and the objective on S~ after the look-ahead (with the signal lost, where that counts),
+and the gradient norm against its bound gamma, if there is one.
 Biases are left out; they are in ``gradinit.json``.
 """
 
@@ -91,7 +92,9 @@ def _draw_loss(axes: Axes, record: Record) -> None:
     )
     ahead = [(i, entry["ahead"]) for i, entry in enumerate(history, 1) if entry["ahead"] is not None]
     if ahead:
-        axes.plot(*zip(*ahead, strict=True), ".", color=COLOURS[1], markersize=3, label="S~ after one step")
+        axes.plot(
+            *zip(*ahead, strict=True), ".", color=COLOURS[1], markersize=3, label="objective on S~ after the look-ahead"
+        )
     axes.set_xlabel("iteration of GradInit")
     axes.set_ylabel("loss (nats per token)")
     axes.legend(frameon=False)
@@ -105,7 +108,8 @@ def _draw_norm(axes: Axes, record: Record) -> None:
         points = [(i, entry["norm"]) for i, entry in enumerate(history, 1) if entry["kind"] == kind]
         if points:
             axes.plot(*zip(*points, strict=True), ".", color=colour, markersize=3, label=f"{kind} step")
-    axes.axhline(record.settings["gamma"], color="black", linewidth=0.8, linestyle="--", label="gamma")
+    if record.settings["gamma"] is not None:
+        axes.axhline(record.settings["gamma"], color="black", linewidth=0.8, linestyle="--", label="gamma")
     _log_axis(axes)
     axes.set_xlabel("iteration of GradInit")
     axes.set_ylabel(f"gradient norm ({'L1' if adam else 'L2'})")

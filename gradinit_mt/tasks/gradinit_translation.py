@@ -25,8 +25,10 @@ from omegaconf import II
 from ..core import GradInitConfig, GradInitError, State, default_gamma, find_blocks, learn_scales, scale_blocks
 from ..progress import Progress
 from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
+from .forms import FORMS, by_form
 from .half_precision import has_native_bfloat16, in_float32
 from .overlapping_batches import OverlappingBatches
+from .signal import SignalLoss
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,11 @@ class GradInitTranslationConfig(TranslationConfig):
     no_gradinit: bool = field(
         default=False, metadata={"help": "train from the model's own initialization (the baseline)"}
     )
-    gradinit_iterations: int = field(
-        default=GradInitConfig.iterations, metadata={"help": "steps taken by the scales, at least 1"}
+    gradinit_form: ChoiceEnum(list(FORMS)) = field(
+        default="signal", metadata={"help": "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())}
+    )
+    gradinit_iterations: Optional[int] = field(
+        default=None, metadata={"help": f"steps taken by the scales, at least 1 ({by_form('iterations')})"}
     )
     gradinit_step: ChoiceEnum(["auto", "adam", "sgd"]) = field(
         default="auto",
@@ -52,8 +57,18 @@ class GradInitTranslationConfig(TranslationConfig):
             "is 1 + momentum times that of sgd)"
         },
     )
-    gradinit_eta_ratio: float = field(
-        default=2.0, metadata={"help": "eta, the size of the look-ahead step, as a multiple of --lr; above 0"}
+    gradinit_look_ahead: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "optimizer steps looked ahead, at least 1; of several, each sees an equal share of the batch "
+            f"({by_form('look_ahead')})"
+        },
+    )
+    gradinit_eta_ratio: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": f"eta, the size of a look-ahead step, as a multiple of --lr; above 0 ({by_form('eta_ratio')})"
+        },
     )
     gradinit_eta: Optional[float] = field(
         default=None, metadata={"help": "eta itself, above 0 (default: --gradinit-eta-ratio times --lr)"}
@@ -61,22 +76,40 @@ class GradInitTranslationConfig(TranslationConfig):
     gradinit_gamma: Optional[float] = field(
         default=None,
         metadata={
-            "help": "bound on the gradient norm, above 0 (default: the one at which a step of eta promises a drop of "
-            "1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
+            "help": "bound on the gradient norm, above 0; inf for none (default by form: signal inf, paper the one at "
+            "which a step of eta promises a drop of 1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
         },
     )
-    gradinit_tau: float = field(default=GradInitConfig.tau, metadata={"help": "learning rate of the scales, above 0"})
+    gradinit_signal_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "weight, beside the loss after the look-ahead, of the signal that the layers have lost by then, at "
+            f"least 0 ({by_form('signal_weight')})"
+        },
+    )
+    gradinit_update: Optional[ChoiceEnum(["adam", "descent"])] = field(
+        default=None,
+        metadata={
+            "help": "how a scale moves: adam (on the scale, as published) or descent (gradient descent on its "
+            "logarithm) (default by form: signal descent, paper adam)"
+        },
+    )
+    gradinit_tau: Optional[float] = field(
+        default=None, metadata={"help": f"learning rate of the scales, above 0 ({by_form('tau')})"}
+    )
     gradinit_beta1: float = field(
-        default=GradInitConfig.betas[0], metadata={"help": "decay of the scales' first Adam moment, in [0, 1)"}
+        default=GradInitConfig.betas[0],
+        metadata={"help": "decay of the scales' first moment under --gradinit-update adam, in [0, 1)"},
     )
     gradinit_beta2: float = field(
-        default=GradInitConfig.betas[1], metadata={"help": "decay of the scales' second Adam moment, in [0, 1)"}
+        default=GradInitConfig.betas[1],
+        metadata={"help": "decay of the scales' second moment under --gradinit-update adam, in [0, 1)"},
     )
-    gradinit_lower_bound: float = field(
-        default=GradInitConfig.lower_bound, metadata={"help": "smallest scale, in (0, 1]"}
+    gradinit_lower_bound: Optional[float] = field(
+        default=None, metadata={"help": f"smallest scale, in (0, 1] ({by_form('lower_bound')})"}
     )
-    gradinit_upper_bound: float = field(
-        default=GradInitConfig.upper_bound, metadata={"help": "largest scale, at least 1"}
+    gradinit_upper_bound: Optional[float] = field(
+        default=None, metadata={"help": f"largest scale, at least 1 ({by_form('upper_bound')})"}
     )
     gradinit_hvp: ChoiceEnum(["auto", "finite", "exact"]) = field(
         default=GradInitConfig.hvp,
@@ -103,7 +136,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None, metadata={"help": "tokens in a batch of GradInit, per GPU, at least 1 (default: --max-tokens)"}
     )
     gradinit_update_freq: int = field(
-        default=1, metadata={"help": "batches accumulated for one iteration of GradInit, at least 1"}
+        default=1, metadata={"help": "batches accumulated for each step of GradInit, at least 1"}
     )
     gradinit_hold_softmax: bool = field(
         default=False,
@@ -138,7 +171,9 @@ class GradInitTranslationTask(TranslationTask):
         if cfg.no_gradinit and cfg.gradinit_from is not None:
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
-            core_config(cfg, "adam", torch.device("cpu"))  # a bad option is reported before anything is loaded
+            core_config(
+                cfg, FirstSteps("adam"), torch.device("cpu")
+            )  # a bad option is reported before anything is loaded
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         """As in fairseq, after GradInit if this is the run's first call at update 0."""
@@ -165,7 +200,7 @@ class GradInitTranslationTask(TranslationTask):
                     return
                 device = next(learned.parameters()).device
                 # of the first rank, so that ranks with unlike devices compute alike
-                config = _from_first_rank(lambda: core_config(self.cfg, first_step_of(optimizer), device))
+                config = _from_first_rank(lambda: core_config(self.cfg, first_steps_of(optimizer), device))
                 self._learn(learned, criterion, config)
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
@@ -203,6 +238,9 @@ class GradInitTranslationTask(TranslationTask):
             loss, sample_size, _ = criterion(module, sample)
             return loss, sample_size
 
+        weight = signal_weight(self.cfg)
+        ahead_loss_fn = SignalLoss(model).added_to(loss_fn, weight) if weight else None
+
         def all_reduce(tensor: torch.Tensor) -> None:
             distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
 
@@ -217,8 +255,9 @@ class GradInitTranslationTask(TranslationTask):
             learn_scales(
                 model,
                 loss_fn,
-                self._batches(model).pairs(started_at),
+                self._batches(model, config.look_ahead).pairs(started_at),
                 config,
+                ahead_loss_fn=ahead_loss_fn,
                 all_reduce=all_reduce if world_size > 1 else None,
                 held=[(model.decoder.output_projection, "weight")] if self.cfg.gradinit_hold_softmax else (),
                 state=record.state,
@@ -226,7 +265,7 @@ class GradInitTranslationTask(TranslationTask):
             )
         self._log_outcome(record, reused=started_at == config.iterations)
 
-    def _batches(self, model: BaseFairseqModel) -> OverlappingBatches:
+    def _batches(self, model: BaseFairseqModel, steps: int) -> OverlappingBatches:
         dataset = self.dataset(self.cfg.train_subset)
         with data_utils.numpy_seed(self.cfg.seed):
             indices = dataset.ordered_indices()
@@ -237,7 +276,7 @@ class GradInitTranslationTask(TranslationTask):
         batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
         device = next(model.parameters()).device
         parts = self.cfg.gradinit_update_freq
-        return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device)
+        return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device, steps)
 
     def _max_tokens(self) -> Optional[int]:
         return self.cfg.max_tokens if self.cfg.gradinit_max_tokens is None else self.cfg.gradinit_max_tokens
@@ -245,6 +284,7 @@ class GradInitTranslationTask(TranslationTask):
     def _fresh_record(self, model, criterion, config: GradInitConfig, world_size: int) -> Record:
         settings = {
             **config.as_dict(),
+            "signal_weight": signal_weight(self.cfg),
             "criterion": type(criterion).__name__,
             "label_smoothing": getattr(criterion, "eps", None),
             "sentence_avg": getattr(criterion, "sentence_avg", None),
@@ -275,48 +315,86 @@ class GradInitTranslationTask(TranslationTask):
         )
 
 
-def first_step_of(optimizer: FairseqOptimizer) -> Optional[str]:
-    """``adam`` or ``sgd``; None for an optimizer whose first step is neither."""
-    return STEP_OF.get(type(optimizer.optimizer).__name__)
+@dataclass(frozen=True)
+class FirstSteps:
+    """What the look-ahead needs to know of the optimizer; ``step`` is None where its first step is not known."""
+
+    step: Optional[str]
+    betas: tuple[float, float] = GradInitConfig.step_betas
+    momentum: float = GradInitConfig.step_momentum
 
 
-def core_config(cfg: GradInitTranslationConfig, optimizer_step: Optional[str], device: torch.device) -> GradInitConfig:
-    """The task's options in the core's form: what is not given follows the optimizer and the device.
+def first_steps_of(optimizer: FairseqOptimizer) -> FirstSteps:
+    """``adam`` with its betas or ``sgd`` with its momentum."""
+    settings = optimizer.optimizer.param_groups[0]
+    step = STEP_OF.get(type(optimizer.optimizer).__name__)
+    if step == "adam":
+        return FirstSteps(step, betas=tuple(settings["betas"]))
+    return FirstSteps(step, momentum=settings.get("momentum", GradInitConfig.step_momentum))
+
+
+def signal_weight(cfg: GradInitTranslationConfig) -> float:
+    """The weight of the signal lost.
+
+    Raises:
+        GradInitError: it is negative or not finite.
+    """
+    weight = _given(cfg, "signal_weight")
+    if not (math.isfinite(weight) and weight >= 0):
+        raise GradInitError(f"--gradinit-signal-weight is {weight}, expected a finite number, at least 0")
+    return weight
+
+
+def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch.device) -> GradInitConfig:
+    """The task's options in the core's form: what is not given follows the form, the optimizer and the device.
 
     Raises:
         GradInitError: an option is out of its range, or the optimizer's first step is not known.
     """
-    step = optimizer_step if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
+    step = steps.step if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
     if step is None:
         raise GradInitError("GradInit knows the first step of adam, sgd and nag: give --gradinit-step adam or sgd")
     if cfg.gradinit_update_freq < 1:
         raise GradInitError(f"--gradinit-update-freq is {cfg.gradinit_update_freq}, expected at least 1")
     if cfg.gradinit_max_tokens is not None and cfg.gradinit_max_tokens < 1:
         raise GradInitError(f"--gradinit-max-tokens is {cfg.gradinit_max_tokens}, expected at least 1")
-    if not (math.isfinite(cfg.gradinit_eta_ratio) and cfg.gradinit_eta_ratio > 0):
-        raise GradInitError(f"--gradinit-eta-ratio is {cfg.gradinit_eta_ratio}, expected a finite number above 0")
+    ratio = _given(cfg, "eta_ratio")
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise GradInitError(f"--gradinit-eta-ratio is {ratio}, expected a finite number above 0")
+    signal_weight(cfg)
     precision = str(cfg.gradinit_precision)
     if precision == "auto":
         native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
         precision = "bfloat16" if native else "full"
-    eta = cfg.gradinit_eta_ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
+    eta = ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
     if not (math.isfinite(eta) and eta > 0):
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
+    promised_drop = FORMS[str(cfg.gradinit_form)].promised_drop
     try:
         return GradInitConfig(
             step=step,
             eta=eta,
-            gamma=default_gamma(step, eta) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
-            iterations=cfg.gradinit_iterations,
-            tau=cfg.gradinit_tau,
+            gamma=default_gamma(step, eta, promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
+            look_ahead=_given(cfg, "look_ahead"),
+            step_betas=steps.betas,
+            step_momentum=steps.momentum,
+            iterations=_given(cfg, "iterations"),
+            update=str(_given(cfg, "update")),
+            tau=_given(cfg, "tau"),
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
-            lower_bound=cfg.gradinit_lower_bound,
-            upper_bound=cfg.gradinit_upper_bound,
+            lower_bound=_given(cfg, "lower_bound"),
+            upper_bound=_given(cfg, "upper_bound"),
             hvp=str(cfg.gradinit_hvp),
             precision=precision,
         )
     except ValueError as error:
         raise GradInitError(str(error)) from error
+
+
+def _given(cfg: GradInitTranslationConfig, name: str) -> Any:
+    """The option, or the form's default for it."""
+    value = getattr(cfg, f"gradinit_{name}")
+    return getattr(FORMS[str(cfg.gradinit_form)], name) if value is None else value
 
 
 def _continued(fresh: Record, save_dir: str) -> Record:

@@ -22,6 +22,7 @@ class OverlappingBatches:
         rank, world_size: this rank's share; iteration k uses batches ``k * parts * world_size`` and on, dealt out in
             turn.
         device: where the samples go.
+        steps: steps that are looked ahead; the sentences of S are shared out over them.
     """
 
     def __init__(
@@ -33,26 +34,34 @@ class OverlappingBatches:
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | None = None,
+        steps: int = 1,
     ) -> None:
         self.dataset, self.batches, self.seed, self.parts = dataset, batches, seed, parts
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.steps = rank, world_size, steps
         self.device = device or torch.device("cpu")
         self._epoch, self._order = -1, []
 
     def pairs(self, start: int = 0) -> Iterator[tuple[list[dict], list[dict]]]:
-        """The pairs of iterations ``start``, ``start + 1``, ..., each two lists of ``parts`` samples."""
+        """The pairs of iterations ``start``, ``start + 1``, ...
+
+        S~ has ``parts`` samples, S as many for each step, those of the first step first.
+        """
         iteration = start
         while True:
             first = iteration * self.parts
             positions = [(first + part) * self.world_size + self.rank for part in range(self.parts)]
             halves = [self._split(position) for position in positions]
-            yield [s for s, _ in halves], [s for _, s in halves]
+            shares = [_shared_out(s, self.steps) for s, _ in halves]
+            yield (
+                [self._sample(share[step]) for step in range(self.steps) for share in shares],
+                [self._sample(s_tilde) for _, s_tilde in halves],
+            )
             iteration += 1
 
-    def _split(self, position: int) -> tuple[dict, dict]:
+    def _split(self, position: int) -> tuple[list[int], list[int]]:
         members = self.members(position)
         s, s_tilde = overlapping_halves(len(members), _generator(self.seed, 1, position))
-        return self._sample([members[i] for i in s]), self._sample([members[i] for i in s_tilde])
+        return [members[i] for i in s], [members[i] for i in s_tilde]
 
     def members(self, position: int) -> Sequence[int]:
         """The sentence indices of the batch at this position of the sequence."""
@@ -65,6 +74,13 @@ class OverlappingBatches:
     def _sample(self, indices: Sequence[int]) -> dict:
         sample = self.dataset.collater([self.dataset[i] for i in indices])
         return utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample
+
+
+def _shared_out(sentences: list[int], steps: int) -> list[list[int]]:
+    """An equal share for every step, within one sentence; where there are fewer sentences, they serve again."""
+    if len(sentences) < steps:
+        return [[sentences[step % len(sentences)]] for step in range(steps)]
+    return [sentences[step * len(sentences) // steps : (step + 1) * len(sentences) // steps] for step in range(steps)]
 
 
 def _generator(*numbers: int) -> torch.Generator:

@@ -34,6 +34,10 @@ FREE_OPTIONS = {"user-dir", "save-dir", "tensorboard-logdir", "num-workers", "lo
 OWNED = {"save-dir", "seed", "user-dir", "source-lang", "target-lang", "distributed-world-size", "cpu"}
 
 
+# glibc gives the large tensors of every update back to the system and faults their pages in again at the next.
+KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
+
+
 class TrainingError(UserError):
     """A run that cannot start or go on; the message says what to do."""
 
@@ -258,6 +262,7 @@ def environment(gpus: int, processes: int) -> dict[str, str]:
         cores = len(os.sched_getaffinity(0))
         variables |= {"CUDA_VISIBLE_DEVICES": ""}
         variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+        variables.setdefault("GLIBC_TUNABLES", KEEP_MEMORY)
     return variables
 
 

@@ -38,6 +38,38 @@ def test_agrees_with_the_plain_twin(case, mixed, step, gamma, kinds, dtype, tole
         assert scale == pytest.approx(expected[name], rel=tolerance), name
 
 
+def three_parts(pairs):
+    """Pairs whose S has three parts."""
+    for [first], second in pairs:
+        yield [first, next(pairs)[0][0], next(pairs)[0][0]], second
+
+
+def squared_loss(model, part):
+    """Another loss than the one that the steps go down."""
+    inputs, _ = part
+    outputs = model(inputs)
+    return outputs.square().sum(), outputs.numel()
+
+
+@pytest.mark.parametrize("step", ["adam", "sgd"])
+@pytest.mark.parametrize("update", ["adam", "descent"])
+@pytest.mark.parametrize("ahead_loss_fn", [None, squared_loss])
+def test_several_steps_ahead_agree_with_the_plain_twin(case, mixed, step, update, ahead_loss_fn):
+    """Steps by PyTorch's own optimizers, each on its own part; both kinds of iteration occur."""
+    further = {"look_ahead": 3, "step_betas": (0.8, 0.9), "step_momentum": 0.7, "update": update}
+    config = settings(step, mixed(step), tau=0.05, **further)
+
+    network, pairs = case(0)
+    with sdpa_kernel(SDPBackend.MATH):
+        expected, expected_kinds = learn_slowly(network, token_loss, three_parts(pairs), config, ahead_loss_fn)
+    network, pairs = case(0)
+    report = learn_scales(network, token_loss, three_parts(pairs), config, ahead_loss_fn=ahead_loss_fn)
+    assert [entry["kind"] for entry in report.state.history] == expected_kinds
+    assert set(expected_kinds) == set(KINDS)
+    for name, scale in zip(report.names, report.state.scales.tolist(), strict=True):
+        assert scale == pytest.approx(expected[name], rel=1e-8), name
+
+
 def test_model_holds_scaled_parameters(case, mixed):
     network, pairs = case(1)
     before = tensors(network)
@@ -276,6 +308,29 @@ def test_an_error_in_the_loss_restores_the_model_and_a_held_tie():
         learn_scales(network, loss_fn, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
     assert network.softmax.weight is network.embedding.weight
     assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+def test_parts_that_cannot_be_shared_out_over_the_steps_are_an_error():
+    network, pairs = transformer_case(2)
+    with pytest.raises(ValueError, match="S has 3 parts, expected a multiple of the 2 steps looked ahead"):
+        learn_scales(network, token_loss, three_parts(pairs), settings("adam", 1e9, look_ahead=2))
+
+
+def test_a_scale_that_hardly_matters_stays_under_descent_and_drifts_under_adam():
+    def loss_fn(model, part):
+        loss, size = token_loss(model, part)
+        return loss + 1e-6 * size * model.further.sum(), size
+
+    scales = {}
+    for update in ("adam", "descent"):
+        network, pairs = transformer_case(0)
+        network.further = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        config = settings("adam", float("inf"), iterations=20, update=update)
+        report = learn_scales(network, loss_fn, pairs, config)
+        scales[update] = dict(zip(report.names, report.state.scales.tolist(), strict=True))
+    assert scales["adam"]["further"] < 0.7
+    assert scales["descent"]["further"] == pytest.approx(1, abs=1e-5)
+    assert abs(scales["descent"]["embedding.weight"] - 1) > 0.01
 
 
 def test_too_few_batches_is_an_error_and_restores_the_model():

@@ -1,5 +1,8 @@
 """GradInit once more, slow and plain: m is a leaf of the graph and every derivative is autograd's."""
 
+import math
+from functools import partial
+
 import torch
 from torch.func import functional_call
 
@@ -15,14 +18,19 @@ class _Call(torch.nn.Module):
         return self.call(inputs)
 
 
-def learn_slowly(model, loss_fn, pairs, config):
+def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
     """The scales after ``config.iterations`` iterations, and the kinds of step taken."""
     theta0 = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    scales = {name: torch.ones((), dtype=torch.float64, requires_grad=True) for name in theta0}
-    make = torch.optim.Adam
-    optimizers = {k: make(scales.values(), lr=config.tau, betas=config.betas) for k in ("objective", "constraint")}
+    by_log = config.update == "descent"
+    # what is learned: the scales, or their logarithms
+    start = torch.zeros if by_log else torch.ones
+    learned = {name: start((), dtype=torch.float64, requires_grad=True) for name in theta0}
+    make = torch.optim.SGD if by_log else partial(torch.optim.Adam, betas=config.betas)
+    optimizers = {kind: make(learned.values(), lr=config.tau) for kind in ("objective", "constraint")}
+    bounds = (config.lower_bound, config.upper_bound)
     kinds = []
-    for _, ([first], [second]) in zip(range(config.iterations), pairs, strict=False):
+    for _, ([first, *later], [second]) in zip(range(config.iterations), pairs, strict=False):
+        scales = {name: t.exp() for name, t in learned.items()} if by_log else learned
         theta = {name: theta0[name] * scales[name].to(theta0[name].dtype) for name in theta0}
         loss, size = loss_fn(_Call(model, theta), first)
         g = dict(zip(theta, torch.autograd.grad(loss / size, list(theta.values()), create_graph=True), strict=True))
@@ -31,17 +39,35 @@ def learn_slowly(model, loss_fn, pairs, config):
         else:
             norm = sum((t**2).sum() for t in g.values()).sqrt()
         if norm > config.gamma:
-            kind, target = "constraint", norm
+            kind, target = "constraint", norm.log() if by_log else norm
         else:
-            step = {n: (t.sign() if config.step == "adam" else t).detach() for n, t in g.items()}
-            ahead, size = loss_fn(_Call(model, {n: theta[n] - config.eta * step[n] for n in theta}), second)
+            moved = walk(model, loss_fn, [first, *later], theta, g, config)
+            ahead, size = (ahead_loss_fn or loss_fn)(_Call(model, {n: theta[n] - moved[n] for n in theta}), second)
             kind, target = "objective", ahead / size
         kinds.append(kind)
-        h = torch.autograd.grad(target, list(scales.values()))
-        for scale, derivative, name in zip(scales.values(), h, theta0, strict=True):
-            scale.grad = derivative if bool(theta0[name].any()) else torch.zeros_like(derivative)
+        h = torch.autograd.grad(target, list(learned.values()))
+        for variable, derivative, name in zip(learned.values(), h, theta0, strict=True):
+            derivative = derivative.clamp(-1, 1) if by_log else derivative
+            variable.grad = derivative if bool(theta0[name].any()) else torch.zeros_like(derivative)
         optimizers[kind].step()
         with torch.no_grad():
-            for scale in scales.values():
-                scale.clamp_(config.lower_bound, config.upper_bound)
-    return {name: scale.item() for name, scale in scales.items()}, kinds
+            for variable in learned.values():
+                variable.clamp_(*map(math.log, bounds)) if by_log else variable.clamp_(*bounds)
+    return {name: (t.exp() if by_log else t).item() for name, t in learned.items()}, kinds
+
+
+def walk(model, loss_fn, parts, theta, g, config):
+    """How far theta moves over the look-ahead, as constants: by PyTorch's own optimizers, one part a step."""
+    if len(parts) == 1:
+        return {n: config.eta * (t.sign() if config.step == "adam" else t).detach() for n, t in g.items()}
+    copies = {name: torch.nn.Parameter(t.detach().clone()) for name, t in theta.items()}
+    if config.step == "adam":
+        optimizer = torch.optim.Adam(copies.values(), lr=config.eta, betas=config.step_betas)
+    else:
+        optimizer = torch.optim.SGD(copies.values(), lr=config.eta, momentum=config.step_momentum)
+    for part in parts:
+        loss, size = loss_fn(_Call(model, copies), part)
+        optimizer.zero_grad()
+        (loss / size).backward()
+        optimizer.step()
+    return {name: theta[name].detach() - copies[name].detach() for name in theta}

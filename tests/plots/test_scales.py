@@ -39,6 +39,7 @@ def record(iterations: int) -> Record:
         state.trajectory.append(state.scales)
         state.steps[0 if last else 1] += 1
     settings = {"step": "adam", "eta": 1e-3, "gamma": 15.0, "tau": 0.01, "iterations": 10}
+    settings |= {"look_ahead": 1, "signal_weight": 0.0, "update": "adam"}
     return Record(settings | {"lower_bound": 0.01, "upper_bound": 100.0}, blocks, "0" * 64, state)
 
 
@@ -60,7 +61,7 @@ def test_the_report_tells_how_loss_norm_and_scales_went():
     assert "1 objective, 3 constraint steps" in lines[0]
     values = {line[:26].strip(): line[26:].split("(")[0].split() for line in lines[2:6]}
     assert values["L1 norm of the gradient"] == ["35", "->", "15"], "means of two at each end"
-    assert values["after the step, on S~"] == ["5", "->", "5"]
+    assert values["objective ahead, on S~"] == ["5", "->", "5"]
     assert values["scales, biases left out"][0] == "0.01"
     assert "1 at the lower bound 0.01" in lines[5]
     fc1 = next(line for line in lines if line.split()[:1] == ["fc1"])

@@ -12,10 +12,12 @@ from omegaconf import OmegaConf
 
 from gradinit_mt.core import GradInitError
 from gradinit_mt.tasks.gradinit_translation import (
+    FirstSteps,
     GradInitTranslationConfig,
     GradInitTranslationTask,
     core_config,
-    first_step_of,
+    first_steps_of,
+    signal_weight,
 )
 from gradinit_mt.tasks.half_precision import in_float32
 from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
@@ -30,17 +32,36 @@ def options(**changes):
     return cfg
 
 
-def test_defaults_are_the_references_settings_for_iwslt14():
+ADAM, SGD = FirstSteps("adam"), FirstSteps("sgd")
+
+
+def test_the_papers_form_has_the_references_settings_for_iwslt14():
     """Its launch script: lr 5e-4, eta 1e-3, tau 2.5e-3, betas 0.9 and 0.98, gamma 1000, 780 iterations."""
-    config = core_config(options(), "adam", CPU)
+    config = core_config(options(gradinit_form="paper"), ADAM, CPU)
     assert (config.eta, config.gamma, config.tau) == pytest.approx((1e-3, 1000.0, 2.5e-3))
     assert (config.betas, config.iterations, config.lower_bound) == ((0.9, 0.98), 780, 0.01)
+    assert (config.look_ahead, config.update) == (1, "adam")
+    assert signal_weight(options(gradinit_form="paper")) == 0
+
+
+def test_the_default_form_looks_at_the_first_steps_of_training_itself():
+    config = core_config(options(), FirstSteps("adam", betas=(0.8, 0.9)), CPU)
+    assert (config.eta, config.step_betas, config.look_ahead) == (5e-4, (0.8, 0.9), 8)
+    assert config.gamma == float("inf")
+    assert config.as_dict()["gamma"] is None
+    assert signal_weight(options()) > 0
+
+
+def test_what_is_given_goes_before_the_form():
+    assert core_config(options(gradinit_form="paper", gradinit_look_ahead=3), ADAM, CPU).look_ahead == 3
+    assert core_config(options(gradinit_update="adam"), ADAM, CPU).update == "adam"
+    assert signal_weight(options(gradinit_signal_weight=0.0)) == 0
 
 
 def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
-    assert core_config(options(lr=[1e-3], gradinit_eta_ratio=5.0), "adam", CPU).eta == pytest.approx(5e-3)
-    assert core_config(options(lr=[0.2]), "sgd", CPU).gamma == pytest.approx(0.4**-0.5)
-    given = core_config(options(gradinit_eta=0.3, gradinit_gamma=7.0, gradinit_step="sgd"), "adam", CPU)
+    assert core_config(options(lr=[1e-3], gradinit_eta_ratio=5.0), ADAM, CPU).eta == pytest.approx(5e-3)
+    assert core_config(options(lr=[0.2], gradinit_form="paper"), SGD, CPU).gamma == pytest.approx(0.4**-0.5)
+    given = core_config(options(gradinit_eta=0.3, gradinit_gamma=7.0, gradinit_step="sgd"), ADAM, CPU)
     assert (given.step, given.eta, given.gamma) == ("sgd", 0.3, 7.0)
 
 
@@ -52,6 +73,9 @@ def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_giv
         ({"gradinit_eta_ratio": 0.0}, "--gradinit-eta-ratio is 0.0"),
         ({"gradinit_update_freq": 0}, "--gradinit-update-freq is 0, expected at least 1"),
         ({"gradinit_max_tokens": 0}, "--gradinit-max-tokens is 0, expected at least 1"),
+        ({"gradinit_look_ahead": 0}, "look_ahead is 0, expected at least 1"),
+        ({"gradinit_gamma": float("nan")}, "gamma is nan, expected a number above 0"),
+        ({"gradinit_signal_weight": -1.0}, "--gradinit-signal-weight is -1.0, expected a finite number, at least 0"),
         ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected in \(0, 1\]"),
         ({"lr": [0.0]}, "give --gradinit-eta, or an --lr above 0"),
     ],
@@ -62,28 +86,31 @@ def test_a_bad_option_is_reported_when_the_task_is_set_up(dictionary, changes, m
     GradInitTranslationTask(options(no_gradinit=True, **changes), dictionary, dictionary)
 
 
-def test_the_kind_of_step_follows_the_optimizer():
+def test_the_steps_follow_the_optimizer():
     parameters = [torch.nn.Parameter(torch.zeros(1))]
-    adam, sgd, other = torch.optim.Adam(parameters), torch.optim.SGD(parameters), torch.optim.Adagrad(parameters)
-    assert first_step_of(SimpleNamespace(optimizer=adam)) == "adam"
-    assert first_step_of(SimpleNamespace(optimizer=sgd)) == "sgd"
-    assert first_step_of(SimpleNamespace(optimizer=other)) is None
+    adam = torch.optim.Adam(parameters, betas=(0.8, 0.9))
+    sgd, other = torch.optim.SGD(parameters, lr=1, momentum=0.7), torch.optim.Adagrad(parameters)
+    assert first_steps_of(SimpleNamespace(optimizer=adam)) == FirstSteps("adam", betas=(0.8, 0.9))
+    assert first_steps_of(SimpleNamespace(optimizer=sgd)) == FirstSteps("sgd", momentum=0.7)
+    unknown = first_steps_of(SimpleNamespace(optimizer=other))
+    assert unknown.step is None
     with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
-        core_config(options(), None, CPU)
-    assert core_config(options(gradinit_step="adam"), None, CPU).step == "adam"
+        core_config(options(), unknown, CPU)
+    assert core_config(options(gradinit_step="adam"), unknown, CPU).step == "adam"
+    assert core_config(options(), first_steps_of(SimpleNamespace(optimizer=sgd)), CPU).step_momentum == 0.7
 
 
 def test_the_precision_follows_the_device_unless_it_is_given(monkeypatch):
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
-    automatic = core_config(options(), "adam", CPU)
+    automatic = core_config(options(), ADAM, CPU)
     assert (automatic.precision, automatic.route) == ("bfloat16", "exact")
-    assert core_config(options(gradinit_precision="full"), "adam", CPU).route == "finite"
-    assert core_config(options(gradinit_hvp="finite"), "adam", CPU).precision == "full"
+    assert core_config(options(gradinit_precision="full"), ADAM, CPU).route == "finite"
+    assert core_config(options(gradinit_hvp="finite"), ADAM, CPU).precision == "full"
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": False, "avx2": True})
-    assert core_config(options(), "adam", CPU).precision == "full"
-    assert core_config(options(gradinit_precision="bfloat16"), "adam", CPU).precision == "bfloat16"
+    assert core_config(options(), ADAM, CPU).precision == "full"
+    assert core_config(options(gradinit_precision="bfloat16"), ADAM, CPU).precision == "bfloat16"
     with pytest.raises(GradInitError, match="expected auto or exact at precision bfloat16"):
-        core_config(options(gradinit_precision="bfloat16", gradinit_hvp="finite"), "adam", CPU)
+        core_config(options(gradinit_precision="bfloat16", gradinit_hvp="finite"), ADAM, CPU)
 
 
 def test_every_option_of_gradinit_has_a_help_text_with_its_range():
@@ -131,6 +158,20 @@ def test_pairs_depend_on_the_seed_alone_and_any_iteration_can_be_reached_at_once
     assert drawn(25) == drawn(25)
     assert drawn(25)[17:] == drawn(8, start=17)
     assert drawn(25) != drawn(25, seed=4)
+
+
+def test_the_steps_of_a_look_ahead_share_out_the_sentences_of_s():
+    batches = [list(range(first, first + 6)) for first in range(0, 60, 6)]
+    whole = OverlappingBatches(Numbers(60), batches, seed=3)
+    for steps, sizes in ((3, [1, 1, 2]), (4, [1, 1, 1, 1]), (6, [1, 1, 1, 1, 1, 1])):
+        shared = OverlappingBatches(Numbers(60), batches, seed=3, steps=steps)
+        both = zip(whole.pairs(), shared.pairs(), strict=True)
+        for ([s], [s_tilde]), (shares, again) in itertools.islice(both, 10):
+            assert again == [s_tilde]
+            dealt = [number for share in shares for number in share["members"]]
+            assert [len(share["members"]) for share in shares] == sizes
+            # four sentences: six steps see the first two of them twice
+            assert dealt == (s["members"] * 2)[: sum(sizes)]
 
 
 def test_two_ranks_share_out_what_one_process_accumulates():

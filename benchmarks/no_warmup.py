@@ -1,0 +1,309 @@
+"""Training without warmup from several initializations, over seeds and learning rates, on one corpus.
+
+    nohup .venv/bin/python benchmarks/no_warmup.py CORPUS --output runs/no-warmup &
+
+Every run is one of ``scripts/train.sh``, on one thread, several side by side; one that was stopped is continued, and
+one that is done is not repeated. Each adds a line to ``readings.jsonl``: the training loss after given updates, and at
+the end the loss on the validation set and how much of it is due to the source (``gradinit_mt.evaluation.source_gain``:
+a model may train well by this loss and ignore its source). ``table.md`` and ``curves.png`` show means over seeds.
+
+The model has 6+6 layers, d 128, feed-forward 256, 4 heads (``--width`` changes d, feed-forward twice that); 2,048
+tokens a batch, dropout 0.1, label smoothing 0.1, Adam (0.9, 0.98), linear decay over 10,000 updates. ``--list`` tells
+the initializations; options after ``--`` go to all of the runs.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, options, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from matplotlib import pyplot
+from tqdm import tqdm
+
+from gradinit_mt import checkpoints, command
+from gradinit_mt.core import State
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.errors import UserError
+from gradinit_mt.evaluation.source_gain import source_gain
+from gradinit_mt.plots import training_curve
+from gradinit_mt.records import Record, RecordError, block_facts
+from gradinit_mt.training import launch
+
+ROOT = Path(__file__).resolve().parent.parent
+DECAY_UPDATES = 10_000
+BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand."""
+
+    about: str
+    options: tuple[str, ...] = ()
+    hand_scale: float | None = None
+
+
+PLAIN = ("--no-gradinit",)
+SETTINGS = {
+    "xavier": Setting("the model's own initialization", PLAIN),
+    **{
+        f"warmup{updates}": Setting(
+            f"the same, {updates} updates of warmup", (*PLAIN, "--warmup-updates", str(updates))
+        )
+        for updates in (100, 200, 400)
+    },
+    "gradinit": Setting("GradInit with its defaults"),
+    "paper": Setting("GradInit as published", ("--gradinit-form", "paper")),
+    "no-signal": Setting("its defaults without the signal", ("--gradinit-signal-weight", "0")),
+    "one-step": Setting("its defaults, looking one step ahead", ("--gradinit-look-ahead", "1")),
+    "bound": Setting("its defaults with the published bound", ("--gradinit-gamma", "1000")),
+    "adam": Setting("its defaults with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
+    "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", hand_scale=0.3),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run; what it is known by in ``readings.jsonl``."""
+
+    setting: str
+    lr: float
+    seed: int
+    updates: int
+    width: int
+    further: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting}-lr{self.lr:g}-seed{self.seed}"
+
+    def arguments(self, corpus: Path, directory: Path) -> list[str]:
+        """Of ``gradinit_mt.training.launch``."""
+        setting = SETTINGS[self.setting]
+        save_dir = directory / self.name
+        fairseq = [
+            *("--arch", "post_ln_transformer", "--encoder-embed-dim", self.width),
+            *("--encoder-ffn-embed-dim", 2 * self.width, "--encoder-attention-heads", 4, "--dropout", 0.1),
+            *("--lr", self.lr, "--max-update", self.updates, "--total-num-update", DECAY_UPDATES),
+            *(
+                "--gradinit-max-tokens",
+                2048,
+                "--log-interval",
+                50,
+                "--no-epoch-checkpoints",
+                "--save-interval-updates",
+                400,
+            ),
+            *setting.options,
+            *self.further,
+        ]
+        if setting.hand_scale is not None:
+            fairseq += ["--gradinit-from", directory / f"{self.setting}-d{self.width}"]
+        own = [corpus, "--save-dir", save_dir, "--preset", "other", "--seed", self.seed, "--device", "cpu"]
+        return [str(part) for part in (*own, "--tokens-per-update", 2048, "--", *fairseq)]
+
+
+def train(run: Run, corpus: Path, directory: Path, score: bool, keep: bool) -> dict:
+    """Trains, or continues, and reads the outcome."""
+    save_dir = directory / run.name
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    torch.set_num_threads(1)
+
+    def do(module: str, arguments: Iterable[str]) -> None:
+        line = [sys.executable, "-m", f"gradinit_mt.{module}", *arguments]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise UserError(f"{run.name}: {module} ended with status {done.returncode}: {done.stderr[-2000:]}")
+
+    do("training.launch", run.arguments(corpus, directory))
+    outcome = asdict(run) | read(save_dir)
+    if score:
+        scores = save_dir / "scores"
+        if not (scores / "scores.json").exists():
+            do("evaluation.run", [str(save_dir), "--cpu", "--output", str(scores)])
+        outcome["scores"] = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["scores"]
+    if not keep:
+        for path in save_dir.glob("*.pt"):
+            path.unlink()
+    return outcome
+
+
+def read(save_dir: Path) -> dict:
+    """What a finished run shows: losses in bits per target token, without label smoothing but for ``smoothed``."""
+    curve = training_curve.read_log(save_dir / training_curve.LOG, save_dir.name)
+    models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(save_dir / "checkpoint_last.pt")])
+    task.load_dataset("valid")
+    dataset = task.dataset("valid")
+    batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=4096)
+    samples = (dataset.collater([dataset[index] for index in batch]) for batch in batches)
+    gain = source_gain(models[0], task.build_criterion(cfg.criterion), samples)
+    try:
+        gradinit_seconds = Record.load(save_dir).state.seconds
+    except RecordError:
+        gradinit_seconds = 0.0
+    return {
+        "training": {str(update): round(loss, 3) for update, loss in curve.training.items()},
+        "validation": {str(update): round(loss, 3) for update, loss in curve.validation.items()},
+        "smoothed": round(gain.loss, 3),
+        "source_gain": round(gain.gain, 3),
+        "gradinit_seconds": round(gradinit_seconds, 1),
+        "seconds": checkpoints.facts(save_dir / "checkpoint_last.pt").training_seconds,
+    }
+
+
+def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
+    """The record from which ``--gradinit-from`` takes the scales of a rule."""
+    scale, target = SETTINGS[run.setting].hand_scale, directory / f"{run.setting}-d{run.width}"
+    if scale is None or target.exists():
+        return
+    launched = launch.parse_arguments(run.arguments(corpus.directory, directory))
+    arguments = launch.fairseq_options(launched, corpus, gpus=0, processes=1)
+    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+    blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
+    state = State.fresh(len(blocks))
+    state.scales = torch.tensor([scale if block["name"].endswith(BRANCH) else 1.0 for block in blocks]).double()
+    Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(target)
+
+
+def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespace) -> list[dict]:
+    """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there."""
+    path = chosen.output / "readings.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    by_run = {_run_of(outcome): outcome for outcome in map(json.loads, lines)}
+    missing = [run for run in runs if run not in by_run]
+    for run in missing:
+        write_hand_scales(run, corpus, chosen.output)
+    work = partial(train, corpus=corpus.directory, directory=chosen.output, score=chosen.bleu, keep=chosen.keep)
+    with multiprocessing.get_context("spawn").Pool(chosen.workers, maxtasksperchild=1) as pool:
+        for outcome in tqdm(pool.imap_unordered(work, missing), "runs", total=len(missing)):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(outcome) + "\n")
+            by_run[_run_of(outcome)] = outcome
+    return [by_run[run] for run in runs]
+
+
+def _run_of(outcome: dict) -> Run:
+    fields = {name: outcome[name] for name in Run.__dataclass_fields__}
+    return Run(**fields | {"further": tuple(fields["further"])})
+
+
+def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
+    """The outcomes of all seeds by setting and learning rate, in the order of the command."""
+    groups = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome["setting"], outcome["lr"]].append(outcome)
+    return groups
+
+
+def table(outcomes: list[dict], readings: list[int]) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
+    columns |= {"worst seed": lambda o: o["training"][str(readings[-1])]}
+    columns |= {"validation": lambda o: list(o["validation"].values())[-1], "source gain": lambda o: o["source_gain"]}
+    if all("scores" in outcome for outcome in outcomes):
+        columns["BLEU"] = lambda o: o["scores"]["detokenized_bleu"]["value"]
+    columns["GradInit's share of the time"] = lambda o: 100 * o["gradinit_seconds"] / o["seconds"]
+    lines = [
+        f"| initialization | lr | seeds | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for (setting, lr), group in grouped(outcomes).items():
+        cells = []
+        for name, value in columns.items():
+            values = [value(outcome) for outcome in group]
+            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+            if name == "worst seed":
+                cells.append(f"{max(values):.2f}")
+            elif name.startswith("GradInit"):
+                cells.append(f"{statistics.mean(values):.1f} %")
+            else:
+                cells.append(f"{statistics.mean(values):.2f}{spread}")
+        lines.append(f"| {setting} | {lr:g} | {len(group)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(outcomes: list[dict]) -> pyplot.Figure:
+    """One panel per learning rate: the mean over seeds of the training loss, and all seeds around it."""
+    groups = grouped(outcomes)
+    rates = list(dict.fromkeys(lr for _, lr in groups))
+    settings = list(dict.fromkeys(setting for setting, _ in groups))
+    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, panels = pyplot.subplots(
+            1, len(rates), figsize=(1.5 + 3.5 * len(rates), 3.5), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axes, rate in zip(panels[0], rates, strict=True):
+            for setting, colour in zip(settings, itertools.cycle(training_curve.COLOURS)):
+                group = groups.get((setting, rate), [])
+                losses = [list(outcome["training"].values()) for outcome in group]
+                updates = [int(update) for update in group[0]["training"]] if group else []
+                for loss in losses:
+                    axes.plot(updates, loss, color=colour, linewidth=0.5, alpha=0.35)
+                if group:
+                    mean = [statistics.mean(values) for values in zip(*losses, strict=True)]
+                    axes.plot(updates, mean, color=colour, linewidth=1.6, label=setting)
+            axes.set_title(f"learning rate {rate:g}")
+            axes.set_xlabel("updates")
+        panels[0][0].set_ylabel("training loss\n(bits per target token)")
+        panels[0][-1].legend(frameon=False)
+    return figure
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options; those after ``--`` become ``further``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    listed = "\n".join(f"{name:12} {setting.about}" for name, setting in SETTINGS.items())
+    add("--list", action="version", version=listed, help="print the initializations and stop")
+    add("corpus", type=Path, metavar="CORPUS", help="a prepared corpus")
+    add("--output", type=Path, required=True, metavar="DIR", help="where runs, readings, table and picture go")
+    add("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS), metavar="NAME", help="(default: all)")
+    add("--lr", nargs="+", type=float, default=[1e-3], metavar="RATE", help="peak learning rates (default: 1e-3)")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    add("--updates", type=command.positive_int, default=800, metavar="N", help="of training (default: %(default)s)")
+    add("--width", type=command.positive_int, default=128, metavar="D", help="model dimension (default: %(default)s)")
+    add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="multiples of 50 (default: 400 800)")
+    add("--bleu", action="store_true", help="also translate and score the test set with the best checkpoint")
+    add("--keep", action="store_true", help="keep the checkpoints")
+    command.add_workers(parser)
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    chosen = parser.parse_args(arguments[:split])
+    chosen.further = tuple(arguments[split + 1 :])
+    if any(update % 50 or not 0 < update <= chosen.updates for update in chosen.readings):
+        parser.error(f"--readings {chosen.readings}: expected multiples of 50 up to --updates ({chosen.updates})")
+    return chosen
+
+
+def main() -> None:
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq sets the root logger to tell everything
+    chosen = parse_arguments(sys.argv[1:])
+    chosen.output = chosen.output.resolve()
+    corpus = PreparedCorpus.load(chosen.corpus.resolve())
+    runs = [
+        Run(setting, lr, seed, chosen.updates, chosen.width, chosen.further)
+        for seed, lr, setting in itertools.product(chosen.seeds, chosen.lr, chosen.settings)
+    ]
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    outcomes = train_all(runs, corpus, chosen)
+    text = table(outcomes, chosen.readings)
+    (chosen.output / "table.md").write_text(text, encoding="utf-8")
+    picture = chosen.output / "curves.png"
+    picture.unlink(missing_ok=True)  # drawn again from all readings
+    training_curve.write(draw(outcomes), picture)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    command.run(main, interrupted="the runs that were done are kept; the same command goes on")

@@ -1,0 +1,63 @@
+"""What a model makes of its source: exact cases with models that ignore it, or copy it."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from gradinit_mt.evaluation.source_gain import source_gain, with_permuted_sources
+
+TYPES = 7
+
+
+class Copying(nn.Module):
+    """Gives the source token at each position the logit ``strength``, all others 0."""
+
+    def __init__(self, strength):
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, src_tokens, src_lengths):
+        return self.strength * nn.functional.one_hot(src_tokens, TYPES).double()
+
+
+def criterion(model, sample):
+    logits = model(**sample["net_input"])
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), sample["target"].flatten(), reduction="sum")
+    return loss, sample["target"].numel(), {}
+
+
+def samples():
+    """Targets equal to their sources; no source shares a token with the next one's at the same place."""
+    for start in (0, 1):
+        tokens = torch.arange(start, start + 3)[:, None].expand(3, 4)
+        inputs = {"src_tokens": tokens, "src_lengths": torch.full((3,), 4)}
+        yield {"id": torch.arange(3), "net_input": inputs, "target": tokens}
+
+
+def test_a_model_that_ignores_its_source_gains_nothing():
+    result = source_gain(Copying(0.0), criterion, samples())
+    assert result.gain == 0
+    assert result.loss == pytest.approx(math.log2(TYPES))
+
+
+def test_a_model_that_copies_loses_its_logit_with_the_wrong_source():
+    """Right source: log-sum - s; wrong source: log-sum. The gain is s nats."""
+    result = source_gain(Copying(3.0), criterion, samples())
+    assert result.gain == pytest.approx(3 / math.log(2))
+
+
+def test_sources_move_by_one_sentence_and_targets_stay():
+    sample = next(samples())
+    permuted = with_permuted_sources(sample)
+    assert permuted["net_input"]["src_tokens"][:, 0].tolist() == [2, 0, 1]
+    assert torch.equal(permuted["target"], sample["target"])
+    assert sample["net_input"]["src_tokens"][:, 0].tolist() == [0, 1, 2]
+
+
+def test_a_batch_of_one_sentence_tells_nothing():
+    lone = {"id": torch.arange(1), "net_input": SimpleNamespace()}
+    with pytest.raises(ValueError, match="no sample has two sentences"):
+        source_gain(Copying(1.0), criterion, [lone])
