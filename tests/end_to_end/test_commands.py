@@ -43,8 +43,8 @@ def test_validate_gives_the_loss_that_training_logged(fairseq, trained):
 def test_hydra_train_with_the_config_in_docs_gives_the_run_of_the_flat_command_line(fairseq, trained, tmp_path):
     overrides = [
         f"common.user_dir={fairseq.root / 'gradinit_mt'}",
-        *("common.seed=7", f"task.data={fairseq.corpus / 'bin'}", "task.gradinit_iterations=6"),
-        *("task.gradinit_tau=0.02", "+model.encoder_layers=2", "+model.encoder_embed_dim=32"),
+        *("common.seed=7", f"task.data={fairseq.corpus / 'bin'}", "+task.gradinit_iterations=6"),
+        *("+task.gradinit_tau=0.02", "+model.encoder_layers=2", "+model.encoder_embed_dim=32"),
         *("+model.encoder_ffn_embed_dim=64", "+model.encoder_attention_heads=2", "dataset.max_tokens=400"),
         *("dataset.required_batch_size_multiple=8", "optimization.lr=[0.001]", "optimization.max_update=8"),
         *(f"checkpoint.save_dir={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'hydra'}"),
