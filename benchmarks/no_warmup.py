@@ -174,7 +174,8 @@ def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None
     cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
-    state.scales = torch.tensor([scale if block["name"].endswith(BRANCH) else 1.0 for block in blocks]).double()
+    scales = [scale if block["name"].endswith(BRANCH) else 1.0 for block in blocks]
+    state.scales = torch.tensor(scales, dtype=torch.float64)
     Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(target)
 
 
