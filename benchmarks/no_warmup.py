@@ -66,9 +66,14 @@ SETTINGS = {
         for updates in (100, 200, 400)
     },
     "gradinit": Setting("GradInit with its defaults"),
+    "signal1": Setting("its defaults with twice the weight of the signal", ("--gradinit-signal-weight", "1")),
     "paper": Setting("GradInit as published", ("--gradinit-form", "paper")),
     "no-signal": Setting("its defaults without the signal", ("--gradinit-signal-weight", "0")),
     "one-step": Setting("its defaults, looking one step ahead", ("--gradinit-look-ahead", "1")),
+    "wide": Setting(
+        "its defaults with all scales between 0.2 and 4",
+        ("--gradinit-upper-bound", "4", "--gradinit-vector-lower-bound", "0.2"),
+    ),
     "bound": Setting("its defaults with the published bound", ("--gradinit-gamma", "1000")),
     "adam": Setting("its defaults with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
     "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", hand_scale=0.3),

@@ -27,8 +27,11 @@ class GradInitConfig:
             little moves little).
         tau: learning rate of the scales, above 0.
         betas: decay of the two moments under ``adam``, each in [0, 1).
-        lower_bound: smallest scale, above 0 (a scale of 0 could never grow again).
-        upper_bound: largest scale, at least 1.
+        lower_bound: smallest scale of a matrix, above 0 (a scale of 0 could never grow again).
+        upper_bound: largest scale of a matrix, at least 1.
+        vector_lower_bound: smallest scale of a tensor of one dimension, a LayerNorm weight or a bias; a small weight
+            changes its sign within a few updates of Adam, which moves it by the learning rate each time.
+        vector_upper_bound: largest scale of one.
         hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients),
             ``exact`` (double backward) or ``auto``, the faster one at this precision.
         precision: ``full`` (the losses are computed as ``loss_fn`` does) or ``bfloat16`` (under bfloat16 autocast;
@@ -47,6 +50,8 @@ class GradInitConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     lower_bound: float = 0.01
     upper_bound: float = 100.0
+    vector_lower_bound: float = 0.01
+    vector_upper_bound: float = 100.0
     hvp: Literal["auto", "finite", "exact"] = "auto"
     precision: Literal["full", "bfloat16"] = "full"
 
@@ -63,8 +68,10 @@ class GradInitConfig:
             _require(len(pair) == 2 and all(0 <= beta < 1 for beta in pair), name, pair, "two in [0, 1)")
         _require(0 <= self.step_momentum < 1, "step_momentum", self.step_momentum, "in [0, 1)")
         _require(self.update in ("adam", "descent"), "update", self.update, "adam or descent")
-        _require(0 < self.lower_bound <= 1, "lower_bound", self.lower_bound, "in (0, 1]")
-        _require(self.upper_bound >= 1, "upper_bound", self.upper_bound, "at least 1")
+        for name in ("lower_bound", "vector_lower_bound"):
+            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
+        for name in ("upper_bound", "vector_upper_bound"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.hvp in ("auto", "finite", "exact"), "hvp", self.hvp, "auto, finite or exact")
         _require(self.precision in ("full", "bfloat16"), "precision", self.precision, "full or bfloat16")
         _require(

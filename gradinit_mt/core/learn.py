@@ -121,6 +121,12 @@ class _Learner:
         self.device = self.parameters[0].device
         self.m = self.state.scales.to(self.device, copy=True)
         self.moments = self.state.moments.to(self.device, copy=True)
+        vector, matrix = (
+            (config.vector_lower_bound, config.vector_upper_bound),
+            (config.lower_bound, config.upper_bound),
+        )
+        bounds = [vector if p.dim() < 2 else matrix for p in self.parameters]
+        self.bounds = torch.tensor(bounds, dtype=self.m.dtype, device=self.device).unbind(1)  # lower and upper ones
         self.unread: _Outcome | None = None
 
     @contextmanager
@@ -320,7 +326,7 @@ class _Learner:
             # derivatives by log m: of the objective, or of log ||g||, which has its size
             by_log = h * self.m if kind == OBJECTIVE else h * self.m / norm
             self.m.mul_(torch.exp(-config.tau * by_log.clamp(-1, 1)))
-        self.m.clamp_(config.lower_bound, config.upper_bound)
+        self.m.clamp_(*self.bounds)
 
     def _adam_direction(self, h: Tensor, kind: int) -> Tensor:
         """Of Adam on m, with the moments of this kind of step."""

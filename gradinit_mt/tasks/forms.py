@@ -26,6 +26,8 @@ class Form:
     tau: float
     lower_bound: float
     upper_bound: float
+    vector_lower_bound: float
+    vector_upper_bound: float
     signal_weight: float
 
 
@@ -40,8 +42,10 @@ FORMS = {
         update="descent",
         tau=0.15,
         lower_bound=0.2,
-        upper_bound=4.0,
-        signal_weight=1.0,
+        upper_bound=1.0,
+        vector_lower_bound=1.0,
+        vector_upper_bound=4.0,
+        signal_weight=0.5,
     ),
     # the launch script of the reference for IWSLT'14
     "paper": Form(
@@ -54,6 +58,8 @@ FORMS = {
         tau=GradInitConfig.tau,
         lower_bound=GradInitConfig.lower_bound,
         upper_bound=GradInitConfig.upper_bound,
+        vector_lower_bound=GradInitConfig.vector_lower_bound,
+        vector_upper_bound=GradInitConfig.vector_upper_bound,
         signal_weight=0.0,
     ),
 }

@@ -106,10 +106,20 @@ class GradInitTranslationConfig(TranslationConfig):
         metadata={"help": "decay of the scales' second moment under --gradinit-update adam, in [0, 1)"},
     )
     gradinit_lower_bound: Optional[float] = field(
-        default=None, metadata={"help": f"smallest scale, in (0, 1] ({by_form('lower_bound')})"}
+        default=None, metadata={"help": f"smallest scale of a matrix, in (0, 1] ({by_form('lower_bound')})"}
     )
     gradinit_upper_bound: Optional[float] = field(
-        default=None, metadata={"help": f"largest scale, at least 1 ({by_form('upper_bound')})"}
+        default=None, metadata={"help": f"largest scale of a matrix, at least 1 ({by_form('upper_bound')})"}
+    )
+    gradinit_vector_lower_bound: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "smallest scale of a tensor of one dimension (LayerNorm weight or bias), in (0, 1] "
+            f"({by_form('vector_lower_bound')})"
+        },
+    )
+    gradinit_vector_upper_bound: Optional[float] = field(
+        default=None, metadata={"help": f"largest scale of one, at least 1 ({by_form('vector_upper_bound')})"}
     )
     gradinit_hvp: ChoiceEnum(["auto", "finite", "exact"]) = field(
         default=GradInitConfig.hvp,
@@ -384,6 +394,8 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
             lower_bound=_given(cfg, "lower_bound"),
             upper_bound=_given(cfg, "upper_bound"),
+            vector_lower_bound=_given(cfg, "vector_lower_bound"),
+            vector_upper_bound=_given(cfg, "vector_upper_bound"),
             hvp=str(cfg.gradinit_hvp),
             precision=precision,
         )

@@ -57,6 +57,7 @@ def squared_loss(model, part):
 def test_several_steps_ahead_agree_with_the_plain_twin(case, mixed, step, update, ahead_loss_fn):
     """Steps by PyTorch's own optimizers, each on its own part; both kinds of iteration occur."""
     further = {"look_ahead": 3, "step_betas": (0.8, 0.9), "step_momentum": 0.7, "update": update}
+    further |= {"lower_bound": 0.2, "upper_bound": 1.5, "vector_lower_bound": 0.8, "vector_upper_bound": 1.2}
     config = settings(step, mixed(step), tau=0.05, **further)
 
     network, pairs = case(0)
@@ -234,12 +235,12 @@ def test_held_softmax_keeps_its_value_in_the_look_ahead_step():
 
 def test_scales_stay_within_their_bounds(case, mixed):
     network, pairs = case(11)
-    report = learn_scales(
-        network, token_loss, pairs, settings("adam", mixed("adam"), tau=0.5, lower_bound=0.8, upper_bound=1.05)
-    )
+    bounds = {"lower_bound": 0.8, "upper_bound": 1.05, "vector_lower_bound": 0.9, "vector_upper_bound": 1.02}
+    report = learn_scales(network, token_loss, pairs, settings("adam", mixed("adam"), tau=0.5, **bounds))
     visited = torch.stack(report.state.trajectory)
-    assert visited.min() == 0.8
-    assert visited.max() == 1.05
+    vectors = torch.tensor([p.dim() == 1 for p in network.parameters()])
+    assert (visited[:, ~vectors].min(), visited[:, ~vectors].max()) == (0.8, 1.05)
+    assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
 
 
 @pytest.mark.parametrize("stop", [1, 13, 20])

@@ -27,7 +27,6 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
     learned = {name: start((), dtype=torch.float64, requires_grad=True) for name in theta0}
     make = torch.optim.SGD if by_log else partial(torch.optim.Adam, betas=config.betas)
     optimizers = {kind: make(learned.values(), lr=config.tau) for kind in ("objective", "constraint")}
-    bounds = (config.lower_bound, config.upper_bound)
     kinds = []
     for _, ([first, *later], [second]) in zip(range(config.iterations), pairs, strict=False):
         scales = {name: t.exp() for name, t in learned.items()} if by_log else learned
@@ -51,7 +50,10 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
             variable.grad = derivative if bool(theta0[name].any()) else torch.zeros_like(derivative)
         optimizers[kind].step()
         with torch.no_grad():
-            for variable in learned.values():
+            for name, variable in learned.items():
+                bounds = (config.lower_bound, config.upper_bound)
+                if theta0[name].dim() == 1:
+                    bounds = (config.vector_lower_bound, config.vector_upper_bound)
                 variable.clamp_(*map(math.log, bounds)) if by_log else variable.clamp_(*bounds)
     return {name: (t.exp() if by_log else t).item() for name, t in learned.items()}, kinds
 
