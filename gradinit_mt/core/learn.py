@@ -121,12 +121,8 @@ class _Learner:
         self.device = self.parameters[0].device
         self.m = self.state.scales.to(self.device, copy=True)
         self.moments = self.state.moments.to(self.device, copy=True)
-        vector, matrix = (
-            (config.vector_lower_bound, config.vector_upper_bound),
-            (config.lower_bound, config.upper_bound),
-        )
-        bounds = [vector if p.dim() < 2 else matrix for p in self.parameters]
-        self.bounds = torch.tensor(bounds, dtype=self.m.dtype, device=self.device).unbind(1)  # lower and upper ones
+        bounds = [config.bounds(p.dim()) for p in self.parameters]
+        self.bounds = torch.tensor(bounds, dtype=self.m.dtype, device=self.device).unbind(1)  # all lower, all upper
         self.unread: _Outcome | None = None
 
     @contextmanager
@@ -225,25 +221,32 @@ class _Learner:
             h, [blocks], and L(S~; theta').
         """
         with _kept(self.held) as kept:
-            if not later:
-                self._step(g if self.config.step == "sgd" else torch._foreach_sign(g), -self.config.eta)
+            if later:
+                self._steps(g, later, kept)
             else:
-                self._steps(g, later)
+                if self.config.step == "adam":
+                    torch._foreach_sign_(g)
+                self._step(g)
             g.clear()  # frees a tensor per parameter before the last gradient is computed
             ahead, loss = self._gradient(second, kept, self.ahead_loss_fn)
         return self._block_products(ahead), loss
 
     @torch.no_grad()
-    def _step(self, direction: list[Tensor], size: float) -> None:
-        torch._foreach_add_(self.parameters, direction, alpha=size)
+    def _step(self, direction: list[Tensor]) -> None:
+        torch._foreach_add_(self.parameters, direction, alpha=-self.config.eta)
 
-    def _steps(self, g: list[Tensor], later: Sequence[Sequence[Any]]) -> None:
+    def _steps(
+        self,
+        g: list[Tensor],
+        later: Sequence[Sequence[Any]],
+        kept: Sequence[tuple[nn.Parameter, nn.Parameter]],
+    ) -> None:
         """Takes the steps of the real optimizer, the first one with gradient g."""
         config = self.config
         steps = AdamSteps(config.step_betas) if config.step == "adam" else MomentumSteps(config.step_momentum)
-        self._step(steps.direction(g), -config.eta)
+        self._step(steps.direction(g))
         for parts in later:
-            self._step(steps.direction(self._gradient(parts)[0]), -config.eta)
+            self._step(steps.direction(self._gradient(parts, kept)[0]))
 
     def _constraint(self, g: list[Tensor], norm: Tensor, first: Sequence[Any]) -> Tensor:
         """h_i = d||g||/dm_i = < theta0_i , (H v)_i > with v = sign(g), or g / ||g|| for SGD: [blocks]."""
