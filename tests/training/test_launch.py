@@ -166,3 +166,11 @@ def test_without_a_whole_checkpoint_the_run_starts_again_and_the_broken_one_is_k
     assert "starting again" in launch.mend_last_checkpoint(tmp_path)
     assert not (tmp_path / "checkpoint_last.pt").exists()
     assert (tmp_path / "checkpoint_last.broken").read_bytes() == b"cut short"
+
+
+def test_on_a_cpu_memory_is_kept_and_what_the_user_set_is_left(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert "mmap_max=0" in launch.environment(gpus=0, processes=1)["GLIBC_TUNABLES"]
+    assert "GLIBC_TUNABLES" not in launch.environment(gpus=1, processes=1)
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    assert launch.environment(gpus=0, processes=1)["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
