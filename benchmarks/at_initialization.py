@@ -27,10 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fairseq import options, tasks, utils
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import tasks, utils
 from matplotlib import pyplot
-from no_warmup import BRANCH, DECAY_UPDATES, Run
+from no_warmup import BRANCH, DECAY_UPDATES, Run, fairseq_config
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -42,10 +41,10 @@ from gradinit_mt.lr_schedulers.linear import lr_at
 from gradinit_mt.plots import training_curve
 from gradinit_mt.records import Record, RecordError
 from gradinit_mt.tasks.signal import SignalLoss
-from gradinit_mt.training import launch
 
 BETAS = (0.9, 0.98)
 STEPS = 8
+LAST = "decoder.layers.{}.final_layer_norm"
 TOKENS, STEP_TOKENS = 2048, 256
 COMMON_SCALES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4)
 NOTED_UPDATES = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200)
@@ -59,9 +58,7 @@ class Bench:
     """
 
     def __init__(self, run: Run, corpus: PreparedCorpus) -> None:
-        launched = launch.parse_arguments(run.arguments(corpus.directory, Path("unused")))
-        arguments = launch.fairseq_options(launched, corpus, gpus=0, processes=1)
-        cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+        cfg = fairseq_config(run, corpus, Path("unused"))
         utils.set_torch_seed(run.seed)
         self.task = tasks.setup_task(cfg.task)
         self.theta0 = self.task.build_model(cfg.model)
@@ -224,9 +221,6 @@ def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-LAST = "decoder.layers.{}.final_layer_norm"
-
-
 def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
     """The quantities over one common scale of the residual branches."""
     found = [quantities(bench, bench.branches(scale), samples) for scale in tqdm(COMMON_SCALES, "surface")]
@@ -294,6 +288,10 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="(default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=6, metavar="N", help="at least 2 (default: %(default)s)")
     chosen = parser.parse_args()
+    if chosen.repetitions < 2:
+        parser.error(f"--repetitions {chosen.repetitions}: a deviation needs at least 2")
+    if chosen.output.exists():
+        parser.error(f"--output {chosen.output} exists already; name another or remove it first")
     torch.set_num_threads(1)
     run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=128, further=())
     bench = Bench(run, PreparedCorpus.load(chosen.corpus.resolve()))
@@ -305,7 +303,7 @@ def main() -> None:
             initial[setting] = record.state.scales
         except RecordError as error:
             command.step(f"without {setting}: {error}")
-    chosen.output.mkdir(parents=True, exist_ok=True)
+    chosen.output.mkdir(parents=True)
     tables = {
         "noise.md": lambda: noise_table(bench, chosen.repetitions),
         "drop.md": lambda: drop_table(bench, samples, chosen.repetitions),

@@ -31,9 +31,10 @@ import torch
 from fairseq import checkpoint_utils, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from matplotlib import pyplot
+from omegaconf import DictConfig
 from tqdm import tqdm
 
-from gradinit_mt import checkpoints, command
+from gradinit_mt import checkpoints, command, journal
 from gradinit_mt.core import State
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.errors import UserError
@@ -103,15 +104,8 @@ class Run:
             *("--arch", "post_ln_transformer", "--encoder-embed-dim", self.width),
             *("--encoder-ffn-embed-dim", 2 * self.width, "--encoder-attention-heads", 4, "--dropout", 0.1),
             *("--lr", self.lr, "--max-update", self.updates, "--total-num-update", DECAY_UPDATES),
-            *(
-                "--gradinit-max-tokens",
-                2048,
-                "--log-interval",
-                50,
-                "--no-epoch-checkpoints",
-                "--save-interval-updates",
-                400,
-            ),
+            *("--gradinit-max-tokens", 2048, "--log-interval", 50),
+            *("--no-epoch-checkpoints", "--save-interval-updates", 400),
             *setting.options,
             *self.further,
         ]
@@ -169,14 +163,19 @@ def read(save_dir: Path) -> dict:
     }
 
 
+def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictConfig:
+    """What fairseq-train makes of the run's command line."""
+    launched = launch.parse_arguments(run.arguments(corpus.directory, directory))
+    arguments = launch.fairseq_options(launched, corpus, gpus=0, processes=1)
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+
+
 def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
     """The record from which ``--gradinit-from`` takes the scales of a rule."""
     scale, target = SETTINGS[run.setting].hand_scale, directory / f"{run.setting}-d{run.width}"
     if scale is None or target.exists():
         return
-    launched = launch.parse_arguments(run.arguments(corpus.directory, directory))
-    arguments = launch.fairseq_options(launched, corpus, gpus=0, processes=1)
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+    cfg = fairseq_config(run, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
     scales = [scale if block["name"].endswith(BRANCH) else 1.0 for block in blocks]
@@ -187,16 +186,14 @@ def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None
 def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespace) -> list[dict]:
     """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there."""
     path = chosen.output / "readings.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    by_run = {_run_of(outcome): outcome for outcome in map(json.loads, lines)}
+    by_run = {_run_of(outcome): outcome for outcome in journal.read(path)}
     missing = [run for run in runs if run not in by_run]
     for run in missing:
         write_hand_scales(run, corpus, chosen.output)
     work = partial(train, corpus=corpus.directory, directory=chosen.output, score=chosen.bleu, keep=chosen.keep)
     with multiprocessing.get_context("spawn").Pool(chosen.workers, maxtasksperchild=1) as pool:
         for outcome in tqdm(pool.imap_unordered(work, missing), "runs", total=len(missing)):
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(outcome) + "\n")
+            journal.add(path, outcome)
             by_run[_run_of(outcome)] = outcome
     return [by_run[run] for run in runs]
 

@@ -10,7 +10,6 @@ is reported. Runs that are in the output already are not repeated.
 
 import argparse
 import itertools
-import json
 import math
 import multiprocessing
 import statistics
@@ -26,7 +25,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from gradinit_mt import command
+from gradinit_mt import command, journal
 from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma, learn_scales, overlapping_halves
 
 Images = tuple[Tensor, Tensor]  # [images, 1, 8, 8] and [images]
@@ -189,18 +188,12 @@ class Run:
 
 def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[dict]:
     """The outcomes of the runs; each is added to the file ``results`` as soon as it is there."""
-    *whole_lines, cut = results.read_text().split("\n") if results.exists() else [""]
-    if cut:  # by a kill
-        temporary = results.with_name(results.name + ".tmp")
-        temporary.write_text("".join(f"{line}\n" for line in whole_lines))
-        temporary.replace(results)
-    done = [json.loads(line) for line in whole_lines]
+    done = journal.read(results)
     by_run = {Run(**{name: outcome[name] for name in asdict(runs[0])}): outcome for outcome in done}
     missing = [run for run in runs if run not in by_run]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for outcome in tqdm(pool.imap_unordered(Run.train, missing), title, total=len(missing)):
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(outcome) + "\n")
+            journal.add(results, outcome)
             by_run[Run(**{name: outcome[name] for name in asdict(runs[0])})] = outcome
     return [by_run[run] for run in runs]
 
