@@ -67,7 +67,6 @@ SETTINGS = {
         for updates in (100, 200, 400)
     },
     "gradinit": Setting("GradInit with its defaults"),
-    "signal1": Setting("its defaults with twice the weight of the signal", ("--gradinit-signal-weight", "1")),
     "paper": Setting("GradInit as published", ("--gradinit-form", "paper")),
     "no-signal": Setting("its defaults without the signal", ("--gradinit-signal-weight", "0")),
     "one-step": Setting("its defaults, looking one step ahead", ("--gradinit-look-ahead", "1")),

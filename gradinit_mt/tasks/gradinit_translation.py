@@ -61,7 +61,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None,
         metadata={
             "help": "optimizer steps looked ahead, at least 1; of several, each sees an equal share of the batch "
-            f"({by_form('look_ahead')})"
+            f"({by_form('look_ahead')}; signal under Adam fewer above an eta of 1e-3, {FORMS['signal'].reach:g}/eta)"
         },
     )
     gradinit_eta_ratio: Optional[float] = field(
@@ -84,7 +84,8 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None,
         metadata={
             "help": "weight, beside the loss after the look-ahead, of the signal that the layers have lost by then, at "
-            f"least 0 ({by_form('signal_weight')})"
+            f"least 0 ({by_form('signal_weight')}; signal under Adam less below an eta of 2e-3, "
+            f"{FORMS['signal'].signal_weight_per_eta:g} eta)"
         },
     )
     gradinit_update: Optional[ChoiceEnum(["adam", "descent"])] = field(
@@ -181,9 +182,8 @@ class GradInitTranslationTask(TranslationTask):
         if cfg.no_gradinit and cfg.gradinit_from is not None:
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
-            core_config(
-                cfg, FirstSteps("adam"), torch.device("cpu")
-            )  # a bad option is reported before anything is loaded
+            # a bad option is reported before anything is loaded
+            signal_weight(cfg, core_config(cfg, FirstSteps("adam"), torch.device("cpu")))
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         """As in fairseq, after GradInit if this is the run's first call at update 0."""
@@ -248,7 +248,7 @@ class GradInitTranslationTask(TranslationTask):
             loss, sample_size, _ = criterion(module, sample)
             return loss, sample_size
 
-        weight = signal_weight(self.cfg)
+        weight = signal_weight(self.cfg, config)
         ahead_loss_fn = SignalLoss(model).added_to(loss_fn, weight) if weight else None
 
         def all_reduce(tensor: torch.Tensor) -> None:
@@ -294,7 +294,7 @@ class GradInitTranslationTask(TranslationTask):
     def _fresh_record(self, model, criterion, config: GradInitConfig, world_size: int) -> Record:
         settings = {
             **config.as_dict(),
-            "signal_weight": signal_weight(self.cfg),
+            "signal_weight": signal_weight(self.cfg, config),
             "criterion": type(criterion).__name__,
             "label_smoothing": getattr(criterion, "eps", None),
             "sentence_avg": getattr(criterion, "sentence_avg", None),
@@ -343,13 +343,15 @@ def first_steps_of(optimizer: FairseqOptimizer) -> FirstSteps:
     return FirstSteps(step, momentum=settings.get("momentum", GradInitConfig.step_momentum))
 
 
-def signal_weight(cfg: GradInitTranslationConfig) -> float:
-    """The weight of the signal lost.
+def signal_weight(cfg: GradInitTranslationConfig, config: GradInitConfig) -> float:
+    """The weight of the signal lost, for the look-ahead of ``config``.
 
     Raises:
         GradInitError: it is negative or not finite.
     """
-    weight = _given(cfg, "signal_weight")
+    weight = cfg.gradinit_signal_weight
+    if weight is None:
+        return FORMS[str(cfg.gradinit_form)].weight_of_signal(config.step, config.eta)
     if not (math.isfinite(weight) and weight >= 0):
         raise GradInitError(f"--gradinit-signal-weight is {weight}, expected a finite number, at least 0")
     return weight
@@ -371,7 +373,6 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
     ratio = _given(cfg, "eta_ratio")
     if not (math.isfinite(ratio) and ratio > 0):
         raise GradInitError(f"--gradinit-eta-ratio is {ratio}, expected a finite number above 0")
-    signal_weight(cfg)
     precision = str(cfg.gradinit_precision)
     if precision == "auto":
         native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
@@ -379,13 +380,14 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
     eta = ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
     if not (math.isfinite(eta) and eta > 0):
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
-    promised_drop = FORMS[str(cfg.gradinit_form)].promised_drop
+    form = FORMS[str(cfg.gradinit_form)]
+    look_ahead = form.steps_ahead(step, eta) if cfg.gradinit_look_ahead is None else cfg.gradinit_look_ahead
     try:
         return GradInitConfig(
             step=step,
             eta=eta,
-            gamma=default_gamma(step, eta, promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
-            look_ahead=_given(cfg, "look_ahead"),
+            gamma=default_gamma(step, eta, form.promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
+            look_ahead=look_ahead,
             step_betas=steps.betas,
             step_momentum=steps.momentum,
             iterations=_given(cfg, "iterations"),

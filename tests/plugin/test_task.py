@@ -41,7 +41,7 @@ def test_the_papers_form_has_the_references_settings_for_iwslt14():
     assert (config.eta, config.gamma, config.tau) == pytest.approx((1e-3, 1000.0, 2.5e-3))
     assert (config.betas, config.iterations, config.lower_bound) == ((0.9, 0.98), 780, 0.01)
     assert (config.look_ahead, config.update) == (1, "adam")
-    assert signal_weight(options(gradinit_form="paper")) == 0
+    assert signal_weight(options(gradinit_form="paper"), config) == 0
 
 
 def test_the_default_form_looks_at_the_first_steps_of_training_itself():
@@ -49,13 +49,24 @@ def test_the_default_form_looks_at_the_first_steps_of_training_itself():
     assert (config.eta, config.step_betas, config.look_ahead) == (5e-4, (0.8, 0.9), 8)
     assert config.gamma == float("inf")
     assert config.as_dict()["gamma"] is None
-    assert signal_weight(options()) > 0
+
+
+@pytest.mark.parametrize(
+    ("lr", "steps", "weight"),
+    [(1e-4, 8, 0.025), (1e-3, 8, 0.25), (2e-3, 4, 0.5), (3e-3, 3, 0.5), (1.0, 1, 0.5)],
+)
+def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight):
+    """At a higher rate it looks fewer steps ahead, and the signal weighs more, until it weighs as under SGD."""
+    cfg = options(lr=[lr])
+    adam, sgd = core_config(cfg, ADAM, CPU), core_config(cfg, SGD, CPU)
+    assert (adam.look_ahead, signal_weight(cfg, adam)) == (steps, pytest.approx(weight))
+    assert (sgd.look_ahead, signal_weight(cfg, sgd)) == (8, 0.5)
 
 
 def test_what_is_given_goes_before_the_form():
     assert core_config(options(gradinit_form="paper", gradinit_look_ahead=3), ADAM, CPU).look_ahead == 3
     assert core_config(options(gradinit_update="adam"), ADAM, CPU).update == "adam"
-    assert signal_weight(options(gradinit_signal_weight=0.0)) == 0
+    assert signal_weight(options(gradinit_signal_weight=0.0), core_config(options(), ADAM, CPU)) == 0
 
 
 def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
