@@ -8,7 +8,7 @@ from fairseq.dataclass import FairseqDataclass
 
 from gradinit_mt.lr_schedulers.linear import LinearScheduleConfig
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerConfig
-from gradinit_mt.tasks.gradinit_translation import GradInitTranslationConfig, TranslationConfig
+from gradinit_mt.tasks.settings import GradInitTranslationConfig, TranslationConfig
 
 
 def table(config: type[FairseqDataclass], beyond: Iterable[str] = ()) -> str:

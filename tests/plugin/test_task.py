@@ -11,16 +11,16 @@ from fairseq.optim.fp16_optimizer import FP16Optimizer, MemoryEfficientFP16Optim
 from omegaconf import OmegaConf
 
 from gradinit_mt.core import GradInitError
-from gradinit_mt.tasks.gradinit_translation import (
+from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
+from gradinit_mt.tasks.half_precision import in_float32
+from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
+from gradinit_mt.tasks.settings import (
     FirstSteps,
     GradInitTranslationConfig,
-    GradInitTranslationTask,
     core_config,
     first_steps_of,
     signal_weight,
 )
-from gradinit_mt.tasks.half_precision import in_float32
-from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
 
 CPU = torch.device("cpu")
 
