@@ -50,11 +50,13 @@ BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 
 @dataclass(frozen=True)
 class Setting:
-    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand."""
+    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand to tensors whose
+    names end so.
+    """
 
     about: str
     options: tuple[str, ...] = ()
-    hand_scale: float | None = None
+    by_hand: dict[str | tuple[str, ...], float] | None = None
 
 
 PLAIN = ("--no-gradinit",)
@@ -76,7 +78,11 @@ SETTINGS = {
     ),
     "bound": Setting("its defaults with the published bound", ("--gradinit-gamma", "1000")),
     "adam": Setting("its defaults with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
-    "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", hand_scale=0.3),
+    "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", by_hand={BRANCH: 0.3}),
+    "hand-output": Setting(
+        "the same, the decoder's last LayerNorm times 4 and its embedding, the softmax too, times 0.2",
+        by_hand={BRANCH: 0.3, "decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2},
+    ),
 }
 
 
@@ -108,7 +114,7 @@ class Run:
             *setting.options,
             *self.further,
         ]
-        if setting.hand_scale is not None:
+        if setting.by_hand:
             fairseq += ["--gradinit-from", directory / f"{self.setting}-d{self.width}"]
         own = [corpus, "--save-dir", save_dir, "--preset", "other", "--seed", self.seed, "--device", "cpu"]
         return [str(part) for part in (*own, "--tokens-per-update", 2048, "--", *fairseq)]
@@ -171,14 +177,16 @@ def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictCon
 
 def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
     """The record from which ``--gradinit-from`` takes the scales of a rule."""
-    scale, target = SETTINGS[run.setting].hand_scale, directory / f"{run.setting}-d{run.width}"
-    if scale is None or target.exists():
+    rule, target = SETTINGS[run.setting].by_hand, directory / f"{run.setting}-d{run.width}"
+    if rule is None or target.exists():
         return
     cfg = fairseq_config(run, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
-    scales = [scale if block["name"].endswith(BRANCH) else 1.0 for block in blocks]
-    state.scales = torch.tensor(scales, dtype=torch.float64)
+    for index, block in enumerate(blocks):
+        for names, scale in rule.items():
+            if block["name"].endswith(names):
+                state.scales[index] = scale
     Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(target)
 
 
