@@ -273,7 +273,8 @@ def draw(outcomes: list[dict]) -> pyplot.Figure:
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options; those after ``--`` become ``further``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    keeping_lines = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=keeping_lines)
     add = parser.add_argument
     listed = "\n".join(f"{name:12} {setting.about}" for name, setting in SETTINGS.items())
     add("--list", action="version", version=listed, help="print the initializations and stop")
