@@ -267,7 +267,9 @@ def draw(outcomes: list[dict]) -> pyplot.Figure:
             axes.set_title(f"learning rate {rate:g}")
             axes.set_xlabel("updates")
         panels[0][0].set_ylabel("training loss\n(bits per target token)")
-        panels[0][-1].legend(frameon=False)
+        lines = [line for axes in panels[0] for line in axes.get_lines() if line.get_label() in settings]
+        named = {line.get_label(): line for line in lines}  # a setting may be missing from a panel
+        panels[0][-1].legend([named[name] for name in settings], settings, frameon=False)
     return figure
 
 
