@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 from fairseq import tasks, utils
 from matplotlib import pyplot
-from no_warmup import BRANCH, DECAY_UPDATES, Run, fairseq_config
+from no_warmup import BRANCH, DECAY_UPDATES, Run, fairseq_config, scales_by_hand
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -76,8 +76,7 @@ class Bench:
 
     def branches(self, scale: float) -> Tensor:
         """One common scale for the matrices of all residual branches."""
-        names = [block.name for block in find_blocks(self.theta0)]
-        return torch.tensor([scale if name.endswith(BRANCH) else 1.0 for name in names])
+        return scales_by_hand({BRANCH: scale}, [block.name for block in find_blocks(self.theta0)])
 
     def batches(self, tokens: int, number: int, split: str = "train") -> Iterator[dict]:
         """An endless sequence of batches, another one for each ``number``."""

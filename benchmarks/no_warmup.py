@@ -45,18 +45,17 @@ from gradinit_mt.training import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY_UPDATES = 10_000
+Rule = dict[str | tuple[str, ...], float]  # how names of tensors end, and their scale
 BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand to tensors whose
-    names end so.
-    """
+    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand."""
 
     about: str
     options: tuple[str, ...] = ()
-    by_hand: dict[str | tuple[str, ...], float] | None = None
+    by_hand: Rule | None = None
 
 
 PLAIN = ("--no-gradinit",)
@@ -175,6 +174,16 @@ def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictCon
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 
 
+def scales_by_hand(rule: Rule, names: list[str]) -> torch.Tensor:
+    """The scales of the tensors called ``names``; 1 where no key of the rule is the end of a name."""
+    scales = torch.ones(len(names), dtype=torch.float64)
+    for index, name in enumerate(names):
+        for ends, scale in rule.items():
+            if name.endswith(ends):
+                scales[index] = scale
+    return scales
+
+
 def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
     """The record from which ``--gradinit-from`` takes the scales of a rule."""
     rule, target = SETTINGS[run.setting].by_hand, directory / f"{run.setting}-d{run.width}"
@@ -183,10 +192,7 @@ def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None
     cfg = fairseq_config(run, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
-    for index, block in enumerate(blocks):
-        for names, scale in rule.items():
-            if block["name"].endswith(names):
-                state.scales[index] = scale
+    state.scales = scales_by_hand(rule, [block["name"] for block in blocks])
     Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(target)
 
 

@@ -3,8 +3,8 @@
 #
 #   make demo          (or scripts/demo.sh, once scripts/install.sh has run)
 #
-# Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/. About 4 minutes on
-# two CPU cores, and 3 to 4 more for the first installation. Run again, it goes on where it stopped.
+# Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/. About 7 minutes on
+# one CPU core, and 3 to 4 more for the first installation. Run again, it goes on where it stopped.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -42,7 +42,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None,
         metadata={
             "help": "optimizer steps looked ahead, at least 1; of several, each sees an equal share of the batch "
-            f"({by_form('look_ahead')}; signal under Adam fewer above an eta of 1e-3, {FORMS['signal'].reach:g}/eta)"
+            f"({by_form('look_ahead')}; signal under Adam {FORMS['signal'].reach:g}/eta where that is less)"
         },
     )
     gradinit_eta_ratio: Optional[float] = field(
@@ -65,8 +65,8 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None,
         metadata={
             "help": "weight, beside the loss after the look-ahead, of the signal that the layers have lost by then, at "
-            f"least 0 ({by_form('signal_weight')}; signal under Adam less below an eta of 2e-3, "
-            f"{FORMS['signal'].signal_weight_per_eta:g} eta)"
+            f"least 0 ({by_form('signal_weight')}; signal under Adam "
+            f"{FORMS['signal'].signal_weight_per_eta:g} times eta where that is less)"
         },
     )
     gradinit_update: Optional[ChoiceEnum(["adam", "descent"])] = field(

@@ -51,6 +51,17 @@ def test_the_hand_rule_scales_the_matrices_of_the_residual_branches_alone(bench)
     assert set(record.state.scales.tolist()) == {0.3, 1.0}
 
 
+def test_the_second_rule_changes_two_tensors_more(bench, root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from no_warmup import SETTINGS, scales_by_hand
+
+    record = Record.load(bench[0] / "hand-lr0.001-seed1")
+    names = [block["name"] for block in record.blocks]
+    found = scales_by_hand(SETTINGS["hand-output"].by_hand, names)
+    changed = {n: s for n, s, first in zip(names, found.tolist(), record.state.scales, strict=True) if s != first}
+    assert changed == {"decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2}
+
+
 def test_runs_that_are_done_are_not_repeated(bench):
     output, printed, run = bench
     before = (output / "readings.jsonl").read_bytes()
