@@ -17,6 +17,8 @@ class Form:
             a model knows the frequencies of words, and further steps only blur the derivative.
         promised_drop: the loss in nats that one step of eta may promise to first order, from which gamma follows;
             infinite for no bound.
+        rise_from: eta above which, under Adam, the upper bound of matrices rises, to twice its value at 1.5 times this
+            eta: at such rates larger embeddings help, at lower ones they cost.
         signal_weight: of the signal lost (``tasks.signal``) beside the loss after the look-ahead, at most.
         signal_weight_per_eta: what it is per eta under Adam: a higher rate destroys more.
     """
@@ -31,6 +33,7 @@ class Form:
     tau: float
     lower_bound: float
     upper_bound: float
+    rise_from: float
     vector_lower_bound: float
     vector_upper_bound: float
     signal_weight: float
@@ -39,6 +42,11 @@ class Form:
     def steps_ahead(self, step: str, eta: float) -> int:
         """Steps of ``step`` (adam or sgd) of size ``eta`` to look ahead."""
         return round(min(self.look_ahead, max(1, self.reach / eta))) if step == "adam" else self.look_ahead
+
+    def upper_bound_of_matrices(self, step: str, eta: float) -> float:
+        """Under steps of ``step`` (adam or sgd) of size ``eta``."""
+        rise = 2 * (eta / self.rise_from - 1) if step == "adam" else 0.0
+        return self.upper_bound * (1 + min(1.0, max(0.0, rise)))
 
     def weight_of_signal(self, step: str, eta: float) -> float:
         """Under steps of ``step`` (adam or sgd) of size ``eta``."""
@@ -58,6 +66,7 @@ FORMS = {
         tau=0.5,
         lower_bound=0.2,
         upper_bound=1.0,
+        rise_from=2e-3,
         vector_lower_bound=1.0,
         vector_upper_bound=4.0,
         signal_weight=0.5,
@@ -75,6 +84,7 @@ FORMS = {
         tau=GradInitConfig.tau,
         lower_bound=GradInitConfig.lower_bound,
         upper_bound=GradInitConfig.upper_bound,
+        rise_from=math.inf,
         vector_lower_bound=GradInitConfig.vector_lower_bound,
         vector_upper_bound=GradInitConfig.vector_upper_bound,
         signal_weight=0.0,

@@ -91,7 +91,11 @@ class GradInitTranslationConfig(TranslationConfig):
         default=None, metadata={"help": f"smallest scale of a matrix, in (0, 1] ({by_form('lower_bound')})"}
     )
     gradinit_upper_bound: Optional[float] = field(
-        default=None, metadata={"help": f"largest scale of a matrix, at least 1 ({by_form('upper_bound')})"}
+        default=None,
+        metadata={
+            "help": f"largest scale of a matrix, at least 1 ({by_form('upper_bound')}; signal under Adam rising above "
+            f"eta {FORMS['signal'].rise_from:g}, to twice that at {1.5 * FORMS['signal'].rise_from:g})"
+        },
     )
     gradinit_vector_lower_bound: Optional[float] = field(
         default=None,
@@ -203,13 +207,13 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
     if not (math.isfinite(eta) and eta > 0):
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
     form = FORMS[str(cfg.gradinit_form)]
-    look_ahead = form.steps_ahead(step, eta) if cfg.gradinit_look_ahead is None else cfg.gradinit_look_ahead
+    look_ahead, upper_bound = cfg.gradinit_look_ahead, cfg.gradinit_upper_bound
     try:
         return GradInitConfig(
             step=step,
             eta=eta,
             gamma=default_gamma(step, eta, form.promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
-            look_ahead=look_ahead,
+            look_ahead=form.steps_ahead(step, eta) if look_ahead is None else look_ahead,
             step_betas=steps.betas,
             step_momentum=steps.momentum,
             iterations=_given(cfg, "iterations"),
@@ -217,7 +221,7 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
             tau=_given(cfg, "tau"),
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
             lower_bound=_given(cfg, "lower_bound"),
-            upper_bound=_given(cfg, "upper_bound"),
+            upper_bound=form.upper_bound_of_matrices(step, eta) if upper_bound is None else upper_bound,
             vector_lower_bound=_given(cfg, "vector_lower_bound"),
             vector_upper_bound=_given(cfg, "vector_upper_bound"),
             hvp=str(cfg.gradinit_hvp),

@@ -52,20 +52,21 @@ def test_the_default_form_looks_at_the_first_steps_of_training_itself():
 
 
 @pytest.mark.parametrize(
-    ("lr", "steps", "weight"),
-    [(1e-4, 8, 0.025), (1e-3, 8, 0.25), (2e-3, 4, 0.5), (3e-3, 3, 0.5), (1.0, 1, 0.5)],
+    ("lr", "steps", "weight", "largest"),
+    [(1e-3, 8, 0.25, 1), (2e-3, 4, 0.5, 1), (2.5e-3, 3, 0.5, 1.5), (3e-3, 3, 0.5, 2), (1.0, 1, 0.5, 2)],
 )
-def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight):
-    """At a higher rate it looks fewer steps ahead, and the signal weighs more, until it weighs as under SGD."""
+def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight, largest):
+    """At a higher rate it looks fewer steps ahead, the signal weighs more, at most as under SGD; matrices may grow."""
     cfg = options(lr=[lr])
     adam, sgd = core_config(cfg, ADAM, CPU), core_config(cfg, SGD, CPU)
-    assert (adam.look_ahead, signal_weight(cfg, adam)) == (steps, pytest.approx(weight))
-    assert (sgd.look_ahead, signal_weight(cfg, sgd)) == (8, 0.5)
+    assert (adam.look_ahead, signal_weight(cfg, adam), adam.upper_bound) == pytest.approx((steps, weight, largest))
+    assert (sgd.look_ahead, signal_weight(cfg, sgd), sgd.upper_bound) == (8, 0.5, 1)
 
 
 def test_what_is_given_goes_before_the_form():
     assert core_config(options(gradinit_form="paper", gradinit_look_ahead=3), ADAM, CPU).look_ahead == 3
     assert core_config(options(gradinit_update="adam"), ADAM, CPU).update == "adam"
+    assert core_config(options(lr=[3e-3], gradinit_upper_bound=1.2), ADAM, CPU).upper_bound == 1.2
     assert signal_weight(options(gradinit_signal_weight=0.0), core_config(options(), ADAM, CPU)) == 0
 
 
