@@ -18,7 +18,7 @@ class GradInitConfig:
         gamma: bound on the gradient norm, above 0; infinite for none. With eta it states the first-order drop in loss
             that one step may promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
         look_ahead: steps looked ahead, at least 1; 1 in the paper. Each of several is one of the real optimizer, at
-            rate eta, on its own share of S.
+            rate eta, on its own share of S; the gradient bounded by gamma is then that of the first share.
         step_betas: decay of the two moments of ``adam`` over several steps looked ahead, each in [0, 1).
         step_momentum: momentum of ``sgd`` over several steps looked ahead, in [0, 1).
         iterations: steps taken by the scales, at least 1.
@@ -71,7 +71,7 @@ class GradInitConfig:
         for name in ("lower_bound", "vector_lower_bound"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
         for name in ("upper_bound", "vector_upper_bound"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            _require(1 <= getattr(self, name) < math.inf, name, getattr(self, name), "a finite number, at least 1")
         _require(self.hvp in ("auto", "finite", "exact"), "hvp", self.hvp, "auto, finite or exact")
         _require(self.precision in ("full", "bfloat16"), "precision", self.precision, "full or bfloat16")
         _require(

@@ -150,6 +150,7 @@ class _Learner:
     def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).
 
+        Where several steps are looked ahead, g is the gradient on the first one's share of S.
         The host waits for the device once, to choose the kind of step.
         """
         self.load_scaled()
@@ -218,7 +219,7 @@ class _Learner:
             second: S~.
 
         Returns:
-            h, [blocks], and L(S~; theta').
+            h, [blocks], and the loss (``ahead_loss_fn``) on S~ at theta'.
         """
         with _kept(self.held) as kept:
             if later:
@@ -227,7 +228,7 @@ class _Learner:
                 if self.config.step == "adam":
                     torch._foreach_sign_(g)
                 self._step(g)
-            g.clear()  # frees a tensor per parameter before the last gradient is computed
+                g.clear()  # frees a tensor per parameter before the last gradient is computed
             ahead, loss = self._gradient(second, kept, self.ahead_loss_fn)
         return self._block_products(ahead), loss
 
@@ -245,6 +246,7 @@ class _Learner:
         config = self.config
         steps = AdamSteps(config.step_betas) if config.step == "adam" else MomentumSteps(config.step_momentum)
         self._step(steps.direction(g))
+        g.clear()  # frees a tensor per parameter before the next gradient is computed
         for parts in later:
             self._step(steps.direction(self._gradient(parts, kept)[0]))
 

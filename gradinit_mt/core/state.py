@@ -18,8 +18,9 @@ class State:
         scales: m, [blocks], float64 on the CPU.
         moments: the two Adam moments of m for objective and for constraint steps, [2 kinds, 2, blocks], likewise.
         steps: how many objective and how many constraint steps were taken.
-        history: one entry per iteration: ``loss`` (nats, L(S; theta)), ``norm`` (of g), ``kind`` (``objective`` or
-            ``constraint``) and ``ahead`` (L(S~; theta') in an objective step, else None).
+        history: one entry per iteration: ``loss`` (nats, L(S; theta), of the share of S that the first step sees),
+            ``norm`` (of its gradient g), ``kind`` (``objective`` or ``constraint``) and ``ahead`` (what is to be low on
+            S~ at theta' in an objective step, else None).
         trajectory: m after every iteration, each [blocks].
         seconds: wall-clock so far, batches and ``on_iteration`` included.
     """

@@ -15,7 +15,10 @@ from fairseq.models import BaseFairseqModel
 
 @dataclass(frozen=True)
 class SourceGain:
-    """Means over all target tokens, in bits per token; ``gain`` near 0 means that the source is ignored."""
+    """Means over all target tokens, in bits per token; ``gain`` near 0 means that the source is ignored.
+
+    Both are in the criterion's loss, with its label smoothing.
+    """
 
     loss: float
     gain: float
@@ -38,8 +41,7 @@ def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: I
     for sample in samples:
         if len(sample["id"]) < 2:
             continue
-        loss, size, _ = criterion(model, sample)
-        true, tokens = true + float(loss), tokens + int(size)
+        true, tokens = true + float(criterion(model, sample)[0]), tokens + sample["ntokens"]
         permuted += float(criterion(model, with_permuted_sources(sample))[0])
     if not tokens:
         raise ValueError("no sample has two sentences: there is no other source to try")

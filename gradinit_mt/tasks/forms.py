@@ -13,8 +13,8 @@ class Form:
     Attributes:
         about: what it is, in one line.
         look_ahead: steps looked ahead, at most.
-        reach: how far Adam moves a weight in that many steps, at most; a higher rate looks fewer steps ahead. By then
-            a model knows the frequencies of words, and further steps only blur the derivative.
+        reach: how far Adam moves a weight in all steps, about, where the rate is so high that fewer reach it. By then a
+            model knows the frequencies of words, and further steps only blur the derivative.
         promised_drop: the loss in nats that one step of eta may promise to first order, from which gamma follows;
             infinite for no bound.
         rise_from: eta above which, under Adam, the upper bound of matrices rises, to twice its value at 1.5 times this
@@ -30,7 +30,6 @@ class Form:
     promised_drop: float
     iterations: int
     update: str
-    tau: float
     lower_bound: float
     upper_bound: float
     rise_from: float
@@ -63,7 +62,6 @@ FORMS = {
         promised_drop=math.inf,
         iterations=80,
         update="descent",
-        tau=0.5,
         lower_bound=0.2,
         upper_bound=1.0,
         rise_from=2e-3,
@@ -81,7 +79,6 @@ FORMS = {
         promised_drop=1.0,
         iterations=GradInitConfig.iterations,
         update=GradInitConfig.update,
-        tau=GradInitConfig.tau,
         lower_bound=GradInitConfig.lower_bound,
         upper_bound=GradInitConfig.upper_bound,
         rise_from=math.inf,
@@ -91,6 +88,9 @@ FORMS = {
         signal_weight_per_eta=0.0,
     ),
 }
+
+# the learning rate of the scales: a step of Adam has its size, one of descent the derivative's
+TAU = {"descent": 0.5, "adam": GradInitConfig.tau}
 
 
 def by_form(name: str) -> str:

@@ -135,7 +135,7 @@ class GradInitTranslationTask(TranslationTask):
                 config,
                 ahead_loss_fn=ahead_loss_fn,
                 all_reduce=all_reduce if world_size > 1 else None,
-                held=[(model.decoder.output_projection, "weight")] if self.cfg.gradinit_hold_softmax else (),
+                held=[_softmax(model)] if self.cfg.gradinit_hold_softmax else (),
                 state=record.state,
                 on_iteration=on_iteration,
             )
@@ -189,6 +189,15 @@ class GradInitTranslationTask(TranslationTask):
             scales[-1],
             os.path.join(self.cfg.save_dir, "gradinit.json"),
         )
+
+
+def _softmax(model: BaseFairseqModel) -> tuple[torch.nn.Module, str]:
+    projection = getattr(getattr(model, "decoder", None), "output_projection", None)
+    if not isinstance(getattr(projection, "weight", None), torch.nn.Parameter):
+        raise GradInitError(
+            f"--gradinit-hold-softmax: {type(model).__name__} has no decoder.output_projection.weight; drop the option"
+        )
+    return projection, "weight"
 
 
 def _continued(fresh: Record, save_dir: str) -> Record:

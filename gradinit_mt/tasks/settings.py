@@ -11,7 +11,7 @@ from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II
 
 from ..core import GradInitConfig, GradInitError, default_gamma
-from .forms import FORMS, by_form
+from .forms import FORMS, TAU, by_form
 from .half_precision import has_native_bfloat16
 
 # The first step of each optimizer class that fairseq's registry holds under adam, sgd and nag.
@@ -34,8 +34,9 @@ class GradInitTranslationConfig(TranslationConfig):
     gradinit_step: ChoiceEnum(["auto", "adam", "sgd"]) = field(
         default="auto",
         metadata={
-            "help": "first optimizer step to look ahead: adam (sign, L1 norm), sgd (L2 norm), auto: as training (nag's "
-            "is 1 + momentum times that of sgd)"
+            "help": "optimizer to look ahead: adam (first step along the sign, L1 norm), sgd (L2 norm), auto: as "
+            "training; nag as sgd, though its first step is 1 + momentum times as long. Weight decay and clipping are "
+            "left out"
         },
     )
     gradinit_look_ahead: Optional[int] = field(
@@ -77,7 +78,12 @@ class GradInitTranslationConfig(TranslationConfig):
         },
     )
     gradinit_tau: Optional[float] = field(
-        default=None, metadata={"help": f"learning rate of the scales, above 0 ({by_form('tau')})"}
+        default=None,
+        metadata={
+            "help": "learning rate of the scales, above 0 (default by --gradinit-update: "
+            + ", ".join(f"{update} {tau:g}" for update, tau in TAU.items())
+            + ")"
+        },
     )
     gradinit_beta1: float = field(
         default=GradInitConfig.betas[0],
@@ -208,6 +214,7 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
     form = FORMS[str(cfg.gradinit_form)]
     look_ahead, upper_bound = cfg.gradinit_look_ahead, cfg.gradinit_upper_bound
+    update = str(_given(cfg, "update"))
     try:
         return GradInitConfig(
             step=step,
@@ -217,8 +224,8 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
             step_betas=steps.betas,
             step_momentum=steps.momentum,
             iterations=_given(cfg, "iterations"),
-            update=str(_given(cfg, "update")),
-            tau=_given(cfg, "tau"),
+            update=update,
+            tau=TAU[update] if cfg.gradinit_tau is None else cfg.gradinit_tau,
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
             lower_bound=_given(cfg, "lower_bound"),
             upper_bound=form.upper_bound_of_matrices(step, eta) if upper_bound is None else upper_bound,

@@ -18,6 +18,11 @@ import torch
 from fairseq.models import FairseqEncoderDecoderModel
 from torch import Tensor
 
+from ..core import GradInitError
+
+STACKS = ("encoder", "decoder")
+LEAST = 1e-12  # a share below this, of tokens that look alike to the last bit, counts as this
+
 LossFunction = Callable[[FairseqEncoderDecoderModel, dict], tuple[Tensor, float]]
 
 
@@ -28,8 +33,11 @@ def signal(states: Tensor, real: Tensor) -> Tensor:
         states: [time, batch, channels].
         real: [time, batch], false at padding.
     """
-    x = states[real].float()
-    return (x - x.mean(dim=0)).square().sum() / x.square().sum()
+    # sums under a mask: an index of unknown length would make the host wait for the device
+    mask = real[..., None]
+    x = states.float() * mask
+    mean = x.sum(dim=(0, 1)) / mask.sum()
+    return ((x - mean) * mask).square().sum() / x.square().sum()
 
 
 class SignalLoss:
@@ -39,9 +47,18 @@ class SignalLoss:
 
     Args:
         model: its encoder and decoder have ``layers`` whose first input and output are states.
+
+    Raises:
+        GradInitError: one of them has none.
     """
 
     def __init__(self, model: FairseqEncoderDecoderModel) -> None:
+        for name in STACKS:
+            if not len(getattr(getattr(model, name, None), "layers", ())):
+                raise GradInitError(
+                    f"the signal is measured between layers, and the {name} of {type(model).__name__} has none: give "
+                    "--gradinit-signal-weight 0, or --gradinit-form paper"
+                )
         self.model = model
         self.states: dict[str, list[Tensor]] = {}
 
@@ -49,7 +66,7 @@ class SignalLoss:
     def watching(self) -> Iterator[None]:
         """Notes the states of every forward pass."""
         hooks = []
-        for name in ("encoder", "decoder"):
+        for name in STACKS:
             layers = getattr(self.model, name).layers
             hooks.append(layers[0].register_forward_pre_hook(self._begin(name)))
             hooks += [layer.register_forward_hook(self._add(name)) for layer in layers]
@@ -75,8 +92,8 @@ class SignalLoss:
     def __call__(self, sample: dict) -> Tensor:
         """Of the forward pass just done on ``sample``, while watching."""
         lost = []
-        for stack in ("encoder", "decoder"):
-            before, *behind = (share.log() for share in self._signals(sample, stack))
+        for stack in STACKS:
+            before, *behind = (share.clamp_min(LEAST).log() for share in self._signals(sample, stack))
             lost.append(before - torch.stack(behind).mean())
         return lost[0] + lost[1]
 

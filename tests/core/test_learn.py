@@ -1,6 +1,7 @@
 """Learning the scales: against a plain twin, against numerical derivatives, and at the exact cases."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -214,23 +215,35 @@ def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
 
 
 def test_held_softmax_keeps_its_value_in_the_look_ahead_step():
-    """L(S~; theta') with the softmax held, against the same written out by hand with an untied copy."""
+    """The loss ahead, and its derivative by the tied scale, against the same written out with an untied copy."""
     network, pairs = transformer_case(10)
     first, second = next(pairs)
-    config = settings("adam", 1e9, iterations=1, tau=1e-300)
-    report = learn_scales(network, token_loss, [(first, second)], config, held=[(network.softmax, "weight")])
-    assert network.softmax.weight is network.embedding.weight
-
-    loss, size = token_loss(network, first[0])
-    g = torch.autograd.grad(loss / size, list(network.parameters()))
     untied = TinyTransformer(tied=False).double()
     untied.load_state_dict(network.state_dict())
-    moved = dict(untied.named_parameters())
+    theta0 = network.embedding.weight.detach().clone()
+    loss, size = token_loss(network, first[0])
+    g = dict(zip(tensors(network), torch.autograd.grad(loss / size, list(network.parameters())), strict=True))
+    config = settings("adam", 1e9, iterations=1, update="descent", tau=1e-3)
+
+    def ahead_loss_fn(model, part):
+        loss, size = token_loss(model, part)
+        return 0.1 * loss, size  # so small that its derivative is not clipped
+
+    held = [(network.softmax, "weight")]
+    report = learn_scales(network, token_loss, [(first, second)], config, ahead_loss_fn=ahead_loss_fn, held=held)
+    assert network.softmax.weight is network.embedding.weight
+
     with torch.no_grad():
-        for (name, _), gradient in zip(network.named_parameters(), g, strict=True):
-            moved[name].sub_(config.eta * gradient.sign())
-    loss, size = token_loss(untied, second[0])
+        for name, parameter in untied.named_parameters():
+            if name in g:  # all but the softmax
+                parameter.sub_(config.eta * g[name].sign())
+    loss, size = ahead_loss_fn(untied, second[0])
     assert report.state.history[0]["ahead"] == pytest.approx((loss / size).item(), rel=1e-12)
+    of_both_uses = torch.autograd.grad(loss / size, [untied.embedding.weight, untied.softmax.weight])
+    derivative = sum((theta0 * part).sum().item() for part in of_both_uses)
+    scale = report.state.scales[report.names.index("embedding.weight")].item()
+    assert abs(derivative) < 1
+    assert math.log(scale) == pytest.approx(-config.tau * derivative, rel=1e-9)
 
 
 def test_scales_stay_within_their_bounds(case, mixed):

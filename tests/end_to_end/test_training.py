@@ -61,6 +61,18 @@ def test_the_published_form_is_one_option(fairseq, tmp_path):
     assert changes[len(changes) // 2] > record.settings["tau"], "six steps of about tau each"
 
 
+def test_the_signal_and_the_held_softmax_reach_the_look_ahead(fairseq, trained, tmp_path):
+    """Each changes what the first iteration reads behind the look-ahead, and nothing before it."""
+    first = Record.load(trained).state.history[0]
+    without = fairseq.train(tmp_path / "without", 1, *GRADINIT, *ADAM, "--gradinit-signal-weight", "0")
+    assert "GradInit: 6 iterations in" in without
+    fairseq.train(tmp_path / "held", 1, *GRADINIT, *ADAM, "--gradinit-hold-softmax")
+    plain, held = (Record.load(tmp_path / name).state.history[0] for name in ("without", "held"))
+    assert plain["loss"] == held["loss"] == first["loss"]
+    assert first["ahead"] > plain["ahead"] + 0.01, "what the layers lost of the signal is on top"
+    assert abs(held["ahead"] - first["ahead"]) > 1e-4
+
+
 def test_without_gradinit_training_equals_fairseqs_own_task_and_model_to_the_bit(fairseq, tmp_path):
     ours = fairseq.train(tmp_path / "ours", 4, "--task", "gradinit_translation", "--no-gradinit", *ADAM)
     stock = [

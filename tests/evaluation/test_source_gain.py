@@ -26,7 +26,7 @@ class Copying(nn.Module):
 def criterion(model, sample):
     logits = model(**sample["net_input"])
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), sample["target"].flatten(), reduction="sum")
-    return loss, sample["target"].numel(), {}
+    return loss, len(sample["id"]), {}  # sizes in sentences, as --sentence-avg has it
 
 
 def samples():
@@ -34,7 +34,7 @@ def samples():
     for start in (0, 1):
         tokens = torch.arange(start, start + 3)[:, None].expand(3, 4)
         inputs = {"src_tokens": tokens, "src_lengths": torch.full((3,), 4)}
-        yield {"id": torch.arange(3), "net_input": inputs, "target": tokens}
+        yield {"id": torch.arange(3), "net_input": inputs, "target": tokens, "ntokens": 12}
 
 
 def test_a_model_that_ignores_its_source_gains_nothing():

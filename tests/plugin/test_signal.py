@@ -1,10 +1,12 @@
 """The signal that a stack of layers leaves: its definition at exact cases, and its loss in a whole model."""
 
+import math
+
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
-from gradinit_mt.core import GradInitConfig, learn_scales
+from gradinit_mt.core import GradInitConfig, GradInitError, learn_scales
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerTiny, TinyConfig
 from gradinit_mt.tasks.signal import SignalLoss, signal
 
@@ -95,22 +97,81 @@ def test_the_loss_is_what_the_models_own_hidden_states_say(model, dictionary):
     assert expected > 0.1
 
 
-def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model, task, dictionary):
+@pytest.fixture
+def loss_fn(task):
     criterion = LabelSmoothedCrossEntropyCriterion(task, sentence_avg=False, label_smoothing=0.1)
 
-    def loss_fn(module, part):
-        loss, size, _ = criterion(module, part)
+    def summed(model, part):
+        loss, size, _ = criterion(model, part)
         return loss, size
 
-    with_signal = SignalLoss(model).added_to(loss_fn, 1.0)
+    return summed
+
+
+def lost_on(model, batch):
+    watcher = SignalLoss(model)
+    with torch.no_grad(), watcher.watching():
+        model(**batch["net_input"])
+        return watcher(batch).item()
+
+
+def test_the_signal_is_added_per_token(model, dictionary, loss_fn):
+    """Summed loss + weight * tokens * signal lost, so that the mean over parts weighs both alike."""
+    batch = sample(dictionary)
+    with torch.no_grad():
+        plain, size = loss_fn(model, batch)
+        total, total_size = SignalLoss(model).added_to(loss_fn, 0.3)(model, batch)
+    assert total_size == size == batch["ntokens"]
+    assert total.item() == pytest.approx(plain.item() + 0.3 * size * lost_on(model, batch), rel=1e-5)
+
+
+def test_tokens_that_look_alike_to_the_last_bit_leave_a_finite_loss(model, dictionary):
+    batch = sample(dictionary)
+    batch["net_input"] = {name: value[:1, :1] for name, value in batch["net_input"].items() if value.dim() == 2}
+    batch["net_input"]["src_tokens"] = batch["net_input"]["prev_output_tokens"]
+    batch["net_input"]["src_lengths"] = torch.tensor([1])
+    assert math.isfinite(lost_on(model, batch)), "a single token has no signal at all"
+
+
+@pytest.mark.parametrize("missing", ["layers", "decoder"])
+def test_a_model_without_layers_is_told_what_to_do(missing):
+    model = torch.nn.Module()
+    model.encoder = torch.nn.Module()
+    model.encoder.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    if missing == "layers":
+        model.decoder = torch.nn.LSTM(2, 2)
+    with pytest.raises(GradInitError, match="the decoder of Module has none: give --gradinit-signal-weight 0"):
+        SignalLoss(model)
+
+
+def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model, dictionary, loss_fn):
+    """Both runs see the same batches; only one has the signal in what it learns from."""
     config = GradInitConfig(
         "adam", eta=1e-2, gamma=float("inf"), look_ahead=2, update="descent", tau=0.1, iterations=12
     )
-    pairs = (([sample(dictionary, k), sample(dictionary, k + 100)], [sample(dictionary, k + 200)]) for k in range(12))
-    report = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=with_signal)
-    ahead = [entry["ahead"] for entry in report.state.history]
-    assert sum(ahead[-3:]) < sum(ahead[:3]) - 1.5
+    theta0 = {name: value.clone() for name, value in model.state_dict().items()}
+    lost = {}
+    for weight in (0.0, 1.0):
+        model.load_state_dict(theta0)
+        both = SignalLoss(model).added_to(loss_fn, weight)
+        pairs = (
+            ([sample(dictionary, k), sample(dictionary, k + 100)], [sample(dictionary, k + 200)]) for k in range(12)
+        )
+        report = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=both)
+        lost[weight] = behind_first_steps(model, loss_fn, dictionary)
+    assert lost[1.0] < lost[0.0] / 2
     scales = dict(zip(report.names, report.state.scales.tolist(), strict=True))
     branches = [scale for name, scale in scales.items() if name.endswith(("v_proj.weight", "out_proj.weight"))]
     assert max(branches) < 1, "what residual branches add is made smaller"
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def behind_first_steps(model, loss_fn, dictionary):
+    """The signal lost on a batch of its own after two steps of PyTorch's Adam."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.9, 0.98))
+    for seed in (300, 301):
+        optimizer.zero_grad()
+        loss, size = loss_fn(model, sample(dictionary, seed))
+        (loss / size).backward()
+        optimizer.step()
+    return lost_on(model, sample(dictionary, 302))

@@ -65,7 +65,9 @@ def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight, largest):
 
 def test_what_is_given_goes_before_the_form():
     assert core_config(options(gradinit_form="paper", gradinit_look_ahead=3), ADAM, CPU).look_ahead == 3
-    assert core_config(options(gradinit_update="adam"), ADAM, CPU).update == "adam"
+    adam = core_config(options(gradinit_update="adam"), ADAM, CPU)
+    assert (adam.update, adam.tau) == ("adam", 2.5e-3), "a step of 0.5 would be of the size of the scales"
+    assert core_config(options(gradinit_form="paper", gradinit_update="descent"), ADAM, CPU).tau == 0.5
     assert core_config(options(lr=[3e-3], gradinit_upper_bound=1.2), ADAM, CPU).upper_bound == 1.2
     assert signal_weight(options(gradinit_signal_weight=0.0), core_config(options(), ADAM, CPU)) == 0
 
