@@ -23,7 +23,7 @@ import logging
 import math
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where tables and pictures go")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="(default: %(default)s)")
+    parser.add_argument("--updates", type=int, default=800, metavar="N", help="of those runs (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=6, metavar="N", help="at least 2 (default: %(default)s)")
     chosen = parser.parse_args()
     if chosen.repetitions < 2:
@@ -298,7 +299,8 @@ def main() -> None:
     initial = {"xavier": None, "hand": bench.branches(0.3)}
     for setting in ("paper", "gradinit"):
         try:
-            record = Record.load(chosen.runs / f"{setting}-lr{chosen.lr:g}-seed{chosen.seed}")
+            record = Record.load(chosen.runs / replace(run, setting=setting, updates=chosen.updates).name)
+            record.require_blocks_of(bench.theta0)
             initial[setting] = record.state.scales
         except RecordError as error:
             command.step(f"without {setting}: {error}")

@@ -3,9 +3,10 @@
     nohup .venv/bin/python benchmarks/no_warmup.py CORPUS --output runs/no-warmup &
 
 Every run is one of ``scripts/train.sh``, on one thread, several side by side; one that was stopped is continued, and
-one that is done is not repeated. Each adds a line to ``readings.jsonl``: the training loss after given updates, and at
-the end the loss on the validation set and how much of it is due to the source (``gradinit_mt.evaluation.source_gain``:
-a model may train well by this loss and ignore its source). ``table.md`` and ``curves.png`` show means over seeds.
+one that is done is not repeated. Each adds a line to ``readings.jsonl``: the losses in training and on the validation
+set, and at the end how much of the latter is due to the source (``gradinit_mt.evaluation.source_gain``: a model may
+train well by its loss and ignore its source). ``table.md`` and ``curves.png`` show means over seeds; ``--table-only``
+makes them anew from the readings there are, whatever the number of updates of their runs.
 
 The model has 6+6 layers, d 128, feed-forward 256, 4 heads (``--width`` changes d, feed-forward twice that); 2,048
 tokens a batch, dropout 0.1, label smoothing 0.1, Adam (0.9, 0.98), linear decay over 10,000 updates. ``--list`` tells
@@ -18,6 +19,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, options, tasks
+from fairseq import checkpoint_utils, optim, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from matplotlib import pyplot
 from omegaconf import DictConfig
@@ -41,6 +43,7 @@ from gradinit_mt.errors import UserError
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plots import training_curve
 from gradinit_mt.records import Record, RecordError, block_facts
+from gradinit_mt.tasks.settings import core_config, first_steps_of, signal_weight
 from gradinit_mt.training import launch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,7 +101,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.setting}-lr{self.lr:g}-seed{self.seed}"
+        """Its save dir below that of the bench."""
+        name = f"{self.setting}-lr{self.lr:g}-seed{self.seed}-d{self.width}-{self.updates}updates"
+        return re.sub(r"[^\w.-]+", "-", " ".join([name, *self.further]))
+
+    def hand_scales(self, directory: Path) -> Path:
+        """The record of a rule's scales."""
+        return directory / f"{self.setting}-d{self.width}"
 
     def arguments(self, corpus: Path, directory: Path) -> list[str]:
         """Of ``gradinit_mt.training.launch``."""
@@ -114,12 +123,12 @@ class Run:
             *self.further,
         ]
         if setting.by_hand:
-            fairseq += ["--gradinit-from", directory / f"{self.setting}-d{self.width}"]
+            fairseq += ["--gradinit-from", self.hand_scales(directory)]
         own = [corpus, "--save-dir", save_dir, "--preset", "other", "--seed", self.seed, "--device", "cpu"]
         return [str(part) for part in (*own, "--tokens-per-update", 2048, "--", *fairseq)]
 
 
-def train(run: Run, corpus: Path, directory: Path, score: bool, keep: bool) -> dict:
+def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool, keep: bool) -> dict:
     """Trains, or continues, and reads the outcome."""
     save_dir = directory / run.name
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -131,8 +140,8 @@ def train(run: Run, corpus: Path, directory: Path, score: bool, keep: bool) -> d
         if done.returncode:
             raise UserError(f"{run.name}: {module} ended with status {done.returncode}: {done.stderr[-2000:]}")
 
-    do("training.launch", run.arguments(corpus, directory))
-    outcome = asdict(run) | read(save_dir)
+    do("training.launch", run.arguments(corpus.directory, directory))
+    outcome = asdict(run) | {"initialization": initialization(run, corpus, directory)} | read(save_dir)
     if score:
         scores = save_dir / "scores"
         if not (scores / "scores.json").exists():
@@ -145,7 +154,11 @@ def train(run: Run, corpus: Path, directory: Path, score: bool, keep: bool) -> d
 
 
 def read(save_dir: Path) -> dict:
-    """What a finished run shows: losses in bits per target token, without label smoothing but for ``smoothed``."""
+    """What a finished run shows: losses in bits per target token.
+
+    ``smoothed``, the validation loss of the last checkpoint, and ``source_gain`` are with label smoothing, the others
+    without.
+    """
     curve = training_curve.read_log(save_dir / training_curve.LOG, save_dir.name)
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(save_dir / "checkpoint_last.pt")])
     task.load_dataset("valid")
@@ -174,36 +187,61 @@ def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictCon
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 
 
+def initialization(run: Run, corpus: PreparedCorpus, directory: Path) -> dict:
+    """Where the run's scales come from: nowhere, from a rule, or from GradInit with these settings."""
+    rule = SETTINGS[run.setting].by_hand
+    if rule is not None:
+        return {"rule": [[ends, scale] for ends, scale in rule.items()]}
+    cfg = fairseq_config(run, corpus, directory)
+    if cfg.task.no_gradinit:
+        return {}
+    optimizer = optim.build_optimizer(cfg.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    config = core_config(cfg.task, first_steps_of(optimizer), torch.device("cpu"))
+    return config.as_dict() | {"signal_weight": signal_weight(cfg.task, config)}
+
+
 def scales_by_hand(rule: Rule, names: list[str]) -> torch.Tensor:
-    """The scales of the tensors called ``names``; 1 where no key of the rule is the end of a name."""
+    """The scales of the tensors called ``names``; 1 where no key of the rule is the end of a name.
+
+    Raises:
+        UserError: a key is the end of no name.
+    """
     scales = torch.ones(len(names), dtype=torch.float64)
-    for index, name in enumerate(names):
-        for ends, scale in rule.items():
-            if name.endswith(ends):
-                scales[index] = scale
+    for ends, scale in rule.items():
+        scaled = [index for index, name in enumerate(names) if name.endswith(ends)]
+        if not scaled:
+            raise UserError(f"the rule scales {ends}, and no tensor's name ends so: it is made for 6+6 layers")
+        scales[scaled] = scale
     return scales
 
 
 def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
     """The record from which ``--gradinit-from`` takes the scales of a rule."""
-    rule, target = SETTINGS[run.setting].by_hand, directory / f"{run.setting}-d{run.width}"
-    if rule is None or target.exists():
+    rule = SETTINGS[run.setting].by_hand
+    if rule is None:
         return
     cfg = fairseq_config(run, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
     state.scales = scales_by_hand(rule, [block["name"] for block in blocks])
-    Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(target)
+    Record({"iterations": 0, "rule": SETTINGS[run.setting].about}, blocks, "", state).save(run.hand_scales(directory))
 
 
 def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespace) -> list[dict]:
-    """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there."""
+    """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there.
+
+    Raises:
+        UserError: a run failed, or its line in ``readings.jsonl`` is of another initialization of this name.
+    """
     path = chosen.output / "readings.jsonl"
     by_run = {_run_of(outcome): outcome for outcome in journal.read(path)}
     missing = [run for run in runs if run not in by_run]
+    for run in runs:
+        if run in by_run:
+            _require_same(by_run[run]["initialization"], initialization(run, corpus, chosen.output), path, run)
     for run in missing:
         write_hand_scales(run, corpus, chosen.output)
-    work = partial(train, corpus=corpus.directory, directory=chosen.output, score=chosen.bleu, keep=chosen.keep)
+    work = partial(train, corpus=corpus, directory=chosen.output, score=chosen.bleu, keep=chosen.keep)
     with multiprocessing.get_context("spawn").Pool(chosen.workers, maxtasksperchild=1) as pool:
         for outcome in tqdm(pool.imap_unordered(work, missing), "runs", total=len(missing)):
             journal.add(path, outcome)
@@ -211,9 +249,32 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
     return [by_run[run] for run in runs]
 
 
+def _require_same(there: dict, here: dict, path: Path, run: Run) -> None:
+    here = json.loads(json.dumps(here))
+    differing = [
+        f"{key} {there.get(key)} there, {here.get(key)} now"
+        for key in {**there, **here}
+        if there.get(key) != here.get(key)
+    ]
+    if differing:
+        raise UserError(f"{path} has {run.name} with other settings ({'; '.join(differing)}): use another --output")
+
+
 def _run_of(outcome: dict) -> Run:
     fields = {name: outcome[name] for name in Run.__dataclass_fields__}
     return Run(**fields | {"further": tuple(fields["further"])})
+
+
+def there(path: Path, chosen: argparse.Namespace) -> list[dict]:
+    """The readings in the file that the command asks for: of each seed the shortest run that reaches the last one."""
+    last = str(chosen.readings[-1])
+    found = {}
+    for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
+        run = _run_of(outcome)
+        if (run.width, run.further) == (chosen.width, chosen.further) and last in outcome["training"]:
+            found.setdefault((run.setting, run.lr, run.seed), outcome)
+    asked_for = itertools.product(chosen.settings, chosen.lr, chosen.seeds)
+    return [found[one] for one in asked_for if one in found]
 
 
 def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
@@ -225,34 +286,44 @@ def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
 
 
 def table(outcomes: list[dict], readings: list[int]) -> str:
-    """Mean and standard deviation over seeds, as Markdown."""
+    """Mean and standard deviation over seeds, as Markdown; what a run shows only at its end, of runs that end there."""
+    last = readings[-1]
     columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
-    columns |= {"worst seed": lambda o: o["training"][str(readings[-1])]}
-    columns |= {"validation": lambda o: list(o["validation"].values())[-1], "source gain": lambda o: o["source_gain"]}
-    if all("scores" in outcome for outcome in outcomes):
-        columns["BLEU"] = lambda o: o["scores"]["detokenized_bleu"]["value"]
-    columns["GradInit's share of the time"] = lambda o: 100 * o["gradinit_seconds"] / o["seconds"]
+    columns |= {"worst seed": lambda o: o["training"][str(last)]}
+    columns |= {"validation": lambda o: o["validation"].get(str(last))}
+    ends = {
+        "source gain": lambda o: o["source_gain"],
+        "BLEU": lambda o: o["scores"]["detokenized_bleu"]["value"] if "scores" in o else None,
+        "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
+    }
+    columns |= {name: lambda o, v=value: v(o) if o["updates"] == last else None for name, value in ends.items()}
+    if not any(columns["BLEU"](outcome) for outcome in outcomes):
+        del columns["BLEU"]
     lines = [
         f"| initialization | lr | seeds | {' | '.join(columns)} |",
         "|---" * (len(columns) + 3) + "|",
     ]
     for (setting, lr), group in grouped(outcomes).items():
-        cells = []
-        for name, value in columns.items():
-            values = [value(outcome) for outcome in group]
-            spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-            if name == "worst seed":
-                cells.append(f"{max(values):.2f}")
-            elif name.startswith("GradInit"):
-                cells.append(f"{statistics.mean(values):.1f} %")
-            else:
-                cells.append(f"{statistics.mean(values):.2f}{spread}")
-        lines.append(f"| {setting} | {lr:g} | {len(group)} | {' | '.join(cells)} |")
+        cells = [_cell(name, [value(outcome) for outcome in group]) for name, value in columns.items()]
+        seeds = ", ".join(str(outcome["seed"]) for outcome in group)
+        lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def draw(outcomes: list[dict]) -> pyplot.Figure:
-    """One panel per learning rate: the mean over seeds of the training loss, and all seeds around it."""
+def _cell(column: str, values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    if column == "worst seed":
+        return f"{max(known):.2f}"
+    if column.startswith("GradInit"):
+        return f"{statistics.mean(known):.1f} %"
+    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.2f}{spread}" + f" ({len(known)})" * (len(known) < len(values))
+
+
+def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
+    """One panel per learning rate: the training loss up to update ``last``, its mean over seeds and each seed."""
     groups = grouped(outcomes)
     rates = list(dict.fromkeys(lr for _, lr in groups))
     settings = list(dict.fromkeys(setting for setting, _ in groups))
@@ -263,8 +334,8 @@ def draw(outcomes: list[dict]) -> pyplot.Figure:
         for axes, rate in zip(panels[0], rates, strict=True):
             for setting, colour in zip(settings, itertools.cycle(training_curve.COLOURS)):
                 group = groups.get((setting, rate), [])
-                losses = [list(outcome["training"].values()) for outcome in group]
-                updates = [int(update) for update in group[0]["training"]] if group else []
+                updates = [int(update) for update in group[0]["training"] if int(update) <= last] if group else []
+                losses = [[outcome["training"][str(update)] for update in updates] for outcome in group]
                 for loss in losses:
                     axes.plot(updates, loss, color=colour, linewidth=0.5, alpha=0.35)
                 if group:
@@ -296,6 +367,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="multiples of 50 (default: 400 800)")
     add("--bleu", action="store_true", help="also translate and score the test set with the best checkpoint")
     add("--keep", action="store_true", help="keep the checkpoints")
+    add("--table-only", action="store_true", help="train nothing: table and picture of the readings there are")
     command.add_workers(parser)
     split = arguments.index("--") if "--" in arguments else len(arguments)
     chosen = parser.parse_args(arguments[:split])
@@ -309,18 +381,23 @@ def main() -> None:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq sets the root logger to tell everything
     chosen = parse_arguments(sys.argv[1:])
     chosen.output = chosen.output.resolve()
-    corpus = PreparedCorpus.load(chosen.corpus.resolve())
-    runs = [
-        Run(setting, lr, seed, chosen.updates, chosen.width, chosen.further)
-        for seed, lr, setting in itertools.product(chosen.seeds, chosen.lr, chosen.settings)
-    ]
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    outcomes = train_all(runs, corpus, chosen)
+    if chosen.table_only:
+        outcomes = there(chosen.output / "readings.jsonl", chosen)
+        if not outcomes:
+            raise UserError(f"{chosen.output}/readings.jsonl has none of these runs up to update {chosen.readings[-1]}")
+    else:
+        corpus = PreparedCorpus.load(chosen.corpus.resolve())
+        runs = [
+            Run(setting, lr, seed, chosen.updates, chosen.width, chosen.further)
+            for seed, lr, setting in itertools.product(chosen.seeds, chosen.lr, chosen.settings)
+        ]
+        chosen.output.mkdir(parents=True, exist_ok=True)
+        outcomes = train_all(runs, corpus, chosen)
     text = table(outcomes, chosen.readings)
     (chosen.output / "table.md").write_text(text, encoding="utf-8")
     picture = chosen.output / "curves.png"
     picture.unlink(missing_ok=True)  # drawn again from all readings
-    training_curve.write(draw(outcomes), picture)
+    training_curve.write(draw(outcomes, chosen.readings[-1]), picture)
     print(text, end="")
 
 

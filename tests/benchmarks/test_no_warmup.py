@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from gradinit_mt.errors import UserError
 from gradinit_mt.records import Record
 
 
@@ -35,7 +36,7 @@ def test_every_run_gives_a_reading_and_every_setting_a_row(bench):
         assert reading["gradinit_seconds"] == 0
     losses = [reading["training"]["50"] for reading in readings]
     [row] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()[2:]]
-    assert row[:3] == ["hand", "0.001", "2"]
+    assert row[:3] == ["hand", "0.001", "1, 2"]
     assert row[3] == f"{statistics.mean(losses):.2f} ± {statistics.stdev(losses):.2f}"
     assert row[4] == f"{max(losses):.2f}"
     assert (output / "table.md").read_text() == printed
@@ -44,7 +45,7 @@ def test_every_run_gives_a_reading_and_every_setting_a_row(bench):
 
 
 def test_the_hand_rule_scales_the_matrices_of_the_residual_branches_alone(bench):
-    record = Record.load(bench[0] / "hand-lr0.001-seed1")
+    record = Record.load(bench[0] / "hand-lr0.001-seed1-d16-50updates")
     scaled = {b["name"] for b, s in zip(record.blocks, record.state.scales.tolist(), strict=True) if s != 1}
     # encoder layer: v, out, fc1, fc2; decoder layer: two more for the cross-attention
     assert len(scaled) == 6 * 4 + 6 * 6
@@ -55,7 +56,7 @@ def test_the_second_rule_changes_two_tensors_more(bench, root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from no_warmup import SETTINGS, scales_by_hand
 
-    record = Record.load(bench[0] / "hand-lr0.001-seed1")
+    record = Record.load(bench[0] / "hand-lr0.001-seed1-d16-50updates")
     names = [block["name"] for block in record.blocks]
     found = scales_by_hand(SETTINGS["hand-output"].by_hand, names)
     changed = {n: s for n, s, first in zip(names, found.tolist(), record.state.scales, strict=True) if s != first}
@@ -68,6 +69,46 @@ def test_runs_that_are_done_are_not_repeated(bench):
     again = run()
     assert again.stdout == printed
     assert (output / "readings.jsonl").read_bytes() == before
+
+
+def test_readings_of_another_initialization_of_the_same_name_are_refused(bench, tmp_path):
+    output, _, run = bench
+    lines = (output / "readings.jsonl").read_text()
+    (tmp_path / "readings.jsonl").write_text(lines.replace(", 0.3]", ", 0.5]"))
+    refused = run("--output", tmp_path)
+    assert refused.returncode == 2
+    assert "has hand-lr0.001-seed1-d16-50updates with other settings (rule " in refused.stderr
+    assert refused.stderr.rstrip().endswith("use another --output")
+
+
+def test_the_table_alone_takes_longer_runs_as_far_as_the_last_reading(bench, tmp_path):
+    """Of them it has no source gain; of two runs of a seed the shorter one counts, and other options do not."""
+    output, _, run = bench
+    first, second = sorted(
+        (json.loads(line) for line in (output / "readings.jsonl").read_text().splitlines()),
+        key=lambda reading: reading["seed"],
+    )
+    longer = {"updates": 100, "source_gain": 9.0, "training": {"50": 3.0, "100": 1.0}, "validation": {"50": 4.0}}
+    readings = [first | longer, first, second | longer, first | {"seed": 3, "further": ["--dropout", "0"]}]
+    (tmp_path / "readings.jsonl").write_text("".join(json.dumps(reading) + "\n" for reading in readings))
+    shown = run("--output", tmp_path, "--table-only", "--seeds", "1", "2", "3")
+    assert shown.returncode == 0, shown.stderr
+    [row] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.stdout.splitlines()[2:]]
+    losses = [first["training"]["50"], 3.0]
+    assert row[2:5] == ["1, 2", f"{statistics.mean(losses):.2f} ± {statistics.stdev(losses):.2f}", f"{max(losses):.2f}"]
+    assert row[6] == f"{first['source_gain']:.2f} (1)"
+    nothing = run("--output", tmp_path, "--table-only", "--seeds", "7")
+    assert nothing.returncode == 2
+    assert "has none of these runs up to update 50" in nothing.stderr
+
+
+def test_a_rule_for_other_layers_is_refused(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from no_warmup import SETTINGS, scales_by_hand
+
+    names = ["decoder.embed_tokens.weight", "decoder.layers.3.final_layer_norm.weight", "encoder.layers.0.fc1.weight"]
+    with pytest.raises(UserError, match=r"decoder.layers.5.final_layer_norm.weight, and no tensor's name ends so"):
+        scales_by_hand(SETTINGS["hand-output"].by_hand, names)
 
 
 def test_readings_that_training_does_not_reach_are_refused(bench):
