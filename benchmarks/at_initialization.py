@@ -11,7 +11,7 @@ whose learned scales it compares (settings ``gradinit`` and ``paper``, where the
   layers;
 - ``quantities.md``: loss, signal and source gain after a few steps from each initialization;
 - ``surface.png``: the same over one common scale of all residual branches;
-- ``first_updates.png``: signal, source gain and validation loss over the first updates of training.
+- ``first_updates.md``, ``first_updates.png``: validation loss, source gain and signal over the first 200 updates.
 
 Every figure is of one seed (``--seed``); batches are drawn anew for each repetition.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 from fairseq import tasks, utils
 from matplotlib import pyplot
-from no_warmup import BRANCH, DECAY_UPDATES, Run, fairseq_config, scales_by_hand
+from no_warmup import BRANCH, DECAY_UPDATES, SETTINGS, Run, fairseq_config, scales_by_hand
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -47,7 +47,10 @@ STEPS = 8
 LAST = "decoder.layers.{}.final_layer_norm"
 TOKENS, STEP_TOKENS = 2048, 256
 COMMON_SCALES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4)
+CHANCE = 100_000  # columns of pure noise
 NOTED_UPDATES = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200)
+NOTES = ("validation loss (bits)", "source gain (bits)", "encoder: signal left", "decoder: signal left")
+Notes = dict[str, list[tuple[float, ...]]]  # by start, a row of NOTES for each of NOTED_UPDATES
 
 
 class Bench:
@@ -174,6 +177,9 @@ def noise_table(bench: Bench, repetitions: int) -> str:
         "| largest mean outside |",
         "|---|---|---|---|---|",
     ]
+    everywhere = torch.ones(CHANCE, dtype=torch.bool)
+    ratio, agrees = _against_noise(torch.randn(repetitions, CHANCE), everywhere)
+    lines.append(f"| nothing: pure noise | {ratio:.2f} | {agrees:.0%} | | |")
     for title, (steps, function) in kinds.items():
         draws = []
         for number in range(repetitions):
@@ -185,13 +191,19 @@ def noise_table(bench: Bench, repetitions: int) -> str:
             draws.append(torch.stack([(a * b).sum() for a, b in zip(first, derivative, strict=True)]))
         h = torch.stack(draws)
         learnable = h.abs().sum(0) > 0
-        mean, deviation = h.mean(0), h.std(0)
-        layers = in_layers & learnable
-        ratio = (mean.abs() / deviation)[layers].median()
-        agrees = (h.sign() == mean.sign()).float().mean(0)[layers].mean()
+        mean, layers = h.mean(0), in_layers & learnable
+        ratio, agrees = _against_noise(h, layers)
         cells = [f"{ratio:.2f}", f"{agrees:.0%}", f"{mean[layers].abs().max():.4f}"]
         lines.append(f"| {title} | {' | '.join(cells)} | {mean[~in_layers & learnable].abs().max():.4f} |")
     return "\n".join(lines) + "\n"
+
+
+def _against_noise(draws: Tensor, chosen: Tensor) -> tuple[float, float]:
+    """Over the chosen columns: the median of mean / deviation, and how often a draw has the sign of the mean."""
+    mean, deviation = draws.mean(0), draws.std(0)
+    ratio = (mean.abs() / deviation)[chosen].median()
+    agrees = (draws.sign() == mean.sign()).float().mean(0)[chosen].mean()
+    return ratio.item(), agrees.item()
 
 
 def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
@@ -240,16 +252,32 @@ def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
     return figure
 
 
-def first_updates(bench: Bench, starts: dict[str, tuple[Tensor | None, int]], samples: list[dict]) -> pyplot.Figure:
+def first_updates(bench: Bench, starts: dict[str, tuple[Tensor | None, int]], samples: list[dict]) -> Notes:
     """Trains from each start, (scales, warmup updates), and notes what the layers carry on the way."""
-    panels = ("validation loss (bits)", "source gain (bits)", "encoder: signal left", "decoder: signal left")
+    return {
+        name: list(_notes(bench, bench.model(scales), warmup, samples, name))
+        for name, (scales, warmup) in starts.items()
+    }
+
+
+def first_updates_table(found: Notes) -> str:
+    """As Markdown, a line per start and update."""
+    lines = [f"| initialization | updates | {' | '.join(NOTES)} |", "|---" * (len(NOTES) + 2) + "|"]
+    for name, rows in found.items():
+        for update, (loss, gain, *left) in zip(NOTED_UPDATES, rows, strict=True):
+            cells = [f"{loss:.2f}", f"{gain:.4f}", *(f"{share:.2g}" for share in left)]
+            lines.append(f"| {name} | {update} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw_first_updates(found: Notes) -> pyplot.Figure:
+    """A panel for each of the notes."""
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, grid = pyplot.subplots(2, 2, figsize=(8, 5.5), sharex=True, layout="constrained")
-        for (name, (scales, warmup)), colour in zip(starts.items(), training_curve.COLOURS, strict=False):
-            rows = list(_notes(bench, bench.model(scales), warmup, samples, name))
+        for (name, rows), colour in zip(found.items(), training_curve.COLOURS, strict=False):
             for axes, column in zip(grid.flat, zip(*rows, strict=True), strict=True):
                 axes.plot(NOTED_UPDATES, column, "o-", color=colour, markersize=2.5, linewidth=1.2, label=name)
-        for axes, title in zip(grid.flat, panels, strict=True):
+        for axes, title in zip(grid.flat, NOTES, strict=True):
             axes.set_title(title, fontsize=9)
             axes.set_xscale("symlog", linthresh=1)
         for axes in grid[1]:
@@ -296,7 +324,9 @@ def main() -> None:
     run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=128, further=())
     bench = Bench(run, PreparedCorpus.load(chosen.corpus.resolve()))
     samples = bench.fixed(5)
-    initial = {"xavier": None, "hand": bench.branches(0.3)}
+    names = [block.name for block in find_blocks(bench.theta0)]
+    rules = {name: SETTINGS[name].by_hand for name in ("hand", "hand-output")}
+    initial = {"xavier": None} | {name: scales_by_hand(rule, names) for name, rule in rules.items()}
     for setting in ("paper", "gradinit"):
         try:
             record = Record.load(chosen.runs / replace(run, setting=setting, updates=chosen.updates).name)
@@ -316,7 +346,9 @@ def main() -> None:
         print(text)
     training_curve.write(surface(bench, samples), chosen.output / "surface.png")
     starts = {name: (scales, 0) for name, scales in initial.items()} | {"xavier, warmup 200": (None, 200)}
-    training_curve.write(first_updates(bench, starts, samples), chosen.output / "first_updates.png")
+    notes = first_updates(bench, starts, samples)
+    (chosen.output / "first_updates.md").write_text(first_updates_table(notes), encoding="utf-8")
+    training_curve.write(draw_first_updates(notes), chosen.output / "first_updates.png")
 
 
 if __name__ == "__main__":
