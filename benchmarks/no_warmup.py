@@ -48,6 +48,7 @@ from gradinit_mt.training import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY_UPDATES = 10_000
+SCORED = ("best", "last")  # checkpoints: that of the least validation loss, and the last
 Rule = dict[str | tuple[str, ...], float]  # how names of tensors end, and their scale
 BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 
@@ -143,10 +144,14 @@ def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool, keep: 
     do("training.launch", run.arguments(corpus.directory, directory))
     outcome = asdict(run) | {"initialization": initialization(run, corpus, directory)} | read(save_dir)
     if score:
-        scores = save_dir / "scores"
-        if not (scores / "scores.json").exists():
-            do("evaluation.run", [str(save_dir), "--cpu", "--output", str(scores)])
-        outcome["scores"] = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["scores"]
+        outcome["scores"] = {checkpoint: {} for checkpoint in SCORED}
+        for checkpoint, split in itertools.product(SCORED, ("valid", "test")):
+            scores = save_dir / f"scores-{checkpoint}-{split}"
+            if not (scores / "scores.json").exists():
+                which = ["--checkpoint", checkpoint, "--split", split]
+                do("evaluation.run", [str(save_dir), "--cpu", *which, "--output", str(scores)])
+            found = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["scores"]
+            outcome["scores"][checkpoint][split] = found
     if not keep:
         for path in save_dir.glob("*.pt"):
             path.unlink()
@@ -293,7 +298,7 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
     columns |= {"validation": lambda o: o["validation"].get(str(last))}
     ends = {
         "source gain": lambda o: o["source_gain"],
-        "BLEU": lambda o: o["scores"]["detokenized_bleu"]["value"] if "scores" in o else None,
+        "BLEU": test_bleu,
         "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
     }
     columns |= {name: lambda o, v=value: v(o) if o["updates"] == last else None for name, value in ends.items()}
@@ -308,6 +313,17 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
         seeds = ", ".join(str(outcome["seed"]) for outcome in group)
         lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def test_bleu(outcome: dict) -> float | None:
+    """Of the scored checkpoint with the better BLEU on the validation set; None where nothing was scored."""
+    if "scores" not in outcome:
+        return None
+    by_split = [
+        {split: scores["detokenized_bleu"]["value"] for split, scores in of_checkpoint.items()}
+        for of_checkpoint in outcome["scores"].values()
+    ]
+    return max(by_split, key=lambda bleu: bleu["valid"])["test"]
 
 
 def _cell(column: str, values: list[float | None]) -> str:
@@ -365,7 +381,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--updates", type=command.positive_int, default=800, metavar="N", help="of training (default: %(default)s)")
     add("--width", type=command.positive_int, default=128, metavar="D", help="model dimension (default: %(default)s)")
     add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="multiples of 50 (default: 400 800)")
-    add("--bleu", action="store_true", help="also translate and score the test set with the best checkpoint")
+    add(
+        "--bleu",
+        action="store_true",
+        help="also score validation and test set, with the checkpoint of the least validation loss and with the last; "
+        "the table has the test BLEU of the one with the better validation BLEU",
+    )
     add("--keep", action="store_true", help="keep the checkpoints")
     add("--table-only", action="store_true", help="train nothing: table and picture of the readings there are")
     command.add_workers(parser)

@@ -102,6 +102,18 @@ def test_the_table_alone_takes_longer_runs_as_far_as_the_last_reading(bench, tmp
     assert "has none of these runs up to update 50" in nothing.stderr
 
 
+def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from no_warmup import test_bleu as chosen
+
+    def scored(valid, test):
+        return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}}}
+
+    assert chosen({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
+    assert chosen({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
+    assert chosen({}) is None
+
+
 def test_a_rule_for_other_layers_is_refused(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from no_warmup import SETTINGS, scales_by_hand
