@@ -48,6 +48,7 @@ from gradinit_mt.training import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 DECAY_UPDATES = 10_000
+LOG_INTERVAL = 50
 SCORED = ("best", "last")  # checkpoints: that of the least validation loss, and the last
 Rule = dict[str | tuple[str, ...], float]  # how names of tensors end, and their scale
 BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
@@ -118,7 +119,7 @@ class Run:
             *("--arch", "post_ln_transformer", "--encoder-embed-dim", self.width),
             *("--encoder-ffn-embed-dim", 2 * self.width, "--encoder-attention-heads", 4, "--dropout", 0.1),
             *("--lr", self.lr, "--max-update", self.updates, "--total-num-update", DECAY_UPDATES),
-            *("--gradinit-max-tokens", 2048, "--log-interval", 50),
+            *("--gradinit-max-tokens", 2048, "--log-interval", LOG_INTERVAL),
             *("--no-epoch-checkpoints", "--save-interval-updates", 400),
             *setting.options,
             *self.further,
@@ -293,15 +294,23 @@ def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
 def table(outcomes: list[dict], readings: list[int]) -> str:
     """Mean and standard deviation over seeds, as Markdown; what a run shows only at its end, of runs that end there."""
     last = readings[-1]
+
+    def ends(outcome: dict) -> bool:
+        return outcome["updates"] < last + LOG_INTERVAL
+
+    def validation(outcome: dict) -> float | None:
+        losses = outcome["validation"]
+        return list(losses.values())[-1] if ends(outcome) else losses.get(str(last))
+
     columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
     columns |= {"worst seed": lambda o: o["training"][str(last)]}
-    columns |= {"validation": lambda o: o["validation"].get(str(last))}
-    ends = {
+    columns |= {"validation": validation}
+    at_the_end = {
         "source gain": lambda o: o["source_gain"],
         "BLEU": test_bleu,
         "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
     }
-    columns |= {name: lambda o, v=value: v(o) if o["updates"] == last else None for name, value in ends.items()}
+    columns |= {name: lambda o, v=value: v(o) if ends(o) else None for name, value in at_the_end.items()}
     if not any(columns["BLEU"](outcome) for outcome in outcomes):
         del columns["BLEU"]
     lines = [
@@ -393,7 +402,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     split = arguments.index("--") if "--" in arguments else len(arguments)
     chosen = parser.parse_args(arguments[:split])
     chosen.further = tuple(arguments[split + 1 :])
-    if any(update % 50 or not 0 < update <= chosen.updates for update in chosen.readings):
+    if any(update % LOG_INTERVAL or not 0 < update <= chosen.updates for update in chosen.readings):
         parser.error(f"--readings {chosen.readings}: expected multiples of 50 up to --updates ({chosen.updates})")
     return chosen
 
