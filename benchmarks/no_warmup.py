@@ -311,7 +311,7 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
         "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
     }
     columns |= {name: lambda o, v=value: v(o) if ends(o) else None for name, value in at_the_end.items()}
-    if not any(columns["BLEU"](outcome) for outcome in outcomes):
+    if all(columns["BLEU"](outcome) is None for outcome in outcomes):
         del columns["BLEU"]
     lines = [
         f"| initialization | lr | seeds | {' | '.join(columns)} |",

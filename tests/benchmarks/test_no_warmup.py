@@ -114,6 +114,17 @@ def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set(root, monkey
     assert chosen({}) is None
 
 
+def test_a_bleu_of_zero_is_shown(bench, root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    from no_warmup import table
+
+    reading = json.loads((bench[0] / "readings.jsonl").read_text().splitlines()[0])
+    none = {"valid": {"detokenized_bleu": {"value": 0.0}}, "test": {"detokenized_bleu": {"value": 0.0}}}
+    head, _, row = table([reading | {"scores": {"best": none, "last": none}}], [50]).splitlines()
+    assert row.split("|")[head.split("|").index(" BLEU ")].strip() == "0.00"
+    assert "BLEU" not in table([reading], [50])
+
+
 def test_a_rule_for_other_layers_is_refused(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     from no_warmup import SETTINGS, scales_by_hand
