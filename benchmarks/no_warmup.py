@@ -279,8 +279,8 @@ def there(path: Path, chosen: argparse.Namespace) -> list[dict]:
         run = _run_of(outcome)
         if (run.width, run.further) == (chosen.width, chosen.further) and last in outcome["training"]:
             found.setdefault((run.setting, run.lr, run.seed), outcome)
-    asked_for = itertools.product(chosen.settings, chosen.lr, chosen.seeds)
-    return [found[one] for one in asked_for if one in found]
+    asked_for = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
+    return [found[setting, lr, seed] for lr, setting, seed in asked_for if (setting, lr, seed) in found]
 
 
 def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
@@ -350,7 +350,7 @@ def _cell(column: str, values: list[float | None]) -> str:
 def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
     """One panel per learning rate: the training loss up to update ``last``, its mean over seeds and each seed."""
     groups = grouped(outcomes)
-    rates = list(dict.fromkeys(lr for _, lr in groups))
+    rates = sorted({lr for _, lr in groups})
     settings = list(dict.fromkeys(setting for setting, _ in groups))
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, panels = pyplot.subplots(
