@@ -177,8 +177,7 @@ def noise_table(bench: Bench, repetitions: int) -> str:
         "| largest mean outside |",
         "|---|---|---|---|---|",
     ]
-    everywhere = torch.ones(CHANCE, dtype=torch.bool)
-    ratio, agrees = _against_noise(torch.randn(repetitions, CHANCE), everywhere)
+    ratio, agrees = _against_noise(torch.randn(repetitions, CHANCE))
     lines.append(f"| nothing: pure noise | {ratio:.2f} | {agrees:.0%} | | |")
     for title, (steps, function) in kinds.items():
         draws = []
@@ -192,17 +191,17 @@ def noise_table(bench: Bench, repetitions: int) -> str:
         h = torch.stack(draws)
         learnable = h.abs().sum(0) > 0
         mean, layers = h.mean(0), in_layers & learnable
-        ratio, agrees = _against_noise(h, layers)
+        ratio, agrees = _against_noise(h[:, layers])
         cells = [f"{ratio:.2f}", f"{agrees:.0%}", f"{mean[layers].abs().max():.4f}"]
         lines.append(f"| {title} | {' | '.join(cells)} | {mean[~in_layers & learnable].abs().max():.4f} |")
     return "\n".join(lines) + "\n"
 
 
-def _against_noise(draws: Tensor, chosen: Tensor) -> tuple[float, float]:
-    """Over the chosen columns: the median of mean / deviation, and how often a draw has the sign of the mean."""
-    mean, deviation = draws.mean(0), draws.std(0)
-    ratio = (mean.abs() / deviation)[chosen].median()
-    agrees = (draws.sign() == mean.sign()).float().mean(0)[chosen].mean()
+def _against_noise(draws: Tensor) -> tuple[float, float]:
+    """Over columns: the median of mean / deviation, and how often a draw has the sign of the mean."""
+    mean = draws.mean(0)
+    ratio = (mean.abs() / draws.std(0)).median()
+    agrees = (draws.sign() == mean.sign()).float().mean()
     return ratio.item(), agrees.item()
 
 

@@ -8,9 +8,10 @@ set, and at the end how much of the latter is due to the source (``gradinit_mt.e
 train well by its loss and ignore its source). ``table.md`` and ``curves.png`` show means over seeds; ``--table-only``
 makes them anew from the readings there are, whatever the number of updates of their runs.
 
-The model has 6+6 layers, d 128, feed-forward 256, 4 heads (``--width`` changes d, feed-forward twice that); 2,048
-tokens a batch, dropout 0.1, label smoothing 0.1, Adam (0.9, 0.98), linear decay over 10,000 updates. ``--list`` tells
-the initializations; options after ``--`` go to all of the runs.
+The model and its training are those of the preset ``multi30k``, on any corpus: 6+6 layers, d 128, feed-forward 256, 4
+heads (``--width`` changes d, feed-forward twice that); 2,048 tokens a batch, dropout 0.1, label smoothing 0.1, Adam
+(0.9, 0.98), linear decay over 10,000 updates. ``--list`` tells the initializations; options after ``--`` go to all of
+the runs.
 """
 
 import argparse
@@ -20,10 +21,8 @@ import logging
 import multiprocessing
 import os
 import re
-import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -32,23 +31,25 @@ from pathlib import Path
 import torch
 from fairseq import checkpoint_utils, optim, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from matplotlib import pyplot
+from no_warmup_tables import draw, table, there
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from gradinit_mt import checkpoints, command, journal
 from gradinit_mt.core import State
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.errors import UserError
+from gradinit_mt.errors import UserError, differing
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plots import training_curve
 from gradinit_mt.records import Record, RecordError, block_facts
 from gradinit_mt.tasks.settings import core_config, first_steps_of, signal_weight
 from gradinit_mt.training import launch
+from gradinit_mt.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
-DECAY_UPDATES = 10_000
-LOG_INTERVAL = 50
+PRESET = "multi30k"  # on any corpus
+DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
+LOG_INTERVAL = PRESETS[PRESET].options["log-interval"]
 SCORED = ("best", "last")  # checkpoints: that of the least validation loss, and the last
 Rule = dict[str | tuple[str, ...], float]  # how names of tensors end, and their scale
 BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
@@ -116,18 +117,16 @@ class Run:
         setting = SETTINGS[self.setting]
         save_dir = directory / self.name
         fairseq = [
-            *("--arch", "post_ln_transformer", "--encoder-embed-dim", self.width),
-            *("--encoder-ffn-embed-dim", 2 * self.width, "--encoder-attention-heads", 4, "--dropout", 0.1),
-            *("--lr", self.lr, "--max-update", self.updates, "--total-num-update", DECAY_UPDATES),
-            *("--gradinit-max-tokens", 2048, "--log-interval", LOG_INTERVAL),
+            *("--encoder-embed-dim", self.width, "--encoder-ffn-embed-dim", 2 * self.width),
+            *("--lr", self.lr, "--max-update", self.updates),
             *("--no-epoch-checkpoints", "--save-interval-updates", 400),
             *setting.options,
             *self.further,
         ]
         if setting.by_hand:
             fairseq += ["--gradinit-from", self.hand_scales(directory)]
-        own = [corpus, "--save-dir", save_dir, "--preset", "other", "--seed", self.seed, "--device", "cpu"]
-        return [str(part) for part in (*own, "--tokens-per-update", 2048, "--", *fairseq)]
+        own = [corpus, "--save-dir", save_dir, "--preset", PRESET, "--seed", self.seed, "--device", "cpu"]
+        return [str(part) for part in (*own, "--", *fairseq)]
 
 
 def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool, keep: bool) -> dict:
@@ -256,123 +255,14 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
 
 
 def _require_same(there: dict, here: dict, path: Path, run: Run) -> None:
-    here = json.loads(json.dumps(here))
-    differing = [
-        f"{key} {there.get(key)} there, {here.get(key)} now"
-        for key in {**there, **here}
-        if there.get(key) != here.get(key)
-    ]
-    if differing:
-        raise UserError(f"{path} has {run.name} with other settings ({'; '.join(differing)}): use another --output")
+    changes = differing(there, json.loads(json.dumps(here)))
+    if changes:
+        raise UserError(f"{path} has {run.name} with other settings ({'; '.join(changes)}): use another --output")
 
 
 def _run_of(outcome: dict) -> Run:
     fields = {name: outcome[name] for name in Run.__dataclass_fields__}
     return Run(**fields | {"further": tuple(fields["further"])})
-
-
-def there(path: Path, chosen: argparse.Namespace) -> list[dict]:
-    """The readings in the file that the command asks for: of each seed the shortest run that reaches the last one."""
-    last = str(chosen.readings[-1])
-    found = {}
-    for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
-        run = _run_of(outcome)
-        if (run.width, run.further) == (chosen.width, chosen.further) and last in outcome["training"]:
-            found.setdefault((run.setting, run.lr, run.seed), outcome)
-    asked_for = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
-    return [found[setting, lr, seed] for lr, setting, seed in asked_for if (setting, lr, seed) in found]
-
-
-def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
-    """The outcomes of all seeds by setting and learning rate, in the order of the command."""
-    groups = defaultdict(list)
-    for outcome in outcomes:
-        groups[outcome["setting"], outcome["lr"]].append(outcome)
-    return groups
-
-
-def table(outcomes: list[dict], readings: list[int]) -> str:
-    """Mean and standard deviation over seeds, as Markdown; what a run shows only at its end, of runs that end there."""
-    last = readings[-1]
-
-    def ends(outcome: dict) -> bool:
-        return outcome["updates"] < last + LOG_INTERVAL
-
-    def validation(outcome: dict) -> float | None:
-        losses = outcome["validation"]
-        return list(losses.values())[-1] if ends(outcome) else losses.get(str(last))
-
-    columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
-    columns |= {"worst seed": lambda o: o["training"][str(last)]}
-    columns |= {"validation": validation}
-    at_the_end = {
-        "source gain": lambda o: o["source_gain"],
-        "BLEU": test_bleu,
-        "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
-    }
-    columns |= {name: lambda o, v=value: v(o) if ends(o) else None for name, value in at_the_end.items()}
-    if all(columns["BLEU"](outcome) is None for outcome in outcomes):
-        del columns["BLEU"]
-    lines = [
-        f"| initialization | lr | seeds | {' | '.join(columns)} |",
-        "|---" * (len(columns) + 3) + "|",
-    ]
-    for (setting, lr), group in grouped(outcomes).items():
-        cells = [_cell(name, [value(outcome) for outcome in group]) for name, value in columns.items()]
-        seeds = ", ".join(str(outcome["seed"]) for outcome in group)
-        lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def test_bleu(outcome: dict) -> float | None:
-    """Of the scored checkpoint with the better BLEU on the validation set; None where nothing was scored."""
-    if "scores" not in outcome:
-        return None
-    by_split = [
-        {split: scores["detokenized_bleu"]["value"] for split, scores in of_checkpoint.items()}
-        for of_checkpoint in outcome["scores"].values()
-    ]
-    return max(by_split, key=lambda bleu: bleu["valid"])["test"]
-
-
-def _cell(column: str, values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return ""
-    if column == "worst seed":
-        return f"{max(known):.2f}"
-    if column.startswith("GradInit"):
-        return f"{statistics.mean(known):.1f} %"
-    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.2f}{spread}" + f" ({len(known)})" * (len(known) < len(values))
-
-
-def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
-    """One panel per learning rate: the training loss up to update ``last``, its mean over seeds and each seed."""
-    groups = grouped(outcomes)
-    rates = sorted({lr for _, lr in groups})
-    settings = list(dict.fromkeys(setting for setting, _ in groups))
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, panels = pyplot.subplots(
-            1, len(rates), figsize=(1.5 + 3.5 * len(rates), 3.5), sharey=True, squeeze=False, layout="constrained"
-        )
-        for axes, rate in zip(panels[0], rates, strict=True):
-            for setting, colour in zip(settings, itertools.cycle(training_curve.COLOURS)):
-                group = groups.get((setting, rate), [])
-                updates = [int(update) for update in group[0]["training"] if int(update) <= last] if group else []
-                losses = [[outcome["training"][str(update)] for update in updates] for outcome in group]
-                for loss in losses:
-                    axes.plot(updates, loss, color=colour, linewidth=0.5, alpha=0.35)
-                if group:
-                    mean = [statistics.mean(values) for values in zip(*losses, strict=True)]
-                    axes.plot(updates, mean, color=colour, linewidth=1.6, label=setting)
-            axes.set_title(f"learning rate {rate:g}")
-            axes.set_xlabel("updates")
-        panels[0][0].set_ylabel("training loss\n(bits per target token)")
-        lines = [line for axes in panels[0] for line in axes.get_lines() if line.get_label() in settings]
-        named = {line.get_label(): line for line in lines}  # a setting may be missing from a panel
-        panels[0][-1].legend([named[name] for name in settings], settings, frameon=False)
-    return figure
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradinit_mt.corpora.files import read_lines, write_lines
+from gradinit_mt.errors import differing
 from gradinit_mt.evaluation import EvaluationError
 
 SCORES, TABLE = "scores.json", "scores.txt"
@@ -68,8 +69,8 @@ def check_settings(directory: Path, settings: dict) -> None:
     Raises:
         EvaluationError: names the settings that differ.
     """
-    stored = load(directory)["settings"]
-    differing = [key for key in sorted(settings.keys() | stored.keys()) if settings.get(key) != stored.get(key)]
-    if differing:
-        changes = "; ".join(f"{key}: {stored.get(key)} there, {settings.get(key)} now" for key in differing)
-        raise EvaluationError(f"{directory}: holds a result of other settings ({changes}); name another --output")
+    changes = differing(load(directory)["settings"], settings)
+    if changes:
+        raise EvaluationError(
+            f"{directory}: holds a result of other settings ({'; '.join(changes)}); name another --output"
+        )

@@ -20,6 +20,7 @@ from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
 
 from ..core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
+from ..errors import differing
 from ..progress import Progress
 from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
 from .half_precision import in_float32
@@ -213,16 +214,12 @@ def _continued(fresh: Record, save_dir: str) -> Record:
         found = Record.load(save_dir)
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
-    differing = [
-        f"{key} {found.settings.get(key)} there, {fresh.settings.get(key)} here"
-        for key in {**found.settings, **fresh.settings}
-        if found.settings.get(key) != fresh.settings.get(key)
-    ]
+    changes = differing(found.settings, fresh.settings)
     if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
-        differing.append("other initial parameters")
-    if differing:
+        changes.append("other initial parameters")
+    if changes:
         raise GradInitError(
-            f"{path} belongs to another run ({'; '.join(differing)}): use another --save-dir, or remove it"
+            f"{path} belongs to another run ({'; '.join(changes)}): use another --save-dir, or remove it"
         )
     return found
 

@@ -104,19 +104,19 @@ def test_the_table_alone_takes_longer_runs_as_far_as_the_last_reading(bench, tmp
 
 def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
-    from no_warmup import test_bleu as chosen
+    from no_warmup_tables import chosen_bleu
 
     def scored(valid, test):
         return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}}}
 
-    assert chosen({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
-    assert chosen({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
-    assert chosen({}) is None
+    assert chosen_bleu({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
+    assert chosen_bleu({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
+    assert chosen_bleu({}) is None
 
 
 def test_a_bleu_of_zero_is_shown(bench, root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
-    from no_warmup import table
+    from no_warmup_tables import table
 
     reading = json.loads((bench[0] / "readings.jsonl").read_text().splitlines()[0])
     none = {"valid": {"detokenized_bleu": {"value": 0.0}}, "test": {"detokenized_bleu": {"value": 0.0}}}

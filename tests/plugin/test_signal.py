@@ -160,6 +160,8 @@ def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model,
         report = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=both)
         lost[weight] = behind_first_steps(model, loss_fn, dictionary)
     assert lost[1.0] < lost[0.0] / 2
+    ahead = [entry["ahead"] for entry in report.state.history]
+    assert sum(ahead[-3:]) < sum(ahead[:3]) - 1.5
     scales = dict(zip(report.names, report.state.scales.tolist(), strict=True))
     branches = [scale for name, scale in scales.items() if name.endswith(("v_proj.weight", "out_proj.weight"))]
     assert max(branches) < 1, "what residual branches add is made smaller"

@@ -53,7 +53,14 @@ def test_the_default_form_looks_at_the_first_steps_of_training_itself():
 
 @pytest.mark.parametrize(
     ("lr", "steps", "weight", "largest"),
-    [(1e-3, 8, 0.25, 1), (2e-3, 4, 0.5, 1), (2.5e-3, 3, 0.5, 1.5), (3e-3, 3, 0.5, 2), (1.0, 1, 0.5, 2)],
+    [
+        (1e-4, 8, 0.025, 1),
+        (1e-3, 8, 0.25, 1),
+        (2e-3, 4, 0.5, 1),
+        (2.5e-3, 3, 0.5, 1.5),
+        (3e-3, 3, 0.5, 2),
+        (1.0, 1, 0.5, 2),
+    ],
 )
 def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight, largest):
     """At a higher rate it looks fewer steps ahead, the signal weighs more, at most as under SGD; matrices may grow."""
