@@ -6,7 +6,7 @@
 # DATA is a prepared corpus (scripts/prepare_corpus.sh, scripts/prepare_iwslt14.sh); its name chooses the settings.
 # The same command continues an interrupted run. Result in the save dir (default runs/<corpus>-seed1): checkpoints,
 # gradinit.json, train.log, run.json and tensorboard/.
-# Time: the embedded sample minutes, Multi30k under an hour on two CPU cores.
+# Time: the embedded sample minutes, Multi30k about an hour on one CPU core.
 # All options: scripts/train.sh --help
 set -euo pipefail
 

@@ -55,7 +55,7 @@ PRESETS = {
         },
     ),
     "multi30k": Preset(
-        about="Multi30k: 6+6 layers of d 128, 20 epochs, under an hour on two CPU cores",
+        about="Multi30k: 6+6 layers of d 128, 20 epochs, about an hour on one CPU core",
         tokens_per_update=2048,
         gradinit_tokens=2048,
         options={
