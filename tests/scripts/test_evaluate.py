@@ -136,7 +136,7 @@ def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
     before = {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()}
     again = evaluate(toy.run, "--cpu")
     assert again.returncode == 0 and again.stdout == evaluated.printed
-    with pytest.raises(EvaluationError, match="beam: 5 there, 2 now"):
+    with pytest.raises(EvaluationError, match="beam 5 there, 2 here"):
         evaluate_here(toy.run, "--beam", "2", "--output", evaluated.directory)
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before
 
