@@ -17,6 +17,7 @@ Every figure is of one seed (``--seed``); batches are drawn anew for each repeti
 """
 
 import argparse
+import ast
 import copy
 import itertools
 import logging
@@ -29,7 +30,7 @@ from pathlib import Path
 import torch
 from fairseq import tasks, utils
 from matplotlib import pyplot
-from no_warmup import BRANCH, DECAY_UPDATES, SETTINGS, Run, fairseq_config, scales_by_hand
+from no_warmup import BRANCH, DECAY_UPDATES, PRESET, SETTINGS, WIDTH, Run, fairseq_config, scales_by_hand
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -39,13 +40,16 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.lr_schedulers.linear import lr_at
 from gradinit_mt.plots import training_curve
-from gradinit_mt.records import Record, RecordError
+from gradinit_mt.records import Record, RecordError, fingerprint
+from gradinit_mt.tasks.forms import FORMS
 from gradinit_mt.tasks.signal import SignalLoss
+from gradinit_mt.training.presets import COMMON, PRESETS
 
-BETAS = (0.9, 0.98)
-STEPS = 8
+BETAS = ast.literal_eval(COMMON["adam-betas"])
+STEPS = FORMS["signal"].look_ahead
+TOKENS = PRESETS[PRESET].tokens_per_update
+STEP_TOKENS = TOKENS // STEPS
 LAST = "decoder.layers.{}.final_layer_norm"
-TOKENS, STEP_TOKENS = 2048, 256
 COMMON_SCALES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4)
 CHANCE = 100_000  # columns of pure noise
 NOTED_UPDATES = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200)
@@ -320,7 +324,7 @@ def main() -> None:
     if chosen.output.exists():
         parser.error(f"--output {chosen.output} exists already; name another or remove it first")
     torch.set_num_threads(1)
-    run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=128, further=())
+    run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=WIDTH, further=())
     bench = Bench(run, PreparedCorpus.load(chosen.corpus.resolve()))
     samples = bench.fixed(5)
     names = [block.name for block in find_blocks(bench.theta0)]
@@ -330,6 +334,8 @@ def main() -> None:
         try:
             record = Record.load(chosen.runs / replace(run, setting=setting, updates=chosen.updates).name)
             record.require_blocks_of(bench.theta0)
+            if record.theta0 != fingerprint(bench.theta0):
+                raise RecordError("its scales were learned for other initial parameters")
             initial[setting] = record.state.scales
         except RecordError as error:
             command.step(f"without {setting}: {error}")

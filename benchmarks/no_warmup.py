@@ -3,10 +3,11 @@
     nohup .venv/bin/python benchmarks/no_warmup.py CORPUS --output runs/no-warmup &
 
 Every run is one of ``scripts/train.sh``, on one thread, several side by side; one that was stopped is continued, and
-one that is done is not repeated. Each adds a line to ``readings.jsonl``: the losses in training and on the validation
-set, and at the end how much of the latter is due to the source (``gradinit_mt.evaluation.source_gain``: a model may
-train well by its loss and ignore its source). ``table.md`` and ``curves.png`` show means over seeds; ``--table-only``
-makes them anew from the readings there are, whatever the number of updates of their runs.
+one that is done is not repeated; one that fails does not stop the others. Each adds a line to ``readings.jsonl``: the
+losses in training and on the validation set, and at the end how much of the latter is due to the source
+(``gradinit_mt.evaluation.source_gain``: a model may train well by its loss and ignore its source). ``table.md`` and
+``curves.png`` show means over seeds; ``--table-only`` makes them anew from the readings there are, whatever the number
+of updates of their runs.
 
 The model and its training are those of the preset ``multi30k``, on any corpus: 6+6 layers, d 128, feed-forward 256, 4
 heads (``--width`` changes d, feed-forward twice that); 2,048 tokens a batch, dropout 0.1, label smoothing 0.1, Adam
@@ -21,6 +22,7 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -31,7 +33,7 @@ from pathlib import Path
 import torch
 from fairseq import checkpoint_utils, optim, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from no_warmup_tables import draw, table, there
+from no_warmup_tables import asked_for, draw, table
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -48,6 +50,7 @@ from gradinit_mt.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PRESET = "multi30k"  # on any corpus
+WIDTH = 128
 DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
 LOG_INTERVAL = PRESETS[PRESET].options["log-interval"]
 SCORED = ("best", "last")  # checkpoints: that of the least validation loss, and the last
@@ -81,7 +84,7 @@ SETTINGS = {
         "its defaults with all scales between 0.2 and 4",
         ("--gradinit-upper-bound", "4", "--gradinit-vector-lower-bound", "0.2"),
     ),
-    "bound": Setting("its defaults with the published bound", ("--gradinit-gamma", "1000")),
+    "bound": Setting("its defaults with a bound of 1000 on the gradient norm", ("--gradinit-gamma", "1000")),
     "adam": Setting("its defaults with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
     "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", by_hand={BRANCH: 0.3}),
     "hand-output": Setting(
@@ -129,17 +132,31 @@ class Run:
         return [str(part) for part in (*own, "--", *fairseq)]
 
 
-def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool, keep: bool) -> dict:
-    """Trains, or continues, and reads the outcome."""
+def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool) -> dict | UserError:
+    """Trains, or continues, and reads the outcome; a failure is returned, since raised it would end the other runs."""
+    try:
+        return _train(run, corpus, directory, score)
+    except UserError as error:
+        return error
+
+
+def _train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool) -> dict:
     save_dir = directory / run.name
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     torch.set_num_threads(1)
 
     def do(module: str, arguments: Iterable[str]) -> None:
         line = [sys.executable, "-m", f"gradinit_mt.{module}", *arguments]
-        done = subprocess.run(line, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise UserError(f"{run.name}: {module} ended with status {done.returncode}: {done.stderr[-2000:]}")
+        with subprocess.Popen(
+            line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                _, errors = process.communicate()
+            except BaseException:
+                process.terminate()  # it ends its own processes; a kill would leave them behind
+                raise
+        if process.returncode:
+            raise UserError(f"{run.name}: {module} ended with status {process.returncode}: {errors[-2000:]}")
 
     do("training.launch", run.arguments(corpus.directory, directory))
     outcome = asdict(run) | {"initialization": initialization(run, corpus, directory)} | read(save_dir)
@@ -152,9 +169,6 @@ def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool, keep: 
                 do("evaluation.run", [str(save_dir), "--cpu", *which, "--output", str(scores)])
             found = json.loads((scores / "scores.json").read_text(encoding="utf-8"))["scores"]
             outcome["scores"][checkpoint][split] = found
-    if not keep:
-        for path in save_dir.glob("*.pt"):
-            path.unlink()
     return outcome
 
 
@@ -236,7 +250,8 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
     """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there.
 
     Raises:
-        UserError: a run failed, or its line in ``readings.jsonl`` is of another initialization of this name.
+        UserError: runs failed, which is told when the others are done; or a line of ``readings.jsonl`` is of another
+            initialization of this name, or has no scores where they are asked for.
     """
     path = chosen.output / "readings.jsonl"
     by_run = {_run_of(outcome): outcome for outcome in journal.read(path)}
@@ -244,18 +259,35 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
     for run in runs:
         if run in by_run:
             _require_same(by_run[run]["initialization"], initialization(run, corpus, chosen.output), path, run)
+            if chosen.bleu and "scores" not in by_run[run]:
+                raise UserError(f"{path} has {run.name} without --bleu, its checkpoints are gone: use another --output")
     for run in missing:
         write_hand_scales(run, corpus, chosen.output)
-    work = partial(train, corpus=corpus, directory=chosen.output, score=chosen.bleu, keep=chosen.keep)
-    with multiprocessing.get_context("spawn").Pool(chosen.workers, maxtasksperchild=1) as pool:
+    work = partial(train, corpus=corpus, directory=chosen.output, score=chosen.bleu)
+    failures = []
+    with multiprocessing.get_context("spawn").Pool(chosen.workers, _end_when_told, maxtasksperchild=1) as pool:
         for outcome in tqdm(pool.imap_unordered(work, missing), "runs", total=len(missing)):
+            if isinstance(outcome, UserError):
+                failures.append(str(outcome))
+                continue
             journal.add(path, outcome)
-            by_run[_run_of(outcome)] = outcome
+            run = _run_of(outcome)
+            by_run[run] = outcome
+            if not chosen.keep:
+                for checkpoint in (chosen.output / run.name).glob("*.pt"):
+                    checkpoint.unlink()
+    if failures:
+        raise UserError(f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures))
     return [by_run[run] for run in runs]
 
 
-def _require_same(there: dict, here: dict, path: Path, run: Run) -> None:
-    changes = differing(there, json.loads(json.dumps(here)))
+def _end_when_told() -> None:
+    """In a worker: SIGTERM is an exception, so that the training it waits for is ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _require_same(noted: dict, here: dict, path: Path, run: Run) -> None:
+    changes = differing(noted, json.loads(json.dumps(here)))
     if changes:
         raise UserError(f"{path} has {run.name} with other settings ({'; '.join(changes)}): use another --output")
 
@@ -270,21 +302,22 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     keeping_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=keeping_lines)
     add = parser.add_argument
+    every = f"multiples of {LOG_INTERVAL}"
     listed = "\n".join(f"{name:12} {setting.about}" for name, setting in SETTINGS.items())
     add("--list", action="version", version=listed, help="print the initializations and stop")
-    add("corpus", type=Path, metavar="CORPUS", help="a prepared corpus")
+    add("corpus", type=Path, metavar="CORPUS", help="a prepared corpus; with --table-only any name")
     add("--output", type=Path, required=True, metavar="DIR", help="where runs, readings, table and picture go")
     add("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS), metavar="NAME", help="(default: all)")
     add("--lr", nargs="+", type=float, default=[1e-3], metavar="RATE", help="peak learning rates (default: 1e-3)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
     add("--updates", type=command.positive_int, default=800, metavar="N", help="of training (default: %(default)s)")
-    add("--width", type=command.positive_int, default=128, metavar="D", help="model dimension (default: %(default)s)")
-    add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="multiples of 50 (default: 400 800)")
+    add("--width", type=command.positive_int, default=WIDTH, metavar="D", help="model dimension (default: %(default)s)")
+    add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help=f"{every} (default: 400 800)")
     add(
         "--bleu",
         action="store_true",
         help="also score validation and test set, with the checkpoint of the least validation loss and with the last; "
-        "the table has the test BLEU of the one with the better validation BLEU",
+        "the table has the test BLEU of the one with the better validation BLEU; to be given from the start",
     )
     add("--keep", action="store_true", help="keep the checkpoints")
     add("--table-only", action="store_true", help="train nothing: table and picture of the readings there are")
@@ -292,8 +325,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     split = arguments.index("--") if "--" in arguments else len(arguments)
     chosen = parser.parse_args(arguments[:split])
     chosen.further = tuple(arguments[split + 1 :])
-    if any(update % LOG_INTERVAL or not 0 < update <= chosen.updates for update in chosen.readings):
-        parser.error(f"--readings {chosen.readings}: expected multiples of 50 up to --updates ({chosen.updates})")
+    chosen.readings.sort()
+    if any(update < 1 or update % LOG_INTERVAL for update in chosen.readings):
+        parser.error(f"--readings {chosen.readings}: expected {every}")
+    if chosen.readings[-1] > chosen.updates and not chosen.table_only:
+        parser.error(f"--readings {chosen.readings[-1]}: expected at most --updates ({chosen.updates})")
     return chosen
 
 
@@ -302,7 +338,7 @@ def main() -> None:
     chosen = parse_arguments(sys.argv[1:])
     chosen.output = chosen.output.resolve()
     if chosen.table_only:
-        outcomes = there(chosen.output / "readings.jsonl", chosen)
+        outcomes = asked_for(chosen.output / "readings.jsonl", chosen)
         if not outcomes:
             raise UserError(f"{chosen.output}/readings.jsonl has none of these runs up to update {chosen.readings[-1]}")
     else:

@@ -16,16 +16,16 @@ from gradinit_mt import journal
 from gradinit_mt.plots import training_curve
 
 
-def there(path: Path, chosen: argparse.Namespace) -> list[dict]:
-    """The readings in the file that the command asks for: of each seed the shortest run that reaches the last one."""
+def asked_for(path: Path, chosen: argparse.Namespace) -> list[dict]:
+    """The outcomes in the file that the command names: of each seed the shortest run that has the last reading."""
     last = str(chosen.readings[-1])
     found = {}
     for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
         alike = (outcome["width"], tuple(outcome["further"])) == (chosen.width, chosen.further)
         if alike and last in outcome["training"]:
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
-    asked_for = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
-    return [found[setting, lr, seed] for lr, setting, seed in asked_for if (setting, lr, seed) in found]
+    named = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
+    return [found[setting, lr, seed] for lr, setting, seed in named if (setting, lr, seed) in found]
 
 
 def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:

@@ -4,7 +4,7 @@
 
 A seed gives the initial parameters and the batches; both precisions share them, each with its default Hessian-vector
 product, in the published form. The difference that this makes to a scale is set against the scale's standard deviation
-over seeds. Runs that are in the output already are not repeated.
+over seeds. What is in the output already is not learned again.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gradinit_mt import command
 from gradinit_mt.errors import UserError
-from gradinit_mt.records import Record, RecordError
+from gradinit_mt.records import Record
 
 PRECISIONS = ("full", "bfloat16")
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,12 +34,7 @@ TRAINING = [
 
 
 def learn(corpus: Path, precision: str, seed: int, save_dir: Path) -> Record:
-    """The record of one run, by fairseq-train."""
-    try:
-        if (record := Record.load(save_dir)).complete:
-            return record
-    except RecordError:
-        pass  # not there yet
+    """The record of one run, by fairseq-train, which takes a complete one of these settings as it is."""
     line = [sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", ROOT / "gradinit_mt", *TRAINING]
     line += ["--gradinit-precision", precision, "--seed", str(seed), "--save-dir", save_dir]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from .core import State, find_blocks
-from .errors import UserError
+from .errors import UserError, differing
 
 TENSORS = "gradinit.safetensors"
 SUMMARY = "gradinit.json"
@@ -62,15 +62,11 @@ class Record:
         """
         here = {block["name"]: block["shape"] for block in block_facts(model)}
         there = {block["name"]: block["shape"] for block in self.blocks}
-        differing = [
-            f"{name} {there.get(name, 'missing')} there, {here.get(name, 'missing')} here"
-            for name in {**there, **here}
-            if there.get(name) != here.get(name)
-        ]
-        if differing:
-            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        changes = differing(there, here, missing="missing")
+        if changes:
+            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise RecordError(
-                f"the scales belong to another model ({'; '.join(differing[:3])}{more}): "
+                f"the scales belong to another model ({'; '.join(changes[:3])}{more}): "
                 "train with that model's sizes and dictionary, or learn new scales"
             )
 

@@ -32,12 +32,9 @@ def text(record: Record) -> str:
 def _course(record: Record) -> list[str]:
     settings, state = record.settings, record.state
     total = "" if record.complete else f" of {settings['iterations']}"
-    scales = sorted(scale.value for scale in placed(record))
-    bounds = [
-        f"{scales.count(settings[bound])} at the {bound.replace('_', ' ')} {settings[bound]:g}"
-        for bound in ("lower_bound", "upper_bound")
-        if settings[bound] in scales
-    ]
+    shown = placed(record)
+    scales = sorted(scale.value for scale in shown)
+    bounds = _at_bounds(settings, [(scale.value, len(record.blocks[scale.index]["shape"])) for scale in shown])
     norm = "L1" if settings["step"] == "adam" else "L2"
     return [
         f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
@@ -51,6 +48,20 @@ def _course(record: Record) -> list[str]:
         f"{'scales, biases left out':27}{scales[0]:.3g} least, "
         f"{statistics.median(scales):.3g} median, {scales[-1]:.3g} most" + "".join(f"; {bound}" for bound in bounds),
     ]
+
+
+def _at_bounds(settings: dict, scales: list[tuple[float, int]]) -> list[str]:
+    """How many scales, given with the dimensions of their tensors, stand at each bound that one stands at."""
+    lines = []
+    for prefix, kind, of_kind in (
+        ("", "matrices", [scale for scale, dimensions in scales if dimensions > 1]),
+        ("vector_", "vectors", [scale for scale, dimensions in scales if dimensions < 2]),
+    ):
+        for end in ("lower", "upper"):
+            bound = settings[f"{prefix}{end}_bound"]
+            if bound in of_kind:
+                lines.append(f"{of_kind.count(bound)} of {len(of_kind)} {kind} at their {end} bound {bound:g}")
+    return lines
 
 
 def _from_to(title: str, values: list[float]) -> str:

@@ -70,7 +70,8 @@ def learn_scales(
     Raises:
         GradInitError: a loss, a gradient norm or the derivative of a scale is not finite, or the batches end early.
         ValueError: a trainable parameter is in half precision, ``state`` has another number of blocks, S or S~
-            has no part, or the parts of S cannot be shared out over the steps looked ahead.
+            has no part, the parts of S cannot be shared out over the steps looked ahead, or a held tensor is not
+            trainable.
     """
     learner = _Learner(model, loss_fn, config, ahead_loss_fn or loss_fn, all_reduce, held, state, on_iteration)
     with learner.restoring():
@@ -113,6 +114,10 @@ class _Learner:
         self.clock = _Clock()
         self.blocks: list[Block] = find_blocks(model)
         self.parameters = [block.parameter for block in self.blocks]
+        self.places = {id(p): index for index, p in enumerate(self.parameters)}
+        for module, name in held:
+            if id(getattr(module, name)) not in self.places:
+                raise ValueError(f"held: {name} of {type(module).__name__} is no trainable tensor of the model")
         self.theta0 = [p.detach().clone() for p in self.parameters]
         self.buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
         self.state = State.fresh(len(self.blocks)) if state is None else state
@@ -277,7 +282,7 @@ class _Learner:
         )
         sums, copies = sums[: len(self.parameters)], sums[len(self.parameters) :]
         for (original, _), grad in zip(kept, copies, strict=True):
-            index = next(i for i, p in enumerate(self.parameters) if p is original)
+            index = self.places[id(original)]
             sums[index] = sums[index] + grad
         return self._averaged(sums, loss_sum, total)
 

@@ -18,7 +18,7 @@ class Form:
         promised_drop: the loss in nats that one step of eta may promise to first order, from which gamma follows;
             infinite for no bound.
         rise_from: eta above which, under Adam, the upper bound of matrices rises, to twice its value at 1.5 times this
-            eta: at such rates larger embeddings help, at lower ones they cost.
+            eta: at such rates it keeps every seed tried from staying at word frequencies, at lower ones it costs.
         signal_weight: of the signal lost (``tasks.signal``) beside the loss after the look-ahead, at most.
         signal_weight_per_eta: what it is per eta under Adam: a higher rate destroys more.
     """

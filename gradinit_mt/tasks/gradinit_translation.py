@@ -149,7 +149,8 @@ class GradInitTranslationTask(TranslationTask):
         longest = utils.resolve_max_positions(self.max_positions(), model.max_positions(), self._max_tokens())
         indices = self.filter_indices_by_size(indices, dataset, longest, ignore_invalid_inputs=True)
         if len(indices) == 0:
-            raise GradInitError(f"no training sentence fits a batch of {self._max_tokens()} tokens: raise --max-tokens")
+            option = "max-tokens" if self.cfg.gradinit_max_tokens is None else "gradinit-max-tokens"
+            raise GradInitError(f"no training sentence fits a batch of {self._max_tokens()} tokens: raise --{option}")
         batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
         device = next(model.parameters()).device
         parts = self.cfg.gradinit_update_freq

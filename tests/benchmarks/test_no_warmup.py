@@ -1,9 +1,13 @@
 """The bench of initializations from the command line, on the small corpus and a narrow model."""
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +139,51 @@ def test_a_rule_for_other_layers_is_refused(root, monkeypatch):
 
 
 def test_readings_that_training_does_not_reach_are_refused(bench):
-    refused = bench[2]("--readings", "100")
+    for readings, expected in (("100", "expected at most --updates (50)"), ("30", "expected multiples of 50")):
+        refused = bench[2]("--readings", readings)
+        assert refused.returncode == 2
+        assert expected in refused.stderr
+
+
+def test_readings_without_scores_are_refused_where_scores_are_asked_for(bench):
+    refused = bench[2]("--bleu")
     assert refused.returncode == 2
-    assert "expected multiples of 50 up to --updates (50)" in refused.stderr
+    assert "has hand-lr0.001-seed1-d16-50updates without --bleu" in refused.stderr
+
+
+def test_a_run_that_fails_is_told_after_the_others_are_done(bench, tmp_path):
+    blocked = tmp_path / "hand-lr0.001-seed1-d16-50updates"
+    blocked.mkdir()
+    (blocked / "notes.txt").write_text("of someone else")
+    failed = bench[2]("--output", tmp_path, "--workers", "1")
+    assert failed.returncode == 2
+    assert "error: 1 of 2 runs failed:\nhand-lr0.001-seed1-d16-50updates: training.launch ended" in failed.stderr
+    assert "is not empty and holds no run.json" in failed.stderr
+    [reading] = (tmp_path / "readings.jsonl").read_text().splitlines()
+    assert json.loads(reading)["seed"] == 2
+    assert [path.name for path in blocked.iterdir()] == ["notes.txt"]
+
+
+def test_a_bench_that_is_told_to_end_leaves_no_training_behind(root, toy_corpus, tmp_path):
+    line = [sys.executable, root / "benchmarks/no_warmup.py", toy_corpus, "--output", tmp_path, "--width", "16"]
+    line += ["--settings", "xavier", "--updates", "5000", "--seeds", "1"]
+    with subprocess.Popen(list(map(str, line)), stderr=subprocess.DEVNULL) as process:
+        log = tmp_path / "xavier-lr0.001-seed1-d16-5000updates/train.log"
+        deadline = time.monotonic() + 120
+        while not (log.exists() and "num_updates" in log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert processes_with(str(tmp_path))
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not processes_with(str(tmp_path))
+    assert not (tmp_path / "readings.jsonl").exists()
+
+
+def processes_with(argument):
+    """The running processes that have a word containing ``argument`` on their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if argument.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found

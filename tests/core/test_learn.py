@@ -214,29 +214,36 @@ def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
     assert without.state.history[0]["ahead"] != report.state.history[0]["ahead"]
 
 
-def test_held_softmax_keeps_its_value_in_the_look_ahead_step():
-    """The loss ahead, and its derivative by the tied scale, against the same written out with an untied copy."""
+@pytest.mark.parametrize("steps", [1, 3])
+def test_held_softmax_keeps_its_value_in_the_look_ahead(steps):
+    """The loss ahead, and its derivative by the tied scale, against the same written out with an untied copy.
+
+    The copy stays, and its gradient counts as the embedding's.
+    """
     network, pairs = transformer_case(10)
-    first, second = next(pairs)
+    first, second = next(three_parts(pairs))
     untied = TinyTransformer(tied=False).double()
     untied.load_state_dict(network.state_dict())
     theta0 = network.embedding.weight.detach().clone()
-    loss, size = token_loss(network, first[0])
-    g = dict(zip(tensors(network), torch.autograd.grad(loss / size, list(network.parameters())), strict=True))
-    config = settings("adam", 1e9, iterations=1, update="descent", tau=1e-3)
+    config = settings("sgd", 1e9, iterations=1, look_ahead=steps, step_momentum=0.7, update="descent", tau=1e-3)
 
     def ahead_loss_fn(model, part):
         loss, size = token_loss(model, part)
         return 0.1 * loss, size  # so small that its derivative is not clipped
 
     held = [(network.softmax, "weight")]
-    report = learn_scales(network, token_loss, [(first, second)], config, ahead_loss_fn=ahead_loss_fn, held=held)
+    pair = (first[:steps], second)
+    report = learn_scales(network, token_loss, [pair], config, ahead_loss_fn=ahead_loss_fn, held=held)
     assert network.softmax.weight is network.embedding.weight
 
-    with torch.no_grad():
-        for name, parameter in untied.named_parameters():
-            if name in g:  # all but the softmax
-                parameter.sub_(config.eta * g[name].sign())
+    moving = [p for p in untied.parameters() if p is not untied.softmax.weight]
+    optimizer = torch.optim.SGD(moving, lr=config.eta, momentum=0.7)
+    for part in first[:steps]:
+        untied.zero_grad()
+        loss, size = token_loss(untied, part)
+        (loss / size).backward()
+        untied.embedding.weight.grad += untied.softmax.weight.grad
+        optimizer.step()
     loss, size = ahead_loss_fn(untied, second[0])
     assert report.state.history[0]["ahead"] == pytest.approx((loss / size).item(), rel=1e-12)
     of_both_uses = torch.autograd.grad(loss / size, [untied.embedding.weight, untied.softmax.weight])
@@ -244,6 +251,13 @@ def test_held_softmax_keeps_its_value_in_the_look_ahead_step():
     scale = report.state.scales[report.names.index("embedding.weight")].item()
     assert abs(derivative) < 1
     assert math.log(scale) == pytest.approx(-config.tau * derivative, rel=1e-9)
+
+
+def test_a_held_tensor_that_is_not_trained_is_an_error():
+    network, pairs = transformer_case(10)
+    network.embedding.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="held: weight of Linear is no trainable tensor of the model"):
+        learn_scales(network, token_loss, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
 
 
 def test_scales_stay_within_their_bounds(case, mixed):

@@ -40,7 +40,8 @@ def record(iterations: int) -> Record:
         state.steps[0 if last else 1] += 1
     settings = {"step": "adam", "eta": 1e-3, "gamma": 15.0, "tau": 0.01, "iterations": 10}
     settings |= {"look_ahead": 1, "signal_weight": 0.0, "update": "adam"}
-    return Record(settings | {"lower_bound": 0.01, "upper_bound": 100.0}, blocks, "0" * 64, state)
+    settings |= {"lower_bound": 0.01, "upper_bound": 2.0, "vector_lower_bound": 0.9, "vector_upper_bound": 1.25}
+    return Record(settings, blocks, "0" * 64, state)
 
 
 def test_scales_are_found_by_stack_family_role_and_layer():
@@ -63,7 +64,11 @@ def test_the_report_tells_how_loss_norm_and_scales_went():
     assert values["L1 norm of the gradient"] == ["35", "->", "15"], "means of two at each end"
     assert values["objective ahead, on S~"] == ["5", "->", "5"]
     assert values["scales, biases left out"][0] == "0.01"
-    assert "1 at the lower bound 0.01" in lines[5]
+    assert [part.strip() for part in lines[5].split(";")[1:]] == [
+        "1 of 5 matrices at their lower bound 0.01",
+        "1 of 5 matrices at their upper bound 2",
+        "1 of 1 vectors at their upper bound 1.25",
+    ], "the bias at 0.9 is left out"
     fc1 = next(line for line in lines if line.split()[:1] == ["fc1"])
     assert fc1.split() == ["fc1", "0.010", "2.000"]
     norm = next(line for line in lines if line.split()[:1] == ["final_layer_norm"])
