@@ -116,5 +116,5 @@ def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
         panels[0][0].set_ylabel("training loss\n(bits per target token)")
         lines = [line for axes in panels[0] for line in axes.get_lines() if line.get_label() in settings]
         named = {line.get_label(): line for line in lines}  # a setting may be missing from a panel
-        panels[0][-1].legend([named[name] for name in settings], settings, frameon=False)
+        figure.legend([named[name] for name in settings], settings, loc="outside right upper", frameon=False)
     return figure
