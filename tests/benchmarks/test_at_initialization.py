@@ -67,8 +67,8 @@ def test_batches_depend_on_their_number_alone(study, bench):
 def test_quantities_differ_by_the_scales_and_leave_the_initial_model_alone(study, bench):
     samples = bench.fixed(1)
     before = study.fingerprint(bench.theta0)
-    plain, halved = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
+    plain, smaller = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
     assert plain.one_step < plain.before
-    assert halved.before != plain.before
-    assert halved.signal_lost < plain.signal_lost, "what the small branches are for"
+    assert smaller.before != plain.before
+    assert smaller.signal_lost < plain.signal_lost, "what the small branches are for"
     assert study.fingerprint(bench.theta0) == before

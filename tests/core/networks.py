@@ -1,8 +1,10 @@
-"""Small networks, batches and losses for the tests of the core."""
+"""Small networks, batches, losses and settings for the tests of the core."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from gradinit_mt.core import GradInitConfig
 
 VOCABULARY = 11
 
@@ -100,3 +102,20 @@ def _token_part(generator):
 def _image_part(generator, dtype):
     images = torch.randn(6, 1, 5, 5, generator=generator, dtype=torch.float64).to(dtype)
     return images, torch.randint(3, (6,), generator=generator)
+
+
+def settings(step, gamma, **changes):
+    """Of GradInit, for these networks."""
+    values = {"step": step, "eta": 0.05, "gamma": gamma, "iterations": 50, "tau": 0.02, "hvp": "exact"} | changes
+    return GradInitConfig(**values)
+
+
+def tensors(model):
+    """Copies of the parameters, by name."""
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def three_parts(pairs):
+    """Pairs whose S has three parts."""
+    for [first], second in pairs:
+        yield [first, next(pairs)[0][0], next(pairs)[0][0]], second

@@ -5,22 +5,13 @@ import math
 
 import pytest
 import torch
-from networks import TinyTransformer, convolution_case, token_loss, transformer_case
+from networks import TinyTransformer, settings, tensors, three_parts, token_loss, transformer_case
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from twin import learn_slowly
 
-from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales
+from gradinit_mt.core import find_blocks, learn_scales
 from gradinit_mt.core.state import KINDS
-
-
-def settings(step, gamma, **changes):
-    values = {"step": step, "eta": 0.05, "gamma": gamma, "iterations": 50, "tau": 0.02, "hvp": "exact"} | changes
-    return GradInitConfig(**values)
-
-
-def tensors(model):
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 @pytest.mark.parametrize("step", ["adam", "sgd"])
@@ -37,12 +28,6 @@ def test_agrees_with_the_plain_twin(case, mixed, step, gamma, kinds, dtype, tole
     assert set(expected_kinds) == kinds
     for name, scale in zip(report.names, report.state.scales.tolist(), strict=True):
         assert scale == pytest.approx(expected[name], rel=tolerance), name
-
-
-def three_parts(pairs):
-    """Pairs whose S has three parts."""
-    for [first], second in pairs:
-        yield [first, next(pairs)[0][0], next(pairs)[0][0]], second
 
 
 def squared_loss(model, part):
@@ -214,8 +199,8 @@ def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
     assert without.state.history[0]["ahead"] != report.state.history[0]["ahead"]
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_held_softmax_keeps_its_value_in_the_look_ahead(steps):
+@pytest.mark.parametrize(("step", "steps"), [("adam", 1), ("sgd", 1), ("sgd", 3)])
+def test_held_softmax_keeps_its_value_in_the_look_ahead(step, steps):
     """The loss ahead, and its derivative by the tied scale, against the same written out with an untied copy.
 
     The copy stays, and its gradient counts as the embedding's.
@@ -225,7 +210,7 @@ def test_held_softmax_keeps_its_value_in_the_look_ahead(steps):
     untied = TinyTransformer(tied=False).double()
     untied.load_state_dict(network.state_dict())
     theta0 = network.embedding.weight.detach().clone()
-    config = settings("sgd", 1e9, iterations=1, look_ahead=steps, step_momentum=0.7, update="descent", tau=1e-3)
+    config = settings(step, 1e9, iterations=1, look_ahead=steps, step_momentum=0.7, update="descent", tau=1e-3)
 
     def ahead_loss_fn(model, part):
         loss, size = token_loss(model, part)
@@ -237,7 +222,10 @@ def test_held_softmax_keeps_its_value_in_the_look_ahead(steps):
     assert network.softmax.weight is network.embedding.weight
 
     moving = [p for p in untied.parameters() if p is not untied.softmax.weight]
-    optimizer = torch.optim.SGD(moving, lr=config.eta, momentum=0.7)
+    if step == "adam":
+        optimizer = torch.optim.Adam(moving, lr=config.eta, eps=1e-300)  # its first step is the sign
+    else:
+        optimizer = torch.optim.SGD(moving, lr=config.eta, momentum=0.7)
     for part in first[:steps]:
         untied.zero_grad()
         loss, size = token_loss(untied, part)
@@ -253,13 +241,6 @@ def test_held_softmax_keeps_its_value_in_the_look_ahead(steps):
     assert math.log(scale) == pytest.approx(-config.tau * derivative, rel=1e-9)
 
 
-def test_a_held_tensor_that_is_not_trained_is_an_error():
-    network, pairs = transformer_case(10)
-    network.embedding.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match="held: weight of Linear is no trainable tensor of the model"):
-        learn_scales(network, token_loss, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
-
-
 def test_scales_stay_within_their_bounds(case, mixed):
     network, pairs = case(11)
     bounds = {"lower_bound": 0.8, "upper_bound": 1.05, "vector_lower_bound": 0.9, "vector_upper_bound": 1.02}
@@ -268,80 +249,6 @@ def test_scales_stay_within_their_bounds(case, mixed):
     vectors = torch.tensor([p.dim() == 1 for p in network.parameters()])
     assert (visited[:, ~vectors].min(), visited[:, ~vectors].max()) == (0.8, 1.05)
     assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
-
-
-@pytest.mark.parametrize("stop", [1, 13, 20])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
-    config = settings("adam", mixed("adam"), iterations=20)
-    network, pairs = case(12)
-    batches = list(itertools.islice(pairs, 20))
-    whole = learn_scales(network, token_loss, batches, config)
-
-    network, _ = case(12)
-    before = tensors(network)
-    state = State.fresh(len(find_blocks(network)))
-
-    def interrupt(now):
-        if now.iteration == stop:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        learn_scales(network, token_loss, batches, config, state=state, on_iteration=interrupt)
-    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
-    rest = learn_scales(network, token_loss, batches[stop:], config, state=state)
-    assert torch.equal(rest.state.scales, whole.state.scales)
-    assert rest.state.history == whole.state.history
-
-
-def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
-    """Its outcome was still unread when the loss of the next batch failed."""
-    config = settings("adam", mixed("adam"), iterations=20)
-    network, pairs = case(12)
-    batches = list(itertools.islice(pairs, 20))
-    whole = learn_scales(network, token_loss, batches, config)
-    network, _ = case(12)
-    state = State.fresh(len(find_blocks(network)))
-    with pytest.raises(ValueError, match="iteration 8: S and S~ need at least one part each"):
-        learn_scales(network, token_loss, [*batches[:7], ([], [])], config, state=state)
-    assert state.iteration == 7
-    rest = learn_scales(network, token_loss, batches[7:], config, state=state)
-    assert torch.equal(rest.state.scales, whole.state.scales)
-
-
-def test_a_non_finite_loss_stops_with_the_iteration_and_restores_the_model():
-    network, pairs = transformer_case(13, torch.float32)
-    before = tensors(network)
-    calls = itertools.count()
-
-    def loss_fn(model, part):
-        loss, size = token_loss(model, part)
-        return loss * (float("nan") if next(calls) == 5 else 1.0), size
-
-    with pytest.raises(GradInitError, match=r"iteration 3: .*nan.*gradient norm.*smaller tau"):
-        learn_scales(network, loss_fn, pairs, settings("adam", 1e9))
-    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
-
-
-def test_an_error_in_the_loss_restores_the_model_and_a_held_tie():
-    network, pairs = transformer_case(14)
-    before = tensors(network)
-    calls = itertools.count()
-
-    def loss_fn(model, part):
-        if next(calls) == 3:  # inside the look-ahead step, with parameters moved
-            raise OSError("no more data")
-        return token_loss(model, part)
-
-    with pytest.raises(OSError, match="no more data"):
-        learn_scales(network, loss_fn, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
-    assert network.softmax.weight is network.embedding.weight
-    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
-
-
-def test_parts_that_cannot_be_shared_out_over_the_steps_are_an_error():
-    network, pairs = transformer_case(2)
-    with pytest.raises(ValueError, match="S has 3 parts, expected a multiple of the 2 steps looked ahead"):
-        learn_scales(network, token_loss, three_parts(pairs), settings("adam", 1e9, look_ahead=2))
 
 
 def test_a_scale_that_hardly_matters_stays_under_descent_and_drifts_under_adam():
@@ -359,28 +266,6 @@ def test_a_scale_that_hardly_matters_stays_under_descent_and_drifts_under_adam()
     assert scales["adam"]["further"] < 0.7
     assert scales["descent"]["further"] == pytest.approx(1, abs=1e-5)
     assert abs(scales["descent"]["embedding.weight"] - 1) > 0.01
-
-
-def test_too_few_batches_is_an_error_and_restores_the_model():
-    network, pairs = transformer_case(15)
-    with pytest.raises(GradInitError, match="ended after iteration 2 of 50"):
-        learn_scales(network, token_loss, itertools.islice(pairs, 2), settings("adam", 12.0))
-
-
-@pytest.mark.parametrize("failing", [False, True])
-def test_running_statistics_are_left_alone(failing):
-    """A network in training mode updates them at every forward pass; they would belong to scales long gone."""
-    network, pairs = convolution_case(17)
-    network = nn.Sequential(nn.BatchNorm2d(1, dtype=torch.float64), network).train()
-    network[0].running_mean.fill_(0.25)
-    buffers = {name: b.clone() for name, b in network.named_buffers()}
-    config = settings("sgd", 0.25, iterations=3)
-    if failing:
-        with pytest.raises(GradInitError):
-            learn_scales(network, token_loss, itertools.islice(pairs, 2), config)
-    else:
-        learn_scales(network, token_loss, pairs, config)
-    assert all(torch.equal(b, buffers[name]) for name, b in network.named_buffers())
 
 
 def test_the_host_waits_for_the_device_once_in_an_iteration(monkeypatch, case, mixed):
@@ -415,10 +300,3 @@ def test_gradients_of_the_parameters_are_left_alone():
     learn_scales(network, token_loss, pairs, settings("adam", 12.0, iterations=3))
     assert torch.equal(network.embedding.weight.grad, torch.ones_like(network.embedding.weight))
     assert network.layers[0].linear1.weight.grad is None
-
-
-def test_half_precision_and_nothing_to_train_are_refused():
-    with pytest.raises(ValueError, match=r"weight is torch.bfloat16: cast the model to float32"):
-        find_blocks(nn.Linear(2, 2).to(torch.bfloat16))
-    with pytest.raises(ValueError, match="no trainable parameter"):
-        find_blocks(nn.Linear(2, 2).requires_grad_(False))
