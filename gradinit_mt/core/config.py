@@ -4,6 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from .steps import ADAM_EPS
+
 StepKind = Literal["adam", "sgd"]
 
 
@@ -20,6 +22,9 @@ class GradInitConfig:
         look_ahead: steps looked ahead, at least 1; 1 in the paper. Each of several is one of the real optimizer, at
             rate eta, on its own share of S; the gradient bounded by gamma is then that of the first share.
         step_betas: decay of the two moments of ``adam`` over several steps looked ahead, each in [0, 1).
+        step_eps: epsilon of ``adam`` over several steps looked ahead, at least 0.
+        step_eps_first: whether that optimizer adds it before it corrects the second moment's bias (fairseq's own Adam)
+            or after (PyTorch's).
         step_momentum: momentum of ``sgd`` over several steps looked ahead, in [0, 1).
         iterations: steps taken by the scales, at least 1.
         update: how a scale moves along its derivative: ``adam`` (the paper: Adam on m, separately for the two kinds of
@@ -35,7 +40,8 @@ class GradInitConfig:
         hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients),
             ``exact`` (double backward) or ``auto``, the faster one at this precision.
         precision: ``full`` (the losses are computed as ``loss_fn`` does) or ``bfloat16`` (under bfloat16 autocast;
-            parameters, gradients and scales keep their own precision). Finite differences need ``full``.
+            parameters, gradients and scales keep their own precision). Finite differences need ``full``. An autocast
+            that surrounds the call has no effect on it.
     """
 
     step: StepKind
@@ -43,6 +49,8 @@ class GradInitConfig:
     gamma: float
     look_ahead: int = 1
     step_betas: tuple[float, float] = (0.9, 0.98)
+    step_eps: float = ADAM_EPS
+    step_eps_first: bool = False
     step_momentum: float = 0.0
     iterations: int = 780
     update: Literal["adam", "descent"] = "adam"
@@ -66,6 +74,8 @@ class GradInitConfig:
         for name in ("betas", "step_betas"):
             pair = getattr(self, name)
             _require(len(pair) == 2 and all(0 <= beta < 1 for beta in pair), name, pair, "two in [0, 1)")
+        valid = math.isfinite(self.step_eps) and self.step_eps >= 0
+        _require(valid, "step_eps", self.step_eps, "a finite number, at least 0")
         _require(0 <= self.step_momentum < 1, "step_momentum", self.step_momentum, "in [0, 1)")
         _require(self.update in ("adam", "descent"), "update", self.update, "adam or descent")
         for name in ("lower_bound", "vector_lower_bound"):

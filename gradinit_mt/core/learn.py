@@ -11,7 +11,7 @@ loss than the one they go down, and m can move by gradient descent on its logari
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,8 +46,8 @@ def learn_scales(
     """Learns the scales of ``model`` in place.
 
     Dropout must be off; the caller sets the model's mode (``model.eval()`` for a Transformer, training mode with
-    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written, and buffers
-    such as running statistics get their first values back.
+    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written; buffers such
+    as running statistics get their first values back, and so do the random generators of the CPU and of the device.
 
     Args:
         model: holds theta0; left with m * theta0, or with theta0 again if anything is raised. On one device.
@@ -74,7 +74,7 @@ def learn_scales(
             trainable.
     """
     learner = _Learner(model, loss_fn, config, ahead_loss_fn or loss_fn, all_reduce, held, state, on_iteration)
-    with learner.restoring():
+    with learner.undisturbed(), learner.restoring():
         pairs = iter(batches)
         for done in range(learner.state.iteration, config.iterations):
             pair = next(pairs, None)
@@ -131,15 +131,26 @@ class _Learner:
         self.unread: _Outcome | None = None
 
     @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Without an autocast of the caller's, which derivatives would come under too, and leaving the random stream where
+        it was: a model with LayerDrop draws from it even in evaluation mode.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.autocast(self.device.type, enabled=False), torch.random.fork_rng(devices):
+            yield
+
+    @contextmanager
     def restoring(self) -> Iterator[None]:
         """Puts theta0 back if anything is raised, once the last iteration is in the state; buffers in every case."""
         try:
             yield
         except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
-                self.settle()
-            with torch.no_grad():
-                torch._foreach_copy_(self.parameters, self.theta0)
+            try:
+                with suppress(Exception):  # the first error is the one to tell
+                    self.settle()
+            finally:  # an interrupt may come while the last iteration is read
+                with torch.no_grad():
+                    torch._foreach_copy_(self.parameters, self.theta0)
             raise
         finally:
             with torch.no_grad():
@@ -249,7 +260,10 @@ class _Learner:
     ) -> None:
         """Takes the steps of the real optimizer, the first one with gradient g."""
         config = self.config
-        steps = AdamSteps(config.step_betas) if config.step == "adam" else MomentumSteps(config.step_momentum)
+        if config.step == "adam":
+            steps = AdamSteps(config.step_betas, config.step_eps, config.step_eps_first)
+        else:
+            steps = MomentumSteps(config.step_momentum)
         self._step(steps.direction(g))
         g.clear()  # frees a tensor per parameter before the next gradient is computed
         for parts in later:
@@ -307,10 +321,17 @@ class _Learner:
             total += size
         return sums, loss_sum, total
 
-    def _precision(self) -> AbstractContextManager:
-        if self.config.precision == "full":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Around one loss. PyTorch forgets low-precision copies of parameters only where the outermost autocast ends; inside
+        a caller's they would outlive their values, since parameters move in place.
+        """
+        torch.clear_autocast_cache()
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                yield
+        finally:
+            torch.clear_autocast_cache()
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
         """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
@@ -320,8 +341,8 @@ class _Learner:
         self.all_reduce(flat)
         flat.div_(flat[-1].clone())
         pieces = flat[:-2].split([t.numel() for t in sums])
-        # a copy of the loss, since a view would keep the whole gradient
-        return [piece.view_as(t) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()
+        # each in its own type, where the model mixes two; a copy of the loss, since a view would keep the whole gradient
+        return [piece.view_as(t).to(t.dtype) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()
 
     def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:
         """< theta0_i , tensor_i > for every block: [blocks]."""

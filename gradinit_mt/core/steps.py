@@ -1,5 +1,7 @@
 """The first steps of the real optimizers, in units of the learning rate, for a look-ahead of several."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,10 +13,14 @@ class AdamSteps:
 
     Args:
         betas: decay of the two moments.
+        eps: what keeps the denominator above zero.
+        eps_first: whether eps is added before the bias of the second moment is corrected, as fairseq's own Adam does
+            (the paper's remark on efficiency, section 2); it then weighs 1/sqrt(1 - beta2^t) times as much in step t,
+            7 times in the first one at a beta2 of 0.98.
     """
 
-    def __init__(self, betas: tuple[float, float]) -> None:
-        self.betas, self.done = betas, 0
+    def __init__(self, betas: tuple[float, float], eps: float = ADAM_EPS, eps_first: bool = False) -> None:
+        self.betas, self.eps, self.eps_first, self.done = betas, eps, eps_first, 0
         self.first: list[Tensor] = []
         self.second: list[Tensor] = []
 
@@ -30,7 +36,7 @@ class AdamSteps:
         torch._foreach_addcmul_(self.second, g, g, 1 - beta2)
         deviation = torch._foreach_div(self.second, 1 - beta2**self.done)
         torch._foreach_sqrt_(deviation)
-        torch._foreach_add_(deviation, ADAM_EPS)
+        torch._foreach_add_(deviation, self.eps / math.sqrt(1 - beta2**self.done) if self.eps_first else self.eps)
         direction = torch._foreach_div(self.first, deviation)
         torch._foreach_div_(direction, 1 - beta1**self.done)
         return direction

@@ -7,6 +7,7 @@ import torch
 from networks import RealSizeTransformer, convolution_case, token_loss, transformer_case
 
 from gradinit_mt.core import GradInitConfig, learn_scales
+from gradinit_mt.tasks.half_precision import has_native_bfloat16
 
 
 def constraint_derivatives(network, pair, step, **settings):
@@ -29,24 +30,34 @@ def test_finite_differences_of_small_smooth_networks_are_within_one_percent(case
         assert relative_error(finite, exact) <= 0.01
 
 
-@pytest.mark.parametrize(
-    ("activation", "bound"),
-    [
-        pytest.param("gelu", 0.05, id="smooth"),
-        # A difference counts the kinks that it crosses, double backward none; they weigh more with fewer tokens.
-        pytest.param("relu", 0.15, id="kinks"),
-    ],
-)
-def test_default_routes_at_the_size_of_a_real_transformer(activation, bound):
-    """At its initialization, the default of either precision: differences in full, double backward in bfloat16."""
+@pytest.fixture(scope="module", params=["gelu", "relu"])
+def real_size(request):
+    """A network at its initialization, a pair with 320 tokens, and the exact derivatives by kind of step."""
     torch.manual_seed(0)
-    network = RealSizeTransformer(activation)
+    network = RealSizeTransformer(request.param)
     tokens = torch.randint(1000, (16, 21))
     pair = [(tokens[:, :-1], tokens[:, 1:])], []
-    for step in ("adam", "sgd"):
-        exact = constraint_derivatives(network, pair, step, hvp="exact")
-        assert relative_error(constraint_derivatives(network, pair, step), exact) <= bound
-        assert relative_error(constraint_derivatives(network, pair, step, precision="bfloat16"), exact) <= 0.02
+    exact = {step: constraint_derivatives(network, pair, step, hvp="exact") for step in ("adam", "sgd")}
+    return request.param, network, pair, exact
+
+
+def test_finite_differences_at_the_size_of_a_real_transformer(real_size):
+    """With ReLU most of the error is its kinks: a difference counts those it crosses, double backward none.
+
+    They weigh more with fewer tokens: 0.094 and 0.091 here, 0.03 to 0.07 with 1,500. Twice the step, or half, has more
+    than 0.11 in one of the two.
+    """
+    activation, network, pair, exact = real_size
+    bound = {"gelu": 0.05, "relu": 0.11}[activation]
+    for step, expected in exact.items():
+        assert relative_error(constraint_derivatives(network, pair, step), expected) <= bound
+
+
+@pytest.mark.skipif(not has_native_bfloat16(torch.device("cpu")), reason="emulated bfloat16 takes minutes here")
+def test_double_backward_in_bfloat16_at_the_size_of_a_real_transformer(real_size):
+    _, network, pair, exact = real_size
+    for step, expected in exact.items():
+        assert relative_error(constraint_derivatives(network, pair, step, precision="bfloat16"), expected) <= 0.02
 
 
 def test_the_route_follows_the_precision_unless_it_is_given():

@@ -55,6 +55,51 @@ def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
     assert torch.equal(rest.state.scales, whole.state.scales)
 
 
+def test_an_interrupt_while_the_last_iteration_is_read_restores_the_model_too():
+    """A first interrupt ends learning; a second one comes while the outcome of the last iteration is taken in."""
+    network, pairs = transformer_case(12)
+    before = tensors(network)
+    calls = itertools.count()
+
+    def loss_fn(model, part):
+        if next(calls) == 4:  # the first loss of the third iteration: the outcome of the second is unread
+            raise KeyboardInterrupt
+        return token_loss(model, part)
+
+    def interrupt(now):
+        if now.iteration == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_scales(network, loss_fn, pairs, settings("adam", 1e9), on_iteration=interrupt)
+    assert next(calls) == 5
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
+def test_a_derivative_that_is_not_finite_stops_though_every_loss_is():
+    class Steep(torch.autograd.Function):
+        """x, with an infinite derivative."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * float("inf")
+
+    network, pairs = transformer_case(13, torch.float32)
+    before = tensors(network)
+
+    def steep(model, part):
+        loss, size = token_loss(model, part)
+        return Steep.apply(loss), size
+
+    with pytest.raises(GradInitError, match=r"iteration 1: the derivative of a scale is (nan|-?inf) .*smaller tau"):
+        learn_scales(network, token_loss, pairs, settings("adam", 1e9, iterations=3), ahead_loss_fn=steep)
+    assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
+
+
 def test_a_non_finite_loss_stops_with_the_iteration_and_restores_the_model():
     network, pairs = transformer_case(13, torch.float32)
     before = tensors(network)

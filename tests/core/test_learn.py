@@ -170,6 +170,22 @@ def test_sums_over_ranks_are_divided_by_sizes_over_ranks(case, mixed):
     assert torch.allclose(*scales, rtol=1e-12)
 
 
+@pytest.mark.parametrize("gamma", [float("inf"), 1e-9])
+def test_a_model_may_mix_float32_and_float64(gamma):
+    """Alone and over ranks, with equal scales: the reduction over ranks puts all gradients into one tensor."""
+    scales = []
+    for all_reduce in (None, lambda tensor: tensor.mul_(2)):
+        network, pairs = transformer_case(7, torch.float32)
+        network.layers[1].double()
+        network.layers[1].register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+        network.layers[1].register_forward_hook(lambda *call: call[2].float())
+        report = learn_scales(network, token_loss, pairs, settings("adam", gamma, iterations=5), all_reduce=all_reduce)
+        assert {p.dtype for p in network.parameters()} == {torch.float32, torch.float64}
+        scales.append(report.state.scales)
+    assert torch.allclose(*scales, rtol=1e-6)
+    assert (scales[0] - 1).abs().max() > 0.01
+
+
 def test_tied_tensor_is_one_block_and_frozen_tensor_none():
     network, pairs = transformer_case(8)
     network.layers[0].linear1.weight.requires_grad_(False)

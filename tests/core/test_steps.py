@@ -1,0 +1,49 @@
+"""The first steps of the optimizers, against PyTorch's own and against their formulas written again."""
+
+import math
+
+import pytest
+import torch
+
+from gradinit_mt.core.steps import AdamSteps, MomentumSteps
+
+BETAS, RATE = (0.8, 0.95), 0.01
+
+
+def gradients(steps: int = 6) -> list[torch.Tensor]:
+    """Entries from 1e-9 to 1: at an epsilon of 1e-4 it decides most steps."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = torch.logspace(-9, 0, 40, dtype=torch.float64)
+    return [sizes * torch.randn(40, generator=generator, dtype=torch.float64) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-4])
+def test_adam_is_pytorchs(eps):
+    parameter = torch.nn.Parameter(torch.zeros(40, dtype=torch.float64))
+    optimizer = torch.optim.Adam([parameter], lr=RATE, betas=BETAS, eps=eps)
+    ours, steps = torch.zeros(40, dtype=torch.float64), AdamSteps(BETAS, eps)
+    for g in gradients():
+        parameter.grad = g.clone()
+        optimizer.step()
+        ours -= RATE * steps.direction([g.clone()])[0]
+        assert torch.allclose(ours, parameter.detach(), rtol=1e-12, atol=0)
+
+
+def test_an_epsilon_before_the_correction_weighs_more_in_the_first_steps():
+    steps, first, second = AdamSteps(BETAS, 1e-4, eps_first=True), 0.0, 0.0
+    for t, g in enumerate(gradients(), start=1):
+        first, second = BETAS[0] * first + (1 - BETAS[0]) * g, BETAS[1] * second + (1 - BETAS[1]) * g**2
+        rate = math.sqrt(1 - BETAS[1] ** t) / (1 - BETAS[0] ** t)
+        (direction,) = steps.direction([g.clone()])
+        assert torch.allclose(direction, rate * first / (second.sqrt() + 1e-4), rtol=1e-12, atol=0)
+
+
+def test_momentum_is_pytorchs():
+    parameter = torch.nn.Parameter(torch.zeros(40, dtype=torch.float64))
+    optimizer = torch.optim.SGD([parameter], lr=RATE, momentum=0.7)
+    ours, steps = torch.zeros(40, dtype=torch.float64), MomentumSteps(0.7)
+    for g in gradients():
+        parameter.grad = g.clone()
+        optimizer.step()
+        ours -= RATE * steps.direction([g.clone()])[0]
+        assert torch.allclose(ours, parameter.detach(), rtol=1e-12, atol=0)
