@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def read_lines(path: Path) -> list[str]:
     path = Path(path)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"{path}: cannot be read ({error})") from error
     try:
         text = data.decode("utf-8")
@@ -82,8 +84,9 @@ def new_directory(path: Path):
         CorpusError: ``path`` exists already (nothing is ever overwritten).
     """
     path = Path(path)
-    if path.exists():
-        raise CorpusError(f"{path}: exists already; name another output or remove it first")
+    if os.path.lexists(path):
+        kind = "a symbolic link to nothing" if not path.exists() else "exists already"
+        raise CorpusError(f"{path}: {kind}; name another output or remove it first")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

@@ -24,6 +24,7 @@ from gradinit_mt.corpora.layout import (
     PreparedCorpus,
     finish,
     package_version,
+    require_plain_path,
     summary,
     write_text,
 )
@@ -216,9 +217,10 @@ def prepare(options: argparse.Namespace) -> tuple[PreparedCorpus, str]:
         The corpus, and a line on whether it is the published preparation.
 
     Raises:
-        CorpusError: the archive cannot be fetched or is not the layout of the release, the output exists, or a
-            preparation of the real release differs from the published one.
+        CorpusError: the archive cannot be fetched or is not the layout of the release, the output exists or has a
+            ``:`` in its path, or a preparation of the real release differs from the published one.
     """
+    require_plain_path(options.output)
     with new_directory(options.output) as directory:
         archive = options.archive
         if archive is None:

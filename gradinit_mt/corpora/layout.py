@@ -7,9 +7,12 @@ raw/{valid,test}.{src,tgt}           the sentences as they came, line by line wi
 bin/                                 fairseq-preprocess output: dictionaries and binarized splits
 """
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +22,8 @@ from gradinit_mt import __version__
 from gradinit_mt.corpora.files import CorpusError, sha256, write_json, write_lines
 
 FORMAT = 1
+MAX_SUBWORDS = 1023  # of a sentence: with its end, the 1,024 positions of fairseq's models
+FAIRSEQ = ("ve-fairseq", "fairseq-fixed")  # the same code: prebuilt for some platforms, and as source
 SPLITS = ("train", "valid", "test")
 RAW_SPLITS = ("valid", "test")
 SUBWORD_FILES = {"subword-nmt": ("code",), "sentencepiece": ("sentencepiece.model", "sentencepiece.vocab")}
@@ -58,9 +63,11 @@ class PreparedCorpus:
         """Reads the corpus in ``directory``.
 
         Raises:
-            CorpusError: the directory holds no prepared corpus, one of another format, or one with files missing.
+            CorpusError: the directory holds no prepared corpus, one of another format, or one with files missing; or
+                its path holds a ``:``.
         """
         directory = Path(directory)
+        require_plain_path(directory)
         path = directory / "corpus.json"
         if not path.is_file():
             raise CorpusError(
@@ -114,11 +121,19 @@ class PreparedCorpus:
         write_json(self.directory / "corpus.json", stored)
 
 
+def require_plain_path(directory: Path) -> None:
+    """Raises CorpusError for a path that fairseq would take for several: it splits its DATA argument at each ``:``."""
+    path = str(Path(directory).resolve())
+    if os.pathsep in path:
+        raise CorpusError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
+
+
 def write_text(directory: Path, text: Text, raw: Text) -> None:
     """Writes the subword text of all splits and the raw sentences of ``valid`` and ``test``.
 
     Raises:
-        CorpusError: a split has no pair or unequal sides, or its raw text has another number of lines.
+        CorpusError: a split has no pair or unequal sides, its raw text has another number of lines, or a sentence of
+            ``valid`` or ``test`` is longer than fairseq's models take.
     """
     (directory / "raw").mkdir()
     for split in SPLITS:
@@ -127,11 +142,25 @@ def write_text(directory: Path, text: Text, raw: Text) -> None:
             raise CorpusError(f"{split}: its texts have unequal numbers of lines: {sorted(lengths)}")
         if lengths == {0}:
             raise CorpusError(f"{split}: no sentence pair is left; check the files and the length limits")
+        if split in raw:
+            _require_translatable(split, text[split])
         for lang, lines in text[split].items():
             write_lines(directory / f"{split}.{lang}", lines)
     for split in RAW_SPLITS:
         for lang, lines in raw[split].items():
             write_lines(directory / "raw" / f"{split}.{lang}", lines)
+
+
+def _require_translatable(split: str, sides: Mapping[str, list[str]]) -> None:
+    for lang, lines in sides.items():
+        for number, line in enumerate(lines, start=1):
+            size = line.count(" ") + 1
+            if size > MAX_SUBWORDS:
+                raise CorpusError(
+                    f"{split}.{lang}, line {number}: {size:,} subwords; fairseq's models take {MAX_SUBWORDS:,}, and "
+                    f"every line of {split} has to be translated: split this one and its translation alike, or leave "
+                    "both out"
+                )
 
 
 def binarize(corpus: PreparedCorpus, workers: int) -> None:
@@ -182,11 +211,12 @@ def dictionary_size(path: Path) -> int:
 
 
 def package_version(name: str) -> str:
-    """The version of an installed package, or "not installed"."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    """The version of an installed package, or "not installed"; of ``fairseq``, with the name of its package."""
+    for packaged in FAIRSEQ if name == "fairseq" else (name,):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(packaged)
+            return f"{packaged} {version}" if name == "fairseq" else version
+    return "not installed"
 
 
 def summary(corpus: PreparedCorpus) -> str:
@@ -203,6 +233,6 @@ def summary(corpus: PreparedCorpus) -> str:
         f"  dictionaries  {kind}: {sizes} (with fairseq's four special symbols)",
         "  sha256",
         *(f"    {digest}  {name}" for name, digest in corpus.sha256.items() if not name.startswith("raw/")),
-        f"  next          scripts/train.sh {corpus.directory}",
+        f"  next          scripts/train.sh {shlex.quote(str(corpus.directory))}",
     ]
     return "\n".join(lines)

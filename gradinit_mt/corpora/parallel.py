@@ -17,6 +17,7 @@ from gradinit_mt.corpora.layout import (
     PreparedCorpus,
     finish,
     package_version,
+    require_plain_path,
     summary,
     write_text,
 )
@@ -123,13 +124,14 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
     """Prepares the corpus that the command line describes.
 
     Raises:
-        CorpusError: see ``read_parallel`` and ``learn_model``; or the output exists.
+        CorpusError: see ``read_parallel`` and ``learn_model``; or the output exists, or has a ``:`` in its path.
     """
     languages = (options.source, options.target)
     for option, lang in zip(("--source", "--target"), languages, strict=True):
         check_language(option, lang)
     if options.source == options.target:
         raise CorpusError(f"--source and --target are both {options.source!r}; name two languages")
+    require_plain_path(options.output)
     with new_directory(options.output) as directory:
         step("reading the text")
         raw = {split: read_parallel(getattr(options, split), *languages) for split in SPLITS}

@@ -36,7 +36,11 @@ def test_invalid_utf8_is_an_error_with_its_line(tmp_path):
         read_lines(path)
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"line\n" * 100)[:-9]])
+WHOLE = gzip.compress(b"line\n" * 100)
+CORRUPT = WHOLE[:12] + bytes([WHOLE[12] ^ 0xFF]) + WHOLE[13:]  # inside the deflate data
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", WHOLE[:-9], CORRUPT, WHOLE[:-6] + b"xx" + WHOLE[-4:]])
 def test_broken_gzip_is_an_error(tmp_path, content):
     path = tmp_path / "text.de.gz"
     path.write_bytes(content)
@@ -75,6 +79,14 @@ def test_new_directory_overwrites_nothing(tmp_path):
     with pytest.raises(CorpusError, match="exists already"), new_directory(tmp_path / "out"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
+
+
+def test_new_directory_does_not_take_the_place_of_a_link_to_nothing(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "gone")
+    message = "out: a symbolic link to nothing; name another output"
+    with pytest.raises(CorpusError, match=message), new_directory(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_failed_json_keeps_the_old_file(tmp_path):

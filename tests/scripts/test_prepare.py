@@ -42,13 +42,13 @@ def test_help_names_the_script(root, tmp_path, script):
 
 
 def test_prepare_corpus_from_another_directory(root, tmp_path):
-    done = run(root, "prepare_corpus.sh", *corpus_arguments(tmp_path, "out"), "--vocab-size", 50, cwd=tmp_path)
+    done = run(root, "prepare_corpus.sh", *corpus_arguments(tmp_path, "my corpus"), "--vocab-size", 50, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    corpus = PreparedCorpus.load(tmp_path / "out")
+    corpus = PreparedCorpus.load(tmp_path / "my corpus")
     assert f"train {len(LINES)}, valid {len(LINES)}, test {len(LINES)}" in done.stdout
     assert f"{corpus.sha256['train.de']}  train.de" in done.stdout
-    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["next", "scripts/train.sh out"]
-    assert sha256(tmp_path / "out" / "train.de") == corpus.sha256["train.de"]
+    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["next", "scripts/train.sh 'my corpus'"]
+    assert sha256(tmp_path / "my corpus" / "train.de") == corpus.sha256["train.de"]
 
 
 def test_error_is_one_line_and_status_2(root, tmp_path):
@@ -60,6 +60,30 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
     assert len(errors) == 1
     assert errors[0].startswith("error: valid.en: no such file")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "spoil", "message"),
+    [
+        ("a:b", None, "fairseq splits paths at ':'; give a directory without it"),
+        ("link", None, "link: a symbolic link to nothing"),
+        ("out", ("valid", "en", "Hund " * 1100), "valid.en, line 3: "),
+        ("out", ("test", "de", "Katze " * 1100), "test.de, line 3: "),
+    ],
+)
+def test_what_could_not_be_trained_on_or_translated_is_refused_now(root, tmp_path, output, spoil, message):
+    arguments = corpus_arguments(tmp_path, output)
+    (tmp_path / "link").symlink_to("gone")
+    if spoil:
+        split, lang, text = spoil
+        write_lines(tmp_path / f"{split}.{lang}", [*LINES[:2], text, *LINES[3:]])
+    done = run(root, "prepare_corpus.sh", *arguments, "--vocab-size", 50, cwd=tmp_path)
+    assert done.returncode == 2
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    if spoil:
+        assert "fairseq's models take 1,023" in error and "split this one and its translation" in error
+    assert not any(path.is_dir() for path in tmp_path.iterdir())
 
 
 def test_termination_leaves_nothing(root, tmp_path):
