@@ -46,6 +46,7 @@ from gradinit_mt.plots import training_curve
 from gradinit_mt.records import Record, RecordError, block_facts
 from gradinit_mt.tasks.settings import core_config, first_steps_of, signal_weight
 from gradinit_mt.training import launch
+from gradinit_mt.training.options import compose
 from gradinit_mt.training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,7 +203,7 @@ def read(save_dir: Path) -> dict:
 def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictConfig:
     """What fairseq-train makes of the run's command line."""
     launched = launch.parse_arguments(run.arguments(corpus.directory, directory))
-    arguments = launch.fairseq_options(launched, corpus, gpus=0, processes=1)
+    arguments = compose(launched.preset, corpus, launched.save_dir, launched.seed, launched.further)
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 
 

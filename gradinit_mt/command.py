@@ -10,8 +10,9 @@ from gradinit_mt.errors import UserError
 
 
 def run(main: Callable[[], None], interrupted: str = "no output was written") -> None:
-    """Runs a command; exits with 2 for a ``UserError`` (told in one line on stderr) and 130 when interrupted.
+    """Runs a command; exits with 2 for an error that the user can mend, and with 130 when interrupted.
 
+    A ``UserError``, and what the system refuses (a full disk, a missing permission), is told in one line on stderr.
     SIGTERM is raised as an exception, so that temporary files are removed as they are after Ctrl-C.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -19,6 +20,10 @@ def run(main: Callable[[], None], interrupted: str = "no output was written") ->
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # no space, no permission, a file gone: nothing that a traceback would explain
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)

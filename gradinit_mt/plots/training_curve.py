@@ -7,9 +7,7 @@ log-likelihood without label smoothing; fairseq logs it in bits per target token
 """
 
 import argparse
-import json
-import math
-import re
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +23,15 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMetho
 
 from gradinit_mt import command
 from gradinit_mt.errors import UserError
+from gradinit_mt.training import log
 
 LOG = "train.log"
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette: told apart by readers with any colour vision, and in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
-_RECORD = re.compile(r"\| (train_inner|valid) \| (\{.*\})\s*$")
+# Bits at which a token is one of four billion, picked blindly: a run above it has diverged, and leaves the picture.
+DIVERGED = 32.0
 
 
 class LogError(UserError):
@@ -60,11 +60,8 @@ def read_log(path: Path, name: str) -> Curve:
         raise LogError(f"{path}: no such log; expected what fairseq-train printed, in a file {LOG} of the run")
     curve = Curve(name, {}, {}, {})
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for match in filter(None, map(_RECORD.search, lines)):
-            try:
-                _add(curve, match[1], json.loads(match[2]))
-            except ValueError:  # a line cut short when the run was killed
-                continue
+        for kind, numbers in filter(None, map(log.statistics, lines)):
+            _add(curve, kind, numbers)
     if not curve.training:
         raise LogError(
             f"{path}: holds no training loss; train with --log-format json, and a --log-interval below the updates"
@@ -76,15 +73,18 @@ def read_log(path: Path, name: str) -> Curve:
     return curve
 
 
-def _add(curve: Curve, kind: str, record: dict) -> None:
-    # without label smoothing fairseq logs the same thing as "loss" alone
+def _add(curve: Curve, kind: str, numbers: dict) -> None:
     if kind == "valid":
-        value = record.get("valid_nll_loss", record["valid_loss"])
-        curve.validation[int(record["valid_num_updates"])] = float(value)
+        curve.validation[int(numbers["valid_num_updates"])] = log.loss(numbers, "valid_")
     else:
-        update = int(record["num_updates"])
-        curve.training[update] = float(record.get("nll_loss", record["loss"]))
-        curve.learning_rate[update] = float(record["lr"])
+        update = int(numbers["num_updates"])
+        curve.training[update] = log.loss(numbers)
+        curve.learning_rate[update] = float(numbers["lr"])
+
+
+def diverged(bits: float) -> bool:
+    """Whether a loss is not finite, or so high that the run has diverged."""
+    return not bits <= DIVERGED
 
 
 def draw(curves: list[Curve]) -> Figure:
@@ -110,11 +110,16 @@ def draw(curves: list[Curve]) -> Figure:
 
 
 def _plot_loss(axes: Axes, curve: Curve, colour: str) -> None:
-    axes.plot(curve.training.keys(), curve.training.values(), color=colour, linewidth=0.8, alpha=0.55)
-    axes.plot(curve.validation.keys(), curve.validation.values(), color=colour, linewidth=1.4, marker="o", markersize=3)
-    finite = [update for update, value in curve.training.items() if math.isfinite(value)]
-    if len(finite) < len(curve.training) and finite:
-        axes.plot(finite[-1], curve.training[finite[-1]], color=colour, marker="x", markersize=8, linestyle="none")
+    axes.plot(*_shown(curve.training), color=colour, linewidth=0.8, alpha=0.55)
+    axes.plot(*_shown(curve.validation), color=colour, linewidth=1.4, marker="o", markersize=3)
+    updates, losses = _shown(curve.training)
+    if updates and len(updates) < len(curve.training):
+        axes.plot(updates[-1], losses[-1], color=colour, marker="x", markersize=8, linestyle="none")
+
+
+def _shown(series: dict[int, float]) -> tuple[list[int], list[float]]:
+    kept = {update: bits for update, bits in series.items() if not diverged(bits)}
+    return list(kept), list(kept.values())
 
 
 def _add_perplexity(axes: Axes) -> None:
@@ -136,8 +141,9 @@ def _add_legend(axes: Axes, curves: list[Curve]) -> None:
     ]
     handles.append(Line2D([], [], color="0.3", linewidth=0.8, label="training"))
     handles.append(Line2D([], [], color="0.3", linewidth=1.4, marker="o", markersize=3, label="validation"))
-    if any(not math.isfinite(value) for curve in curves for value in curve.training.values()):
-        handles.append(Line2D([], [], color="0.3", marker="x", linestyle="none", label="loss no longer finite"))
+    if any(diverged(value) for curve in curves for value in curve.training.values()):
+        label = f"diverged: above {DIVERGED:.0f} bits, or not finite"
+        handles.append(Line2D([], [], color="0.3", marker="x", linestyle="none", label=label))
     axes.legend(handles=handles, frameon=False)
 
 
@@ -149,7 +155,7 @@ def write(figure: Figure, output: Path) -> None:
     """
     if output.suffix not in FORMATS:
         raise LogError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
-    if output.exists():
+    if os.path.lexists(output):
         raise LogError(f"{output}: exists already; name another output or remove it first")
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.tmp")

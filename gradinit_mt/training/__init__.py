@@ -1,1 +1,7 @@
 """Starting, continuing and watching a training run of the stock fairseq-train."""
+
+from gradinit_mt.errors import UserError
+
+
+class TrainingError(UserError):
+    """A run that cannot start or go on; the message says what to do."""

@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass, field
 
-# Options that fairseq-train knows only beside the choice that they belong to.
-BELONGS_TO = {"adam-betas": "optimizer", "label-smoothing": "criterion"}
+# Settings that make sense only with the choice that they stand beside: fairseq-train refuses most of them with another.
+BELONGS_TO = {
+    "adam-betas": "optimizer",
+    "label-smoothing": "criterion",
+    "total-num-update": "lr-scheduler",
+    "encoder-layers": "arch",
+    "gradinit-max-tokens": "task",
+}
 
 COMMON = {
     "task": "gradinit_translation",

@@ -1,61 +1,126 @@
 """Runs fairseq-train, keeps all it prints in a log, and shows a line of progress."""
 
-import json
+import ctypes
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})$")
+from gradinit_mt.training import log
+
 SHOWN = re.compile(r"\| (?:INFO|WARNING) \| gradinit_mt\S* \| (.*)$")
 LAST_LINES = 15
+GRACE = 40  # seconds to end after SIGTERM; torchrun takes up to 30 to end its workers
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def watch(command: list[str], environment: dict[str, str], log: Path) -> int:
-    """Runs ``command`` and returns its exit status.
+@dataclass(frozen=True)
+class Outcome:
+    """How the command ended: its exit status, the signal that ended the wait for it, and its last lines."""
 
-    Its output is appended to ``log``; progress is shown on stderr. An interrupt is passed on and waited for.
+    status: int
+    interrupted_by: int | None
+    last_lines: list[str]
+
+
+def watch(
+    command: list[str],
+    environment: dict[str, str],
+    log_file: Path,
+    max_update: int | None,
+    keep_open: Sequence[int] = (),
+) -> Outcome:
+    """Runs ``command`` to its end; its output is appended to ``log_file``, progress is shown on stderr.
+
+    The first SIGINT or SIGTERM to this process is passed on, and what the command still prints is logged; the second
+    kills the command. Whatever else ends this process, SIGKILL included (on Linux), ends the command too.
+
+    Args:
+        command: fairseq-train, logging as JSON.
+        environment: its variables.
+        log_file: its directory exists.
+        max_update: for the progress.
+        keep_open: file descriptors that the command inherits.
     """
-    display = _Display(_option(command, "--max-update"))
-    last = deque(maxlen=LAST_LINES)
+    display = _Display(max_update)
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    received: list[int] = []
     with (
-        open(log, "a", encoding="utf-8") as file,
+        open(log_file, "a", encoding="utf-8") as file,
         subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=tuple(keep_open),
+            start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on
+            preexec_fn=_end_with(os.getpid()),
         ) as process,
     ):
 
-        def copy_lines() -> None:
+        def pass_on(number: int, _frame: object) -> None:
+            received.append(number)
+            if len(received) > 1:
+                os.killpg(process.pid, signal.SIGKILL)
+                return
+            # print could be interrupted in the midst of itself
+            os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; once more kills it\n")
+            process.send_signal(number)
+
+        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                last.append(line)
+                last.append(line.rstrip("\n"))
                 display.show(line.rstrip())
-
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        try:
-            copy_lines()
-        except KeyboardInterrupt:
-            copy_lines()  # the terminal has sent it the same interrupt: what it still says belongs to the log
+            status = process.wait()
+        except BaseException:
+            _end(process)  # nothing goes on unlogged
             raise
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             display.close()
-        status = process.wait()
-    if status:
-        sys.stderr.writelines(last)
-    return status
+    return Outcome(status, received[0] if received else None, list(last))
+
+
+def _end_with(parent: int):
+    """What a child runs before its command, so that the system ends it when ``parent`` has ended."""
+
+    def prepare() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it ended before the call
+                os._exit(1)
+
+    return prepare
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Display:
     """A bar on a terminal, lines elsewhere."""
 
-    def __init__(self, max_update: str | None) -> None:
-        self.total = int(max_update) if max_update and max_update.isdigit() else None
+    def __init__(self, max_update: int | None) -> None:
+        self.total = max_update or None
         self.valid = ""
         self.bar = None
 
@@ -63,22 +128,24 @@ class _Display:
         """Shows what a line of fairseq's output says, if it is worth showing."""
         if match := SHOWN.search(line):
             self._say(match[1])
-        elif match := STATISTICS.search(line):
-            self._statistics(match[1], json.loads(match[2]))
+        elif found := log.statistics(line):
+            kind, numbers = found
+            self._validated(numbers) if kind == "valid" else self._updated(numbers)
 
     def close(self) -> None:
         """Leaves the bar as it is."""
         if self.bar is not None:
             self.bar.close()
 
-    def _statistics(self, kind: str, numbers: dict) -> None:
-        if kind == "valid":
-            loss = _loss(numbers, "valid_")
-            self.valid = f", valid {loss:.2f}"
-            self._say(f"epoch {numbers['epoch']}: validation loss {loss:.3f} bits, perplexity {2**loss:.2f}")
-            return
-        update = int(numbers["num_updates"])
-        note = f"loss {_loss(numbers):.2f} bits{self.valid}, lr {float(numbers['lr']):.1e}"
+    def _validated(self, numbers: dict) -> None:
+        bits = log.loss(numbers, "valid_")
+        self.valid = f", valid {bits:.2f}"
+        epoch = numbers.get("epoch", "?")
+        self._say(f"epoch {epoch}: validation loss {bits:.3f} bits, perplexity {log.perplexity(bits):.2f}")
+
+    def _updated(self, numbers: dict) -> None:
+        update = int(numbers.get("num_updates", 0))
+        note = f"loss {log.loss(numbers):.2f} bits{self.valid}, lr {float(numbers.get('lr', 'nan')):.1e}"
         if sys.stderr.isatty():
             if self.bar is None:
                 self.bar = tqdm(total=self.total, initial=update, desc="training", unit="update")
@@ -90,19 +157,3 @@ class _Display:
     @staticmethod
     def _say(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
-
-
-def _loss(numbers: dict, prefix: str = "") -> float:
-    """Bits per token, without label smoothing where fairseq logs that apart."""
-    return float(numbers.get(f"{prefix}nll_loss", numbers.get(f"{prefix}loss", "nan")))
-
-
-def _option(command: list[str], name: str) -> str | None:
-    """The last value given to an option, as ``--name value`` or ``--name=value``."""
-    value = None
-    for argument, following in zip(command, [*command[1:], None], strict=True):
-        if argument == name:
-            value = following
-        elif argument.startswith(f"{name}="):
-            value = argument.partition("=")[2]
-    return value

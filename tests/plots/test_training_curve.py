@@ -81,8 +81,27 @@ def test_the_picture_holds_the_curves_of_all_runs(log):
     assert len(rate.get_lines()) == 2
     assert perplexity.get_ylim() == pytest.approx(tuple(2**bound for bound in loss.get_ylim()))
     labels = [text.get_text() for text in loss.get_legend().get_texts()]
-    assert labels == ["with warmup", "without", "training", "validation", "loss no longer finite"]
+    assert labels == ["with warmup", "without", "training", "validation", "diverged: above 32 bits, or not finite"]
     assert "bits" in loss.get_ylabel() and rate.get_xlabel() == "updates"
+
+
+def test_a_diverged_run_is_drawn_as_far_as_it_had_not(log, tmp_path):
+    """2 to a loss above 1,024 bits, for the axis of perplexities, is no float."""
+    curve = read_log(log(inner(10, 9), valid(10, 9), inner(20, 2e5), valid(20, 3e5), inner(30, "inf")), "a")
+    assert curve.training == {10: 9, 20: 2e5, 30: math.inf}
+    figure = draw([curve])
+    write(figure, tmp_path / "curve.png")
+    loss = figure.axes[0]
+    assert loss.get_ylim()[1] < 32
+    assert all(max(item.get_ydata()) <= 9 for item in loss.get_lines())
+    assert any(item.get_marker() == "x" for item in loss.get_lines())
+
+
+def test_a_link_to_nothing_is_no_place_for_a_picture(log, tmp_path):
+    (tmp_path / "curve.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(LogError, match="exists already"):
+        write(draw([read_log(log(inner(10, 8)), "a")]), tmp_path / "curve.png")
+    assert not (tmp_path / "gone.png").exists()
 
 
 def test_pictures_are_written_whole_and_never_overwritten(log, tmp_path):

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from gradinit_mt.records import Record
+from gradinit_mt.training import TrainingError, save_dir
 
 SMALL = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
@@ -32,18 +36,31 @@ def train(root, tmp_path_factory):
         )
         return done.returncode, done.stdout
 
-    run.directory = elsewhere
+    def start(*arguments):
+        return subprocess.Popen(
+            [root / "scripts/train.sh", *map(str, arguments)],
+            cwd=elsewhere,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    run.directory, run.start = elsewhere, start
     return run
 
 
 @pytest.fixture(scope="module")
 def run_dir(train, toy_corpus, tmp_path_factory):
     """A run stopped after 2 of 4 updates."""
-    save_dir = tmp_path_factory.mktemp("train") / "run"
+    save_dir = tmp_path_factory.mktemp("train") / "a run"
     status, output = train(toy_corpus, "--save-dir", save_dir, "--", *SMALL, "--max-update", "2")
     assert status == 0, output
+    assert "training on toy (preset other; CPU, 1 process)" in output
     assert "GradInit: 3 iterations" in output
     assert "update 2/2: loss" in output
+    assert f"done; next: scripts/evaluate.sh '{save_dir}'" in output, "to be pasted into a shell as it is"
     return save_dir
 
 
@@ -82,6 +99,90 @@ def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, tr
     assert output.count("\n") == 1
     assert "holds a run with other settings (lr 0.0005 there, 0.5 now)" in output
     assert (run_dir / "run.json").read_bytes() == before
+
+
+def test_an_interrupt_of_the_launcher_alone_ends_the_run_and_a_kill_leaves_none_behind(train, toy_corpus, tmp_path):
+    """One save dir: a run is interrupted, then continued, and killed once another launcher has been turned away."""
+    endless = [*SMALL, "--max-update", "99999", "--total-num-update", "100000", "--no-epoch-checkpoints"]
+    here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *endless, "--disable-validation", "--no-save")
+    log = tmp_path / "run" / "train.log"
+
+    def updates():
+        return log.read_text().count("train_inner | {") if log.exists() else 0
+
+    def wait_for(condition):
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end, log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    launcher = train.start(*here)
+    wait_for(lambda: updates() > 3)
+    launcher.send_signal(signal.SIGINT)
+    output, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 130
+    assert "interrupted: the same command continues the run" in output
+    assert "KeyboardInterrupt" in log.read_text(), "what fairseq-train says at its end is logged"
+
+    before = updates()
+    launcher = train.start(*here)
+    wait_for(lambda: updates() > before)
+    status, output = train(*here)
+    assert status == 2
+    assert output.count("\n") == 1
+    assert "is in use by another run; wait until it has ended" in output
+    launcher.kill()
+    launcher.wait()
+    wait_for(lambda: not in_use(tmp_path / "run"))
+    logged = log.stat().st_size
+    time.sleep(2)
+    assert log.stat().st_size == logged, "no training goes on without its launcher"
+
+
+def in_use(directory) -> bool:
+    try:
+        with save_dir.locked(directory):
+            return False
+    except TrainingError:
+        return True
+
+
+def test_the_other_direction_is_refused_and_so_is_a_corrupt_description(run_dir, train, toy_corpus, tmp_path):
+    status, output = train(toy_corpus, "--save-dir", tmp_path / "new", "--", "-s", "en", "-t", "de")
+    assert status == 2
+    assert "--source-lang after --: the launcher sets it" in output
+    assert not (tmp_path / "new").exists()
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    (copy / "run.json").write_text('{"data": ')
+    status, output = train(toy_corpus, "--save-dir", copy, "--", *SMALL, "--max-update", "4")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert "run.json: cannot be read" in output
+
+
+def test_a_corpus_that_fairseq_would_split_into_two_is_refused(train, toy_corpus, tmp_path):
+    (tmp_path / "a:b").mkdir()
+    (tmp_path / "a:b" / "corpus").symlink_to(toy_corpus)
+    shutil.copytree(toy_corpus, tmp_path / "a:b" / "copy")
+    status, output = train(tmp_path / "a:b" / "copy", "--save-dir", tmp_path / "run")
+    assert status == 2
+    assert output.count("\n") == 1
+    assert "fairseq splits paths at ':'" in output
+    assert not (tmp_path / "run").exists()
+    status, output = train(tmp_path / "a:b" / "corpus", "--dry-run")
+    assert status == 0, "a link that leads elsewhere is resolved first"
+
+
+def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
+    """The log lies on a device without space."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text(json.dumps({"data": str(toy_corpus), "options": [], "starts": []}))
+    (tmp_path / "run/train.log").symlink_to("/dev/full")
+    status, output = train(toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
+    assert status == 2
+    assert output.splitlines()[-1] == "error: No space left on device"
+    assert "Traceback" not in output
 
 
 def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_path):

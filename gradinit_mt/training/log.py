@@ -1,0 +1,31 @@
+"""What fairseq-train prints under ``--log-format json``, line by line."""
+
+import json
+import math
+import re
+
+_STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})\s*$")
+
+
+def statistics(line: str) -> tuple[str, dict] | None:
+    """``train_inner`` or ``valid`` and the numbers of such a line; None for any other, and for one cut short."""
+    match = _STATISTICS.search(line)
+    if match is None:
+        return None
+    try:
+        return match[1], json.loads(match[2])
+    except ValueError:
+        return None
+
+
+def loss(numbers: dict, prefix: str = "") -> float:
+    """Bits per target token, without label smoothing where fairseq logs that apart; nan where there is no loss."""
+    return float(numbers.get(f"{prefix}nll_loss", numbers.get(f"{prefix}loss", "nan")))
+
+
+def perplexity(bits: float) -> float:
+    """2 to the loss; infinite beyond what a float holds, which a diverging run reaches."""
+    try:
+        return 2.0**bits
+    except OverflowError:
+        return math.inf

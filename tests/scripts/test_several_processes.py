@@ -1,0 +1,106 @@
+"""Data-parallel training by the scripts: killed, continued, recognized as complete, evaluated and averaged."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from gradinit_mt import checkpoints
+from gradinit_mt.training import TrainingError, save_dir
+
+SETTINGS = [
+    *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
+    *("--gradinit-iterations", "3", "--log-interval", "1", "--max-tokens", "200", "--save-interval-updates", "8"),
+    *("--keep-interval-updates", "9", "--keep-last-epochs", "9", "--max-update", "64"),
+]
+
+
+@pytest.fixture(scope="module")
+def call(root):
+    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+
+    def start(script, *arguments):
+        return subprocess.Popen(
+            [root / "scripts" / script, *map(str, arguments)],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(script, *arguments):
+        process = start(script, *arguments)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output
+
+    run.start = start
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(call, toy_corpus, tmp_path_factory):
+    """A run of two processes that nothing disturbed."""
+    directory = tmp_path_factory.mktemp("two") / "whole"
+    call("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
+    return directory
+
+
+def test_a_killed_run_continues_in_the_midst_of_an_epoch_and_ends_bit_for_bit_as_one_left_alone(
+    call, toy_corpus, whole, tmp_path
+):
+    """By SIGKILL of the launcher: torchrun and its two workers end with it, and the lock with them."""
+    directory, killed_at = tmp_path / "killed", None
+    command = ("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
+    launcher = call.start(*command)
+    end = time.monotonic() + 120
+    while killed_at is None:
+        assert time.monotonic() < end
+        assert launcher.poll() is None, launcher.stdout.read()
+        # in the first epoch, since fairseq itself reseeds where it resumes in a later one
+        saved = sorted(directory.glob("checkpoint_1_*.pt"))
+        killed_at = saved[0].name if saved else None
+        time.sleep(0.02)
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    launcher.stdout.close()
+    while True:
+        assert time.monotonic() < end
+        try:
+            with save_dir.locked(directory):
+                break
+        except TrainingError:
+            time.sleep(0.2)
+    updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
+    assert 0 < updates < 64
+    output = call(*command)
+    assert f"update {updates + 1}/64: loss" in output
+    assert "GradInit:" not in output
+    one, other = (checkpoints.load(run / "checkpoint_last.pt") for run in (directory, whole))
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    assert checkpoints.facts(directory / "checkpoint_last.pt").updates == 64
+
+
+def test_a_complete_run_is_recognized(call, toy_corpus, whole):
+    before = {path.name: path.read_bytes() for path in whole.glob("*.pt")}
+    output = call("train.sh", toy_corpus, "--save-dir", whole, "--processes", "2", "--", *SETTINGS)
+    assert "is complete; next: scripts/evaluate.sh" in output
+    assert {path.name: path.read_bytes() for path in whole.glob("*.pt")} == before
+
+
+def test_it_is_evaluated_and_averaged_as_any_other(call, whole):
+    short = ("--beam", "2", "--", "--max-len-b", "5")
+    for choice, made_with in (
+        (("--checkpoint", "last"), "checkpoint_last.pt: 64 updates, validation loss"),
+        (("--average", "2"), "checkpoint_average2_epochs_2-3.pt: 60 updates, average of 2 checkpoints"),
+    ):
+        output = call("evaluate.sh", whole, *choice, *short)
+        assert "test: 20 sentences" in output
+        assert made_with in output
+    for path in whole.glob("evaluation/*/scores.json"):
+        assert json.loads(path.read_text())["checkpoint"]["training_seconds"] > 0

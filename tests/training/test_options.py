@@ -1,0 +1,163 @@
+"""The options of fairseq-train: how they are put together, read and compared."""
+
+from pathlib import Path
+
+import fairseq.options as fairseq_options
+import pytest
+
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.training import TrainingError, options
+from gradinit_mt.training.presets import PRESETS, preset_for
+
+
+@pytest.fixture(scope="module")
+def corpus(toy_corpus):
+    return PreparedCorpus.load(toy_corpus)
+
+
+@pytest.fixture(scope="module")
+def composed(corpus):
+    def compose(*further, preset="other", **settings):
+        return options.compose(preset, corpus, Path("runs/x"), 1, list(further), **settings)
+
+    return compose
+
+
+@pytest.mark.parametrize("processes", [1, 3, 8])
+def test_tokens_per_update_do_not_depend_on_the_number_of_processes(composed, processes):
+    given = options.given(composed(preset="iwslt14.de-en", gpus=processes, processes=processes))
+    preset = PRESETS["iwslt14.de-en"]
+    for name, tokens in (("max_tokens", preset.tokens_per_update), ("gradinit_max_tokens", preset.gradinit_tokens)):
+        assert tokens <= given[name] * processes < tokens + processes
+    assert given["distributed_world_size"] == processes
+
+
+def test_what_the_user_adds_comes_last(composed):
+    arguments = composed("--lr", "0.25")
+    assert arguments.count("--lr") == 2
+    assert options.given(arguments)["lr"] == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("further", "name"),
+    [
+        (["--save-dir", "elsewhere"], "save-dir"),
+        (["-s", "en", "-t", "de"], "source-lang"),
+        (["-sen"], "source-lang"),
+        (["--target-lang=de"], "target-lang"),
+        (["--seed", "2"], "seed"),
+        (["--distributed-world-size", "2"], "distributed-world-size"),
+    ],
+)
+def test_what_the_launcher_sets_itself_is_refused_however_it_is_spelled(composed, further, name):
+    with pytest.raises(TrainingError, match=f"--{name} after --: the launcher sets it"):
+        composed(*further)
+
+
+def test_the_device_is_the_launchers_too(composed):
+    with pytest.raises(TrainingError, match="--cpu after --"):
+        composed("--cpu", gpus=1)
+    assert options.given(composed("--cpu"))["cpu"] is True
+
+
+@pytest.mark.parametrize("further", [["--no-such", "1"], ["--drop", "0.5"], ["--lr", "fast"], ["--optimizer", "magic"]])
+def test_what_fairseq_train_would_refuse_is_refused_in_its_words(composed, further):
+    """It takes no abbreviation."""
+    with pytest.raises(TrainingError, match=f"fairseq-train refuses its options: .*{further[0]}"):
+        composed(*further)
+
+
+KEPT = {
+    "adam_betas": "(0.9, 0.98)",
+    "label_smoothing": 0.1,
+    "total_num_update": 10_000,
+    "encoder_layers": 6,
+    "gradinit_max_tokens": 2048,
+}
+
+
+@pytest.mark.parametrize(
+    ("further", "lost"),
+    [
+        (["--optimizer", "adam", "--adam-eps", "1e-9"], set()),
+        (["--criterion", "label_smoothed_cross_entropy"], set()),
+        (["--task", "gradinit_translation"], set()),
+        (["--lr-scheduler=linear"], set()),
+        (["-a", "post_ln_transformer_tiny"], set()),
+        (["--optimizer", "sgd", "--momentum", "0.9"], {"adam_betas"}),
+        (["--criterion", "cross_entropy"], {"label_smoothing"}),
+        (["--task", "translation"], {"gradinit_max_tokens"}),
+        (["--lr-scheduler", "inverse_sqrt", "--warmup-updates", "10"], {"total_num_update"}),
+        (["-a", "transformer"], {"encoder_layers"}),
+    ],
+    ids=" ".join,
+)
+def test_only_another_choice_drops_what_belongs_to_the_presets(composed, further, lost):
+    given = options.given(composed(*further, preset="multi30k"))
+    assert {name: given[name] for name in KEPT if name in given} == {
+        name: value for name, value in KEPT.items() if name not in lost
+    }
+    if "--adam-eps" in further:
+        assert given["adam_eps"] == 1e-9
+
+
+def test_several_processes_on_a_cpu_talk_through_gloo(composed):
+    two = options.given(composed(processes=2))
+    assert (two["cpu"], two["distributed_backend"], two["ddp_backend"]) == (True, "gloo", "legacy_ddp")
+    assert "distributed_backend" not in options.given(composed())
+
+
+def test_a_corpus_without_settings_of_its_own_gets_the_general_ones():
+    assert preset_for("multi30k") == "multi30k"
+    assert preset_for("mine") == "other"
+
+
+@pytest.mark.parametrize(
+    "further",
+    [
+        ["--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.1"],
+        ["--criterion", "cross_entropy"],
+        ["--task", "translation", "--arch", "transformer_iwslt_de_en"],
+        ["--no-gradinit", "--warmup-updates", "100", "--lr", "5e-4"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_fairseqs_own_parser_takes_every_preset_with_every_documented_change(composed, preset, further):
+    arguments = composed(*further, preset=preset)
+    parsed = fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), arguments)
+    assert parsed.max_update == PRESETS[preset].options["max-update"]
+
+
+def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch(composed):
+    before = composed("--lr", "0.1", "--max-update", "10")
+    assert options.changed(before, composed("--max-update", "10", "--lr=1e-1")) == []
+    assert (
+        options.changed(before, [*before, "--user-dir", options.given(before)["user_dir"], "--log-interval", "7"]) == []
+    )
+    other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
+    assert options.changed(before, other) == [
+        "arch post_ln_transformer_small there, post_ln_transformer_tiny now",
+        f"data {before[0]} there, other/bin now",
+        "fp16 unset there, set now",
+        "lr 0.1 there, 0.2 now",
+    ]
+
+
+def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
+    """The linear schedule ends at --max-update: more updates would raise the learning rate of the next one."""
+    assert options.changed(composed("--max-update", "10"), composed("--max-update", "20")) == [
+        "max-update 10 there, 20 now"
+    ]
+    fixed = ["--total-num-update", "20"]
+    assert options.changed(composed(*fixed, "--max-update", "10"), composed(*fixed, "--max-update", "20")) == []
+
+
+def test_a_file_of_another_run_is_the_same_however_its_path_is_spelled(composed, tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    absolute = composed("--gradinit-from", str(tmp_path / "other"))
+    for spelled in ("other", "./other", "link"):
+        assert options.changed(composed("--gradinit-from", spelled), absolute) == []
+    assert options.changed(composed("--gradinit-from", "elsewhere"), absolute) != []

@@ -1,0 +1,117 @@
+"""What lies in a save dir: whose it is, whether it is complete, and the checkpoint to go on from."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gradinit_mt.training import TrainingError, save_dir
+
+
+@pytest.fixture
+def trained_checkpoint():
+    """Writes a file with what a fairseq checkpoint says of its progress."""
+
+    def write(path, updates):
+        extra = {"val_loss": None, "previous_training_time": 1.0}
+        history = [{"num_updates": updates}]
+        model = argparse.Namespace(_name="transformer")
+        cfg = {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": model, "task": {}}
+        torch.save({"model": {}, "cfg": cfg, "optimizer_history": history, "extra_state": extra}, path)
+
+    return write
+
+
+def test_one_launcher_at_a_time(tmp_path):
+    with (
+        save_dir.locked(tmp_path / "run"),
+        pytest.raises(TrainingError, match=r"run is in use by another run"),
+        save_dir.locked(tmp_path / "run"),
+    ):
+        raise AssertionError
+    with save_dir.locked(tmp_path / "run"):
+        pass
+
+
+def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path):
+    with save_dir.locked(tmp_path) as lock:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True
+        )
+    with pytest.raises(TrainingError, match="in use"), save_dir.locked(tmp_path):
+        raise AssertionError
+    child.kill()
+    child.wait()
+    child.stdin.close()
+    with save_dir.locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling"])
+def test_a_save_dir_that_is_no_directory_is_named(tmp_path, kind):
+    path = tmp_path / "run"
+    path.touch() if kind == "file" else path.symlink_to(tmp_path / "gone")
+    with pytest.raises(TrainingError, match="run: exists and is no directory"), save_dir.locked(path):
+        raise AssertionError
+    assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"data": 1, "options": [], "starts": []}', "\udcff"])
+def test_a_corrupt_description_is_an_error_that_names_it(tmp_path, text):
+    (tmp_path / "run.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(
+        TrainingError, match=r"run.json: (cannot be read|does not describe a run).*use another save dir"
+    ):
+        save_dir.read_run(tmp_path)
+
+
+def test_a_description_is_read_as_it_was_noted(tmp_path):
+    assert save_dir.read_run(tmp_path) is None
+    run = {"data": "corpus", "options": ["--lr", "1"], "starts": []}
+    save_dir.note_start(tmp_path, run, ["fairseq-train", "a b"])
+    assert save_dir.read_run(tmp_path) == json.loads(json.dumps(run))
+    assert run["starts"][0]["command"] == "fairseq-train 'a b'"
+    assert "fairseq" in run["starts"][0]["versions"]["fairseq"]
+
+
+def test_a_failed_first_save_is_no_run_that_has_begun(tmp_path):
+    """fairseq leaves crash.pt where it fails, and a temporary file where the disk was full."""
+    for name in ("crash.pt", "checkpoint_last.pt.tmp", "train.log"):
+        (tmp_path / name).touch()
+    assert not save_dir.has_begun(tmp_path)
+    (tmp_path / "checkpoint_1_1000.pt").touch()
+    assert save_dir.has_begun(tmp_path)
+
+
+def test_a_complete_run_is_recognized_by_its_last_checkpoint(tmp_path, trained_checkpoint):
+    trained_checkpoint(tmp_path / "checkpoint_last.pt", updates=8)
+    assert save_dir.is_complete(tmp_path, 8)
+    assert not save_dir.is_complete(tmp_path, 9)
+    assert not save_dir.is_complete(tmp_path, None)
+    assert not save_dir.is_complete(tmp_path / "none", 8)
+
+
+def test_a_truncated_last_checkpoint_gives_way_to_the_newest_whole_one(tmp_path):
+    names = ("checkpoint1.pt", "checkpoint_2_1000.pt", "checkpoint_average2_epochs_1-2.pt", "checkpoint_last.pt")
+    for number, name in enumerate(names):
+        torch.save({"update": number}, tmp_path / name)
+        os.utime(tmp_path / name, (number, number))
+    whole = (tmp_path / "checkpoint_2_1000.pt").read_bytes()
+    last = tmp_path / "checkpoint_last.pt"
+    assert save_dir.mend_last_checkpoint(tmp_path) is None
+    cut = last.read_bytes()[:-100]
+    last.write_bytes(cut)
+    assert "going on from checkpoint_2_1000.pt" in save_dir.mend_last_checkpoint(tmp_path)
+    assert last.read_bytes() == whole
+    assert (tmp_path / "checkpoint_last.broken").read_bytes() == cut
+
+
+def test_without_a_whole_checkpoint_the_run_starts_again_and_the_broken_one_is_kept(tmp_path):
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
+    assert "starting again" in save_dir.mend_last_checkpoint(tmp_path)
+    assert not (tmp_path / "checkpoint_last.pt").exists()
+    assert (tmp_path / "checkpoint_last.broken").read_bytes() == b"cut short"

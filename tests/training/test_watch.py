@@ -1,0 +1,174 @@
+"""What the launcher does while fairseq-train runs: the log, the progress, and how both end together."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gradinit_mt.training import watch
+
+# A stand-in for fairseq-train: says that it is there, ends when interrupted and says so.
+PATIENT = """
+import signal, sys, time
+print("pid", __import__("os").getpid(), flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("saved", flush=True)
+    sys.exit(3)
+"""
+STUBBORN = PATIENT.replace("time.sleep(60)", "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)")
+DRIVER = """
+import os, sys
+from pathlib import Path
+from gradinit_mt.training.watch import watch
+outcome = watch([sys.executable, "-c", sys.argv[1]], dict(os.environ), Path(sys.argv[2]), None)
+print("status", outcome.status, "interrupted by", outcome.interrupted_by)
+"""
+
+
+def line(kind: str, **numbers) -> str:
+    return f"2026-01-01 00:00:00 | INFO | {kind} | {json.dumps(numbers)}"
+
+
+def printed(*lines: str) -> list[str]:
+    return [sys.executable, "-c", f"print({chr(10).join(lines)!r})"]
+
+
+def watched(command, tmp_path, max_update=None):
+    return watch.watch(command, dict(os.environ), tmp_path / "train.log", max_update)
+
+
+def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
+    said = [
+        "2026-01-01 00:00:00 | INFO | gradinit_mt.tasks.gradinit_translation | GradInit: 3 iterations",
+        "2026-01-01 00:00:00 | INFO | fairseq.trainer | begin training epoch 1",
+        line("train_inner", epoch=1, num_updates="7", loss="9", nll_loss="8.5", lr="0.001", wps="1234"),
+        line("valid", epoch=1, valid_loss="9", valid_nll_loss="3", valid_num_updates="7"),
+    ]
+    outcome = watched(printed(*said), tmp_path, max_update=20)
+    assert (outcome.status, outcome.interrupted_by, outcome.last_lines) == (0, None, said)
+    assert (tmp_path / "train.log").read_text().splitlines() == said
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == [
+        "GradInit: 3 iterations",
+        "update 7/20: loss 8.50 bits, lr 1.0e-03, 1,234 tokens/s",
+        "epoch 1: validation loss 3.000 bits, perplexity 8.00",
+    ]
+
+
+@pytest.mark.parametrize("loss", ["1024.5", "1e300", "inf", "nan"])
+def test_a_diverging_run_is_watched_to_its_end(tmp_path, capsys, loss):
+    """2 to a loss above 1,024 bits is no float."""
+    said = [
+        line("valid", epoch=1, valid_nll_loss=loss, valid_num_updates="7"),
+        line("train_inner", epoch=1, num_updates="8", nll_loss=loss, lr="60"),
+        "the end",
+    ]
+    assert watched(printed(*said), tmp_path).status == 0
+    assert (tmp_path / "train.log").read_text().splitlines() == said
+    assert "update 8/?: loss" in capsys.readouterr().err
+
+
+def test_lines_that_are_cut_short_are_logged_like_others(tmp_path):
+    said = [line("train_inner", num_updates="8", loss="9")[:-9], line("train_inner"), line("valid")]
+    assert watched(printed(*said), tmp_path).status == 0
+    assert (tmp_path / "train.log").read_text().splitlines() == said
+
+
+def test_a_failure_tells_its_status_and_its_last_lines(tmp_path):
+    command = [sys.executable, "-c", "import sys; [print(n) for n in range(40)]; sys.exit(4)"]
+    outcome = watched(command, tmp_path)
+    assert outcome.status == 4
+    assert outcome.last_lines == [str(number) for number in range(25, 40)]
+
+
+def test_the_log_of_an_earlier_start_stays(tmp_path):
+    watched(printed("one"), tmp_path)
+    watched(printed("two"), tmp_path)
+    assert (tmp_path / "train.log").read_text() == "one\ntwo\n"
+
+
+@pytest.fixture
+def driven(root, tmp_path):
+    """Starts a process that watches a stand-in; returns it and the stand-in's process number."""
+    processes = []
+
+    def start(child):
+        log = tmp_path / "train.log"
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, child, str(log)],
+            env=os.environ | {"PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(driver)
+        wait_for(lambda: log.exists() and log.read_text().startswith("pid") and log.read_text().endswith("\n"))
+        return driver, int(log.read_text().split()[1])
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    # one that has ended and was not waited for is no longer at work
+    with open(f"/proc/{number}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_of_this_process_alone_is_passed_on_and_what_follows_is_logged(driven, tmp_path, number):
+    driver, child = driven(PATIENT)
+    driver.send_signal(number)
+    output, _ = driver.communicate(timeout=30)
+    status, last = (3, "saved\n") if number == signal.SIGINT else (-signal.SIGTERM, f"pid {child}\n")
+    assert f"status {status} interrupted by {int(number)}" in output
+    assert "once more kills it" in output
+    assert (tmp_path / "train.log").read_text().endswith(last)
+    assert not is_alive(child)
+
+
+def test_a_second_interrupt_kills(driven):
+    driver, child = driven(STUBBORN)
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert is_alive(child)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=30)
+    assert f"status {-signal.SIGKILL} interrupted by 2" in output
+    assert not is_alive(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system ends a child with its parent on Linux alone")
+def test_nothing_goes_on_when_this_process_is_killed(driven):
+    driver, child = driven(PATIENT)
+    driver.kill()
+    driver.wait()
+    wait_for(lambda: not is_alive(child))
+
+
+def test_nothing_goes_on_where_the_log_cannot_be_written(tmp_path):
+    """/dev/full stands for a disk without space."""
+    command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
+    began = time.monotonic()
+    with pytest.raises(OSError, match="No space left"):
+        watch.watch(command, dict(os.environ), "/dev/full", None)
+    assert time.monotonic() - began < 30, "the command was ended, not waited for"
