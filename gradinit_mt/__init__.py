@@ -12,3 +12,5 @@ if "fairseq" in sys.modules:
     from . import compat, lr_schedulers, models, tasks  # noqa: F401
 
     compat.allow_torchrun_without_gpu()
+    compat.resume_data_parallel_runs()
+    compat.refuse_code_in_checkpoints()

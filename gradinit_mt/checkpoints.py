@@ -1,5 +1,6 @@
 """Finding and reading fairseq checkpoints, without unpickling arbitrary objects."""
 
+import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 import gradinit_mt.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.corpora.files import sha256
 from gradinit_mt.errors import UserError
+from gradinit_mt.evaluated import code_in
 
 
 class CheckpointError(UserError):
@@ -18,6 +20,17 @@ class CheckpointError(UserError):
 # What fairseq calls the files it keeps: by epoch "checkpoint7.pt", by update "checkpoint_2_1000.pt".
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
+# The plugin's models and the baseline they are compared with. Others have options that are evaluated, or read files.
+MODELS = frozenset(
+    {
+        *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
+        *("post_ln_transformer_small", "post_ln_transformer_tiny"),
+        *("transformer", "transformer_iwslt_de_en", "transformer_tiny", "transformer_wmt_en_de"),
+        *("transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
+        *("transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class CheckpointFacts:
@@ -25,6 +38,10 @@ class CheckpointFacts:
 
     file: str
     sha256: str
+    source: str | None  # the languages it was trained on, where it says so
+    target: str | None
+    max_source_positions: int | None  # the longest source and target that its model takes, ends included
+    max_target_positions: int | None
     updates: int
     training_seconds: float  # wall-clock of the run up to this checkpoint, over all restarts
     validation_metric: str | None  # fairseq's name of it; a loss is in bits per target token
@@ -36,7 +53,8 @@ def load(path: Path) -> dict:
     """A fairseq checkpoint, on the CPU, through PyTorch's safe loader.
 
     Raises:
-        CheckpointError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
+        CheckpointError: the file is missing, truncated, no fairseq checkpoint, holds types not allowed, is of a model
+            that is not in ``MODELS``, or gives code where fairseq would evaluate an option.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,7 +65,27 @@ def load(path: Path) -> dict:
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
     if not isinstance(state, dict) or "model" not in state or not ({"cfg", "args"} & state.keys()):
         raise CheckpointError(f"{path}: not a fairseq checkpoint (no entries 'model' and 'cfg')")
+    _require_harmless(state, path)
     return state
+
+
+def _require_harmless(state: dict, path: Path) -> None:
+    model = _settings(state, "model")
+    names = {model.get("_name"), model.get("arch")} - {None}
+    if not names or not names <= MODELS:
+        raise CheckpointError(
+            f"{path}: its model is {' or '.join(sorted(map(repr, names))) or 'not named'}; expected one of "
+            f"{', '.join(sorted(MODELS))}. If you trust the file, use fairseq-generate itself"
+        )
+    for settings in (state.get("args"), state.get("cfg")):
+        if code := code_in(settings):
+            raise CheckpointError(f"{path}: {code} in its settings is code, which fairseq would run; do not use it")
+
+
+def _settings(state: dict, part: str) -> dict:
+    """One part of a checkpoint's settings ("model", "task", ...); of an old one, which has no parts, all of them."""
+    settings = state["cfg"].get(part) if state.get("cfg") else state["args"]
+    return vars(settings) if isinstance(settings, argparse.Namespace) else settings or {}
 
 
 def _reason(error: Exception) -> str:
@@ -66,16 +104,26 @@ def facts(path: Path) -> CheckpointFacts:
     """Reads what ``CheckpointFacts`` holds; raises as ``load`` does."""
     state = load(path)
     value = state["extra_state"].get("val_loss")
-    config = (state.get("cfg") or {}).get("checkpoint") or vars(state["args"])
+    task, model = _settings(state, "task"), _settings(state, "model")
     return CheckpointFacts(
         file=str(Path(path).resolve()),
         sha256=sha256(path),
+        source=task.get("source_lang"),
+        target=task.get("target_lang"),
+        max_source_positions=_positions(task, model, "max_source_positions"),
+        max_target_positions=_positions(task, model, "max_target_positions"),
         updates=state["optimizer_history"][-1]["num_updates"],
-        training_seconds=round(state["extra_state"]["previous_training_time"], 1),
-        validation_metric=None if value is None else config["best_checkpoint_metric"],
+        # a tensor in a run of several processes
+        training_seconds=round(float(state["extra_state"]["previous_training_time"]), 1),
+        validation_metric=None if value is None else _settings(state, "checkpoint")["best_checkpoint_metric"],
         validation_value=None if value is None else float(value),
         averaged_from=state.get("averaged_from"),
     )
+
+
+def _positions(task: dict, model: dict, name: str) -> int | None:
+    found = [settings[name] for settings in (task, model) if isinstance(settings.get(name), int)]
+    return min(found, default=None)
 
 
 def choose(save_dir: Path, checkpoint: str) -> Path:

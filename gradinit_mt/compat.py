@@ -6,6 +6,9 @@ import os
 import numpy as np
 import torch
 
+from gradinit_mt.errors import UserError
+from gradinit_mt.evaluated import code_in
+
 # torch >= 2.6 loads checkpoints without running code from them, and refuses the types it does not know. fairseq
 # writes two kinds: the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values,
 torch.serialization.add_safe_globals([argparse.Namespace])
@@ -35,3 +38,37 @@ def allow_torchrun_without_gpu() -> None:
         cfg.distributed_no_spawn = True
 
     utils._infer_torch_distributed_launch_init = infer
+
+
+def resume_data_parallel_runs() -> None:
+    """Lets a run of several processes load its checkpoint.
+
+    The first rank reads it and sends the others all that is no tensor. fairseq lets them read that as a file of unknown
+    origin, and torch >= 2.6 refuses the settings in it. It comes from a process of this very run.
+    """
+    from fairseq.distributed import utils
+
+    def broadcast_object(obj, src_rank, group, dist_device):
+        holder = [obj]
+        torch.distributed.broadcast_object_list(holder, src=src_rank, group=group, device=dist_device)
+        return holder[0]
+
+    utils._broadcast_object_slow = broadcast_object
+
+
+def refuse_code_in_checkpoints() -> None:
+    """Keeps fairseq from evaluating what a checkpoint gives as the text of an option, unless it is a plain value."""
+    from fairseq import checkpoint_utils
+
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    def load_checked(path, arg_overrides=None, load_on_all_ranks=False):
+        state = load(path, arg_overrides, load_on_all_ranks)
+        for settings in (state.get("args"), state.get("cfg")):
+            if code := code_in(settings):
+                raise UserError(
+                    f"{path}: {code} in its settings is code, which fairseq would run; do not use this file"
+                )
+        return state
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checked

@@ -46,8 +46,8 @@ def learn_scales(
     """Learns the scales of ``model`` in place.
 
     Dropout must be off; the caller sets the model's mode (``model.eval()`` for a Transformer, training mode with
-    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written; buffers such
-    as running statistics get their first values back, and so do the random generators of the CPU and of the device.
+    dropout of 0 where there are batch statistics). ``.grad`` of the parameters is neither read nor written. Buffers
+    such as running statistics get their first values back, and so do the random generators of CPU and device.
 
     Args:
         model: holds theta0; left with m * theta0, or with theta0 again if anything is raised. On one device.
@@ -132,8 +132,9 @@ class _Learner:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Without an autocast of the caller's, which derivatives would come under too, and leaving the random stream where
-        it was: a model with LayerDrop draws from it even in evaluation mode.
+        """Without an autocast of the caller's, and with the random stream left where it was.
+
+        Derivatives would be computed under that autocast too; a model with LayerDrop draws even in evaluation mode.
         """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.autocast(self.device.type, enabled=False), torch.random.fork_rng(devices):
@@ -323,8 +324,9 @@ class _Learner:
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        """Around one loss. PyTorch forgets low-precision copies of parameters only where the outermost autocast ends; inside
-        a caller's they would outlive their values, since parameters move in place.
+        """Around one loss, with no low-precision copy of a parameter left over from another.
+
+        PyTorch forgets such copies where the outermost autocast ends, and the parameters move in place.
         """
         torch.clear_autocast_cache()
         try:
@@ -341,7 +343,7 @@ class _Learner:
         self.all_reduce(flat)
         flat.div_(flat[-1].clone())
         pieces = flat[:-2].split([t.numel() for t in sums])
-        # each in its own type, where the model mixes two; a copy of the loss, since a view would keep the whole gradient
+        # each in its own type, should the model mix two; a copy of the loss: a view would keep the whole gradient
         return [piece.view_as(t).to(t.dtype) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()
 
     def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ a command and which current PyTorch keeps from loading checkpoints.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     digests = [item["sha256"] for item in inputs]
     if len(set(digests)) < max(2, len(digests)):
         raise EvaluationError(f"an average needs two or more different checkpoints, got {', '.join(map(str, paths))}")
-    if output.exists():
+    if os.path.lexists(output):
         known = [item["sha256"] for item in checkpoints.load(output).get("averaged_from") or []]
         if known != digests:
             raise EvaluationError(f"{output}: exists and is not the average of these files; remove or rename it")

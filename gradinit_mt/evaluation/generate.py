@@ -24,19 +24,21 @@ _RESERVED = (
 
 
 def check_further_options(options: list[str]) -> None:
-    """Refuses options for ``fairseq-generate`` that belong to this package, abbreviated ones too.
+    """Refuses options for ``fairseq-generate`` that belong to this package, however they are spelled.
 
     Raises:
         EvaluationError: names the option.
     """
     for option in options:
-        name = option.split("=")[0]
-        if name.startswith("-") and any(name == reserved or _abbreviates(name, reserved) for reserved in _RESERVED):
+        if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
             raise EvaluationError(f"{option}: set by this command; leave it out after --")
 
 
-def _abbreviates(name: str, reserved: str) -> bool:
-    return len(name) > 3 and name.startswith("--") and reserved.startswith(name)
+def _spells(name: str, reserved: str) -> bool:
+    """Whether an argument is this option, an abbreviation of it, or, of a short one, also its value (``-sde``)."""
+    if name.startswith("--"):
+        return name == reserved or (len(name) > 3 and reserved.startswith(name))
+    return len(reserved) == 2 and name.startswith(reserved)
 
 
 def nbest(options: list[str]) -> int:

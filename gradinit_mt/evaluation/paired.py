@@ -45,7 +45,7 @@ def compare(system: Path, baseline: Path) -> dict:
 
 
 def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], reference: list[str]) -> dict:
-    """One score of two systems and the p-value of their difference (two-sided); 1 where their text is the same."""
+    """One score of two systems and the p-value of their difference (two-sided); 1 where there is no difference."""
     signatures, scores = PairedTest([("baseline", baseline), ("system", system)], {"": metric}, [reference], "bs")()
     ((name, signature),) = signatures.items()
     first, second = scores[name]
@@ -53,8 +53,8 @@ def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], ref
         "system": second.score,
         "baseline": first.score,
         "difference": second.score - first.score,
-        # without any variance sacrebleu's p-value is its smallest, as if the systems differed for certain
-        "p": 1.0 if system == baseline else second.p_value,
+        # sacrebleu counts the resamples that differ by more; where none differs at all, that gives its smallest value
+        "p": 1.0 if second.score == first.score else second.p_value,
         "signature": str(signature),
     }
 

@@ -6,7 +6,6 @@ The checkpoint is to be chosen on the validation set: the test set is for the fi
 """
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -22,8 +21,9 @@ from gradinit_mt.corpora.files import new_directory, read_lines, sha256, write_j
 from gradinit_mt.corpora.layout import PreparedCorpus, package_version
 from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results
 from gradinit_mt.evaluation.scores import Scores, score
+from gradinit_mt.training.save_dir import read_run
 
-PACKAGES = ("gradinit_mt", "fairseq-fixed", "torch", "sacrebleu", "sacremoses")
+PACKAGES = ("gradinit_mt", "fairseq", "torch", "sacrebleu", "sacremoses")
 
 
 def two_or_more(text: str) -> int:
@@ -67,16 +67,14 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     Raises:
         UserError: neither is there, or it is not what it was when it was prepared.
     """
-    directory = options.data
-    if directory is None:
-        path = options.save_dir / "run.json"
-        if not options.save_dir.is_dir():
-            raise EvaluationError(f"{options.save_dir}: no such directory; name the save dir of a run")
-        try:
-            directory = Path(json.loads(path.read_text(encoding="utf-8"))["data"])
-        except (OSError, ValueError, KeyError) as error:
-            raise EvaluationError(f"{path}: names no prepared corpus ({error!r}); give it with --data") from error
-    return PreparedCorpus.load(directory)
+    if options.data is not None:
+        return PreparedCorpus.load(options.data)
+    if not options.save_dir.is_dir():
+        raise EvaluationError(f"{options.save_dir}: no such directory; name the save dir of a run")
+    run = read_run(options.save_dir)
+    if run is None:
+        raise EvaluationError(f"{options.save_dir} has no run.json to name the prepared corpus; give it with --data")
+    return PreparedCorpus.load(Path(run["data"]))
 
 
 def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
@@ -89,6 +87,30 @@ def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
         if checksums[name] != corpus.sha256[name]:
             raise EvaluationError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
     return checksums
+
+
+def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
+    """Checks that the checkpoint translates between the corpus's languages, and takes each of its sentences.
+
+    Raises:
+        EvaluationError: it does not; fairseq-generate would score the other direction, or fail after minutes.
+    """
+    trained = (facts.source, facts.target)
+    if None not in trained and trained != corpus.languages:
+        raise EvaluationError(
+            f"{facts.file}: was trained from {' to '.join(trained)}, the corpus is {' to '.join(corpus.languages)}; "
+            "give the corpus of this direction with --data"
+        )
+    limits = (facts.max_source_positions, facts.max_target_positions)
+    for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
+        path = corpus.text(split, lang)
+        for number, line in enumerate(read_lines(path), start=1):
+            size = line.count(" ") + 2  # with the end of the sentence
+            if limit is not None and size > limit:
+                raise EvaluationError(
+                    f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
+                    f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
+                )
 
 
 def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Texts:
@@ -118,6 +140,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     else:
         path = checkpoints.choose(options.save_dir, options.checkpoint or "best")
     facts = checkpoints.facts(path)
+    require_fit(corpus, options.split, facts)
     settings = {
         "checkpoint_sha256": facts.sha256,
         "data_sha256": data_checksums(corpus, options.split),

@@ -1,13 +1,11 @@
 """Translation whose first update is preceded by GradInit, under the stock fairseq trainer."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Optional
 
-import numpy as np
 import torch
 import torch.distributed
 from fairseq import utils
@@ -23,6 +21,7 @@ from ..core import GradInitConfig, GradInitError, State, find_blocks, learn_scal
 from ..errors import differing
 from ..progress import Progress
 from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
+from .facts import data_checksum, model_options
 from .half_precision import in_float32
 from .overlapping_batches import OverlappingBatches
 from .settings import FirstSteps, GradInitTranslationConfig, core_config, first_steps_of, signal_weight
@@ -52,6 +51,11 @@ class GradInitTranslationTask(TranslationTask):
             # a bad option is reported before anything is loaded
             signal_weight(cfg, core_config(cfg, FirstSteps("adam"), torch.device("cpu")))
 
+    def build_model(self, cfg, from_checkpoint=False):
+        """As in fairseq; the model's options are kept for the record."""
+        self._model_cfg = cfg
+        return super().build_model(cfg, from_checkpoint)
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         """As in fairseq, after GradInit if this is the run's first call at update 0."""
         if update_num == 0 and self._awaits_initialization:
@@ -66,6 +70,12 @@ class GradInitTranslationTask(TranslationTask):
             return
         if self.cfg.ddp_backend == "fully_sharded":
             raise GradInitError("GradInit needs whole parameters on every rank: use another --ddp-backend")
+        if self.cfg.gradinit_from is None and self._recomputes_activations():
+            raise GradInitError(
+                "GradInit takes derivatives that --checkpoint-activations and --offload-activations cannot give: learn "
+                "the scales in a run without them (--max-update 1, with a smaller --gradinit-max-tokens if memory is "
+                "short), then train with --gradinit-from its save dir"
+            )
         module = model
         while not isinstance(module, BaseFairseqModel):
             module = module.module  # inside fairseq's data-parallel wrappers
@@ -77,7 +87,8 @@ class GradInitTranslationTask(TranslationTask):
                     return
                 device = next(learned.parameters()).device
                 # of the first rank, so that ranks with unlike devices compute alike
-                config = _from_first_rank(lambda: core_config(self.cfg, first_steps_of(optimizer), device))
+                steps = first_steps_of(optimizer, self._gradient_tokens(criterion))
+                config = _from_first_rank(lambda: core_config(self.cfg, steps, device))
                 self._learn(learned, criterion, config)
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
@@ -85,6 +96,16 @@ class GradInitTranslationTask(TranslationTask):
                 "GradInit does not fit the device's memory: use a smaller --gradinit-max-tokens "
                 f"(now {self._max_tokens()}) with a larger --gradinit-update-freq"
             ) from error
+
+    def _recomputes_activations(self) -> bool:
+        options = model_options(self._model_cfg)
+        return any(options.get(name) for name in ("checkpoint_activations", "offload_activations"))
+
+    def _gradient_tokens(self, criterion: FairseqCriterion) -> float:
+        """See ``FirstSteps.gradient_tokens``."""
+        if not getattr(criterion, "sentence_avg", False):
+            return 1.0
+        return float(self.dataset(self.cfg.train_subset).tgt_sizes.mean())
 
     def _take_given_scales(self, model: BaseFairseqModel) -> None:
         record = _from_first_rank(lambda: _given_record(self.cfg.gradinit_from, model))
@@ -105,15 +126,17 @@ class GradInitTranslationTask(TranslationTask):
 
     def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, config: GradInitConfig) -> None:
         rank, world_size = _rank_and_world_size()
-        fresh = self._fresh_record(model, criterion, config, world_size)
-        record = _from_first_rank(lambda: _continued(fresh, self.cfg.save_dir))
+        record = _from_first_rank(
+            lambda: _continued(self._fresh_record(model, criterion, config, world_size), self.cfg.save_dir)
+        )
         started_at = record.state.iteration
         if not record.complete:
-            logger.info("GradInit: %s", ", ".join(f"{key} {value}" for key, value in record.settings.items()))
+            shown = {name: value for name, value in record.settings.items() if name != "model"}
+            logger.info("GradInit: %s", ", ".join(f"{name} {value}" for name, value in shown.items()))
 
         def loss_fn(module: BaseFairseqModel, sample: dict):
-            loss, sample_size, _ = criterion(module, sample)
-            return loss, sample_size
+            loss, _, _ = criterion(module, sample)
+            return loss, sample["ntokens"]  # per token, also where the criterion divides by sentences
 
         weight = signal_weight(self.cfg, config)
         ahead_loss_fn = SignalLoss(model).added_to(loss_fn, weight) if weight else None
@@ -166,7 +189,8 @@ class GradInitTranslationTask(TranslationTask):
             "criterion": type(criterion).__name__,
             "label_smoothing": getattr(criterion, "eps", None),
             "sentence_avg": getattr(criterion, "sentence_avg", None),
-            "data": hashlib.sha256(np.ascontiguousarray(self.dataset(self.cfg.train_subset).sizes)).hexdigest()[:16],
+            "data": data_checksum(self.dataset(self.cfg.train_subset)),
+            "model": model_options(self._model_cfg),
             "max_tokens": self._max_tokens(),
             "batch_size": self.cfg.batch_size,
             "update_freq": self.cfg.gradinit_update_freq,
@@ -215,7 +239,7 @@ def _continued(fresh: Record, save_dir: str) -> Record:
         found = Record.load(save_dir)
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
-    changes = differing(found.settings, fresh.settings)
+    changes = differing(_flat(found.settings), _flat(fresh.settings))
     if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
         changes.append("other initial parameters")
     if changes:
@@ -223,6 +247,11 @@ def _continued(fresh: Record, save_dir: str) -> Record:
             f"{path} belongs to another run ({'; '.join(changes)}): use another --save-dir, or remove it"
         )
     return found
+
+
+def _flat(settings: dict) -> dict:
+    """The settings with those of the model among them, so that a difference is named by itself."""
+    return {**settings.get("model", {}), **{name: value for name, value in settings.items() if name != "model"}}
 
 
 def _given_record(path: str, model: BaseFairseqModel) -> Record:
@@ -241,7 +270,8 @@ def _given_record(path: str, model: BaseFairseqModel) -> Record:
             f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
             "let the run that learns it go on first"
         )
-    return replace(record, settings=record.settings | {"from": str(path)}, theta0=fingerprint(model))
+    origin = os.path.realpath(path)  # the same however it is spelled
+    return replace(record, settings=record.settings | {"from": origin}, theta0=fingerprint(model))
 
 
 def _rank_and_world_size() -> tuple[int, int]:

@@ -53,7 +53,11 @@ class GradInitTranslationConfig(TranslationConfig):
         },
     )
     gradinit_eta: Optional[float] = field(
-        default=None, metadata={"help": "eta itself, above 0 (default: --gradinit-eta-ratio times --lr)"}
+        default=None,
+        metadata={
+            "help": "eta itself, for gradients per token; above 0 (default: --gradinit-eta-ratio times --lr, and under "
+            "sgd with --sentence-avg times the mean target length)"
+        },
     )
     gradinit_gamma: Optional[float] = field(
         default=None,
@@ -159,20 +163,36 @@ class GradInitTranslationConfig(TranslationConfig):
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What the look-ahead needs to know of the optimizer; ``step`` is None where its first step is not known."""
+    """What the look-ahead needs to know of training's steps.
+
+    Attributes:
+        step: ``adam`` or ``sgd``; None where the optimizer's first step is not known.
+        betas, eps, eps_first: of ``adam``, see ``GradInitConfig.step_betas`` and the two after it.
+        momentum: of ``sgd``.
+        gradient_tokens: tokens to which a gradient of training's length belongs: 1 where the criterion averages over
+            tokens, the mean target length where it averages over sentences. GradInit's losses are per token, so a step
+            of ``sgd`` is this many times longer; one of ``adam`` does not depend on the gradient's length.
+    """
 
     step: Optional[str]
     betas: tuple[float, float] = GradInitConfig.step_betas
+    eps: float = GradInitConfig.step_eps
+    eps_first: bool = GradInitConfig.step_eps_first
     momentum: float = GradInitConfig.step_momentum
+    gradient_tokens: float = 1.0
 
 
-def first_steps_of(optimizer: FairseqOptimizer) -> FirstSteps:
-    """``adam`` with its betas or ``sgd`` with its momentum."""
+def first_steps_of(optimizer: FairseqOptimizer, gradient_tokens: float = 1.0) -> FirstSteps:
+    """``adam`` with its betas and epsilon, or ``sgd`` with its momentum."""
+    inner = type(optimizer.optimizer)
     settings = optimizer.optimizer.param_groups[0]
-    step = STEP_OF.get(type(optimizer.optimizer).__name__)
+    step = STEP_OF.get(inner.__name__)
     if step == "adam":
-        return FirstSteps(step, betas=tuple(settings["betas"]))
-    return FirstSteps(step, momentum=settings.get("momentum", GradInitConfig.step_momentum))
+        # its own Adam and Apex's older one; PyTorch's and Apex's newer one correct the bias first
+        eps_first = inner.__module__.startswith("fairseq.") and inner.__name__ != "FusedAdamV2"
+        return FirstSteps(step, tuple(settings["betas"]), settings["eps"], eps_first, gradient_tokens=gradient_tokens)
+    momentum = settings.get("momentum", GradInitConfig.step_momentum)
+    return FirstSteps(step, momentum=momentum, gradient_tokens=gradient_tokens)
 
 
 def signal_weight(cfg: GradInitTranslationConfig, config: GradInitConfig) -> float:
@@ -209,7 +229,9 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
     if precision == "auto":
         native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
         precision = "bfloat16" if native else "full"
-    eta = ratio * cfg.lr[0] if cfg.gradinit_eta is None else cfg.gradinit_eta
+    eta = cfg.gradinit_eta
+    if eta is None:
+        eta = ratio * cfg.lr[0] * (steps.gradient_tokens if step == "sgd" else 1)
     if not (math.isfinite(eta) and eta > 0):
         raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
     form = FORMS[str(cfg.gradinit_form)]
@@ -222,6 +244,8 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
             gamma=default_gamma(step, eta, form.promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
             look_ahead=form.steps_ahead(step, eta) if look_ahead is None else look_ahead,
             step_betas=steps.betas,
+            step_eps=steps.eps,
+            step_eps_first=steps.eps_first,
             step_momentum=steps.momentum,
             iterations=_given(cfg, "iterations"),
             update=update,

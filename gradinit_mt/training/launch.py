@@ -16,7 +16,7 @@ from gradinit_mt import command
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import TrainingError, options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
-from gradinit_mt.training.watch import watch
+from gradinit_mt.training.watch import Outcome, watch
 
 # glibc gives the large tensors of every update back to the system and faults their pages in again at the next.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
@@ -106,6 +106,11 @@ def train(arguments: list[str]) -> None:
         command.step(f"training on {corpus.name} (preset {preset}; {place}); checkpoints and log in {shown}")
         log = directory / save_dir.LOG
         outcome = watch(line, environment(gpus, processes), log, max_update, keep_open=[lock])
+    _require_success(outcome, f"{shown}/{save_dir.LOG}")
+    command.step(f"done; next: scripts/evaluate.sh {shown}")
+
+
+def _require_success(outcome: Outcome, log: str) -> None:
     if outcome.interrupted_by == signal.SIGINT:
         raise KeyboardInterrupt
     if outcome.interrupted_by == signal.SIGTERM:
@@ -114,10 +119,9 @@ def train(arguments: list[str]) -> None:
         sys.stderr.writelines(f"{text}\n" for text in outcome.last_lines)
         full = any("No space left on device" in text for text in outcome.last_lines)
         raise TrainingError(
-            f"fairseq-train ended with status {outcome.status}; its output is in {shown}/{save_dir.LOG}. "
+            f"fairseq-train ended with status {outcome.status}; its output is in {log}. "
             f"{'The disk is full: make room, and the' if full else 'The'} same command continues the run"
         )
-    command.step(f"done; next: scripts/evaluate.sh {shown}")
 
 
 def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:

@@ -196,11 +196,22 @@ def test_parameters_from_a_checkpoint_are_not_initialized(fairseq, trained, tmp_
     assert not (tmp_path / "tuned/gradinit.json").exists()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="fairseq trains in half precision on a GPU alone")
-@pytest.mark.parametrize("option", ["--fp16", "--bf16"])
-def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, tmp_path, option):
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cpu", "--fp16", "--fp16-no-flatten-grads"],
+        ["--cpu", "--fp16", "--memory-efficient-fp16"],
+        pytest.param(["--fp16"], marks=on_gpu),
+        pytest.param(["--bf16"], marks=on_gpu),
+    ],
+    ids=" ".join,
+)
+def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, tmp_path, options):
     """The scales are those of the float32 run up to the rounding of the initial parameters."""
-    arguments = [*MODEL, *(word for word in TRAINING if word != "--cpu"), *GRADINIT, *ADAM, option]
+    arguments = [*MODEL, *(word for word in TRAINING if word != "--cpu"), *GRADINIT, *ADAM, *options]
     fairseq.run("train", *arguments, "--max-update", "2", "--save-dir", tmp_path / "run")
     ours, theirs = Record.load(tmp_path / "run"), Record.load(trained)
     assert torch.allclose(ours.state.scales, theirs.state.scales, atol=2e-3)

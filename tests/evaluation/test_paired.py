@@ -3,10 +3,12 @@
 import json
 import random
 
+import numpy
 import pytest
 
 from gradinit_mt.evaluation import EvaluationError, paired
 from gradinit_mt.evaluation.results import Texts
+from gradinit_mt.evaluation.scores import tokenized_lowercase_metric
 
 WORDS = [f"word{number}" for number in range(50)]
 REFERENCE = [" ".join(random.Random(line).choices(WORDS, k=15)) for line in range(100)]
@@ -40,6 +42,37 @@ def test_a_clear_difference_is_significant_and_noise_is_not(tmp_path):
 def test_a_system_does_not_differ_from_itself(tmp_path):
     a, b = (result(tmp_path / name, noisy(0.1, 1)) for name in "ab")
     assert {test["p"] for test in paired.compare(a, b)["scores"].values()} == {1.0}
+
+
+def test_two_systems_without_a_right_word_do_not_differ(tmp_path):
+    """Nor do two that differ in words which match nothing: every resample has the same scores."""
+    collapsed = result(tmp_path / "a", ["xx yy zz"] * 100), result(tmp_path / "b", ["vv ww xx yy"] * 100)
+    texts = noisy(0.1, 1), [line.replace("wrong", "wronq", 1) for line in noisy(0.1, 1)]
+    assert texts[0] != texts[1]
+    nearly = result(tmp_path / "c", texts[0]), result(tmp_path / "d", texts[1])
+    for pair in (collapsed, nearly):
+        for test in (
+            paired.compare(*pair)["scores"][name] for name in ("tokenized_lowercase_bleu", "detokenized_bleu")
+        ):
+            assert test["difference"] == 0
+            assert test["p"] == 1.0
+
+
+@pytest.mark.parametrize(("share", "seed"), [(0.12, 2), (0.11, 3), (0.105, 4)])
+def test_the_p_value_is_the_share_of_resamples_that_differ_by_more(share, seed):
+    """Written out: how far the difference of 1,000 resamples lies above its mean, against the difference found."""
+    metric = tokenized_lowercase_metric()
+    a, b = noisy(0.1, 1), noisy(share, seed)
+    test = paired.paired_bootstrap(metric, a, b, REFERENCE)
+    indices = numpy.random.default_rng(12345).choice(len(REFERENCE), size=(1000, len(REFERENCE)), replace=True)
+
+    def resampled(hypotheses):
+        statistics = numpy.array(metric._extract_corpus_statistics(hypotheses, [REFERENCE]))
+        return numpy.array([metric._compute_score_from_stats(statistics[chosen].sum(0)).score for chosen in indices])
+
+    differences = numpy.abs(resampled(a) - resampled(b))
+    beyond = differences - differences.mean() > abs(test["difference"])
+    assert test["p"] == pytest.approx((beyond.sum() + 1) / 1001, abs=1e-9)
 
 
 def test_the_outcome_is_noted_and_does_not_change(tmp_path):

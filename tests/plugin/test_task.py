@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fairseq.data import ListDataset
+from fairseq.optim import adam as fairseq_adam
 from fairseq.optim.fp16_optimizer import FP16Optimizer, MemoryEfficientFP16Optimizer
 from omegaconf import OmegaConf
 
@@ -86,6 +87,16 @@ def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_giv
     assert (given.step, given.eta, given.gamma) == ("sgd", 0.3, 7.0)
 
 
+def test_a_step_of_sgd_is_as_long_as_the_gradients_of_training():
+    """With --sentence-avg they are per sentence, of 30 tokens here; a step of Adam does not depend on their length."""
+    cfg = options(lr=[0.1], gradinit_form="paper")
+    sgd, adam = (FirstSteps(step, gradient_tokens=30.0) for step in ("sgd", "adam"))
+    assert core_config(cfg, sgd, CPU).eta == pytest.approx(2 * 0.1 * 30)
+    assert core_config(cfg, sgd, CPU).gamma == pytest.approx(6**-0.5)
+    assert core_config(cfg, adam, CPU).eta == pytest.approx(2 * 0.1)
+    assert core_config(options(gradinit_eta=0.5), sgd, CPU).eta == 0.5, "given for gradients per token"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -109,9 +120,13 @@ def test_a_bad_option_is_reported_when_the_task_is_set_up(dictionary, changes, m
 
 def test_the_steps_follow_the_optimizer():
     parameters = [torch.nn.Parameter(torch.zeros(1))]
-    adam = torch.optim.Adam(parameters, betas=(0.8, 0.9))
+    adam = torch.optim.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
+    own = fairseq_adam.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
     sgd, other = torch.optim.SGD(parameters, lr=1, momentum=0.7), torch.optim.Adagrad(parameters)
-    assert first_steps_of(SimpleNamespace(optimizer=adam)) == FirstSteps("adam", betas=(0.8, 0.9))
+    assert first_steps_of(SimpleNamespace(optimizer=adam)) == FirstSteps("adam", (0.8, 0.9), 1e-6, eps_first=False)
+    assert first_steps_of(SimpleNamespace(optimizer=own)) == FirstSteps("adam", (0.8, 0.9), 1e-6, eps_first=True)
+    config = core_config(options(), first_steps_of(SimpleNamespace(optimizer=own)), CPU)
+    assert (config.step_eps, config.step_eps_first) == (1e-6, True)
     assert first_steps_of(SimpleNamespace(optimizer=sgd)) == FirstSteps("sgd", momentum=0.7)
     unknown = first_steps_of(SimpleNamespace(optimizer=other))
     assert unknown.step is None
@@ -198,6 +213,22 @@ def test_the_steps_of_a_look_ahead_share_out_the_sentences_of_s():
 def test_two_ranks_share_out_what_one_process_accumulates():
     ranks = [drawn(12, rank=rank, world_size=2) for rank in (0, 1)]
     assert [a + b for a, b in zip(*ranks, strict=True)] == drawn(12, parts=2)
+
+
+def test_sentences_that_fit_no_batch_or_no_model_are_left_out(toy_corpus):
+    cfg = options(data=str(toy_corpus / "bin"), train_subset="train", gradinit_max_tokens=30)
+    cfg.max_source_positions = cfg.max_target_positions = 1024
+    for name, value in {"source_lang": "de", "target_lang": "en", "dataset_impl": None, "num_batch_buckets": 0}.items():
+        setattr(cfg, name, value)
+    task = GradInitTranslationTask.setup_task(cfg)
+    task.load_dataset("train")
+    model = torch.nn.Linear(1, 1)
+    model.max_positions = lambda: (25, 20)
+    source = task._batches(model, 1)
+    kept = [index for batch in source.batches for index in batch]
+    sizes = task.dataset("train").sizes
+    assert sorted(kept) == [i for i, (source, target) in enumerate(sizes) if source <= 25 and target <= 20]
+    assert 0 < len(kept) < len(sizes)
 
 
 class HalfCases:

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from gradinit_mt import checkpoints
 from gradinit_mt.errors import UserError
 from gradinit_mt.evaluation import EvaluationError, run
 
@@ -68,7 +70,7 @@ def toy(root, tmp_path_factory):
         env=env,
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    (save_dir / "run.json").write_text(json.dumps({"data": str(corpus)}))
+    (save_dir / "run.json").write_text(json.dumps({"data": str(corpus), "options": [], "starts": []}))
     return SimpleNamespace(corpus=corpus, run=save_dir)
 
 
@@ -179,6 +181,8 @@ def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path
         (("--output", "new", "--", "--remove-bpe"), "--remove-bpe: set by this command"),
         (("--output", "new", "--", "--gen-sub", "train"), "--gen-sub: set by this command"),
         (("--average", "9"), "9 checkpoints by epoch wanted, 3 found"),
+        (("--output", "new", "--", "-sen"), "-sen: set by this command"),
+        (("--output", "new", "--", "-t", "de"), "-t: set by this command"),
     ],
 )
 def test_what_is_refused_before_anything_is_translated(toy, tmp_path, monkeypatch, arguments, message):
@@ -186,6 +190,32 @@ def test_what_is_refused_before_anything_is_translated(toy, tmp_path, monkeypatc
     with pytest.raises(UserError, match=message):
         evaluate_here(toy.run, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_checkpoint_was_not_trained_for_is_refused(toy, tmp_path):
+    """The other direction, which would be scored as this one, and a sentence longer than the model takes."""
+    reversed_, state = tmp_path / "reversed.pt", checkpoints.load(toy.run / "checkpoint_best.pt")
+    state["cfg"]["task"] |= {"source_lang": "en", "target_lang": "de"}
+    torch.save(state, reversed_)
+    with pytest.raises(EvaluationError, match=r"reversed.pt: was trained from en to de, the corpus is de to en"):
+        evaluate_here(toy.run, "--checkpoint", reversed_, "--output", tmp_path / "result")
+    state["cfg"]["task"] |= {"source_lang": "de", "target_lang": "en", "max_source_positions": 12}
+    torch.save(state, tmp_path / "short.pt")
+    with pytest.raises(
+        EvaluationError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"
+    ):
+        evaluate_here(toy.run, "--checkpoint", tmp_path / "short.pt", "--output", tmp_path / "result")
+    assert not (tmp_path / "result").exists()
+
+
+def test_a_corrupt_run_json_is_named(toy, tmp_path):
+    shutil.copy(toy.run / "checkpoint_best.pt", tmp_path)
+    (tmp_path / "run.json").write_text("[1, 2")
+    with pytest.raises(UserError, match=r"run.json: cannot be read"):
+        evaluate_here(tmp_path)
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(UserError, match=r"has no run.json .*give it with --data"):
+        evaluate_here(tmp_path)
 
 
 def test_an_error_is_one_line(evaluate, tmp_path):

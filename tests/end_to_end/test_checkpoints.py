@@ -1,0 +1,89 @@
+"""Checkpoints that stock fairseq cannot load under this PyTorch, and those that nobody should load."""
+
+import argparse
+import re
+
+import pytest
+import torch
+from short_runs import ADAM, GRADINIT
+
+from gradinit_mt import checkpoints
+
+DISTRIBUTED = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
+
+
+def test_a_run_of_two_processes_is_resumed_by_fairseq_train_alone_bit_for_bit(fairseq, tmp_path):
+    """In the midst of an epoch. The launcher is not needed for it."""
+    settings = [*GRADINIT, *ADAM, *DISTRIBUTED, "--total-num-update", "6"]
+    fairseq.train(tmp_path / "whole", 6, *settings, processes=2)
+    fairseq.train(tmp_path / "halves", 3, *settings, processes=2)
+    output = fairseq.train(tmp_path / "halves", 6, *settings, processes=2)
+    assert re.search(r"Loaded checkpoint .* @ 3 updates", output)
+    one, other = (checkpoints.load(tmp_path / name / "checkpoint_last.pt") for name in ("halves", "whole"))
+    assert one["model"].keys() == other["model"].keys()
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    assert checkpoints.facts(tmp_path / "whole/checkpoint_last.pt").training_seconds > 0
+
+
+@pytest.fixture
+def crafted(trained, tmp_path):
+    """A function that writes the trained checkpoint with other settings of its model."""
+
+    def write(**options):
+        state = checkpoints.load(trained / "checkpoint_last.pt")
+        state["cfg"]["model"] = argparse.Namespace(**vars(_as_namespace(state["cfg"]["model"])) | options)
+        torch.save(state, tmp_path / "crafted.pt")
+        return tmp_path / "crafted.pt"
+
+    return write
+
+
+def _as_namespace(settings):
+    return settings if isinstance(settings, argparse.Namespace) else argparse.Namespace(**settings)
+
+
+def touching(path):
+    return f"[__import__('pathlib').Path({str(path)!r}).touch()]"
+
+
+@pytest.mark.parametrize("name", ["adaptive_softmax_cutoff", "encoder_layers", "xformers_att_config"])
+def test_code_in_the_settings_is_not_run(fairseq, crafted, tmp_path, name):
+    """fairseq would evaluate each of them when it builds some model; fconv is one for encoder_layers."""
+    model = {"_name": "fconv", "arch": "fconv"} if name == "encoder_layers" else {}
+    path = crafted(**{name: touching(tmp_path / "run")}, **model)
+    with pytest.raises(checkpoints.CheckpointError, match=r"its model is|is code, which fairseq would run"):
+        checkpoints.load(path)
+    output = fairseq.run("generate", "--path", path, "--cpu", status=1)
+    assert f"crafted.pt: {name}=\"[__import__('pathlib')" in output
+    output = fairseq.train(tmp_path / "resumed", 9, *GRADINIT, *ADAM, "--restore-file", path, status=1)
+    assert "is code, which fairseq would run" in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_is_not_known_is_refused_by_name(crafted):
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"its model is 'fconv'; expected one of post_ln_transformer, "
+    ):
+        checkpoints.load(crafted(_name="fconv", arch="fconv"))
+    with pytest.raises(checkpoints.CheckpointError, match=r"its model is 'fconv' or 'post_ln_transformer'; expected"):
+        checkpoints.load(crafted(_name="fconv", arch="post_ln_transformer"))
+
+
+def test_activations_that_are_recomputed_are_an_error_with_a_remedy_that_works(fairseq, trained, tmp_path):
+    stock = [
+        *(
+            "--arch",
+            "transformer",
+            "--decoder-layers",
+            "2",
+            "--decoder-embed-dim",
+            "32",
+            "--decoder-ffn-embed-dim",
+            "64",
+        ),
+        *("--decoder-attention-heads", "2", "--checkpoint-activations"),
+    ]
+    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, status=1)
+    assert "derivatives that --checkpoint-activations and --offload-activations cannot give: learn the scales" in output
+    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, "--gradinit-from", trained)
+    assert "scales taken from" in output

@@ -1,0 +1,60 @@
+"""A record in the save dir is taken for this run's only where model, data and settings are this run's."""
+
+import shutil
+
+import pytest
+from short_runs import ADAM, GRADINIT, MODEL, TRAINING
+
+BINARIZED = "train.de-en.en.bin"
+
+
+@pytest.fixture
+def with_record_of(trained, tmp_path):
+    """A save dir with nothing but the record of the trained run: killed before its first checkpoint."""
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--encoder-attention-heads", "4"], "encoder_attention_heads 2 there, 4 here"),
+        (["--activation-fn", "gelu"], "activation_fn relu there, gelu here"),
+    ],
+)
+def test_another_model_with_the_same_parameters_is_named(fairseq, with_record_of, changed, message):
+    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, *changed, status=1)
+    assert f"belongs to another run ({message}" in output
+
+
+def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, with_record_of, tmp_path):
+    binarized = tmp_path / "bin"
+    shutil.copytree(fairseq.corpus / "bin", binarized)
+    words = bytearray((binarized / BINARIZED).read_bytes())
+    first, second = slice(0, 2), slice(2, 4)
+    assert words[first] != words[second]
+    words[first], words[second] = words[second], words[first]
+    (binarized / BINARIZED).write_bytes(words)
+    (tmp_path / "corpus").mkdir()
+    binarized.rename(tmp_path / "corpus" / "bin")
+    fairseq = type(fairseq)(tmp_path / "corpus", fairseq.root)
+    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, status=1)
+    assert "belongs to another run (data " in output
+
+
+def test_a_stock_model_has_its_own_options_in_the_record_and_no_others(fairseq, tmp_path):
+    """Its settings come as one namespace with all options of the run, the save dir among them."""
+    stock = ["--arch", "transformer_iwslt_de_en", *MODEL[2:]]
+    sides = [word.replace("encoder", "decoder") for word in MODEL[2:-1]]
+    arguments = [*stock, *sides, *TRAINING, *GRADINIT, *ADAM, "--max-update", "1"]
+    fairseq.run("train", *arguments, "--save-dir", tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    shutil.copy(tmp_path / "one/gradinit.safetensors", tmp_path / "two")
+    output = fairseq.run("train", *arguments, "--save-dir", tmp_path / "two")
+    assert "found complete" in output
+    (tmp_path / "three").mkdir()
+    shutil.copy(tmp_path / "one/gradinit.safetensors", tmp_path / "three")
+    changed = ["--decoder-attention-heads", "4", "--save-dir", tmp_path / "three"]
+    output = fairseq.run("train", *arguments, *changed, status=1)
+    assert "belongs to another run (decoder_attention_heads 2 there, 4 here" in output

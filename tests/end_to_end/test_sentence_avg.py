@@ -1,0 +1,40 @@
+"""--sentence-avg changes what training divides its gradients by; what is learned stays per token."""
+
+import pytest
+import torch
+from short_runs import ADAM, GRADINIT
+
+from gradinit_mt.records import Record
+
+
+def learned(fairseq, save_dir, *arguments):
+    fairseq.train(save_dir, 1, *GRADINIT, *arguments)
+    return Record.load(save_dir)
+
+
+def test_the_default_form_learns_the_scales_it_learns_without(fairseq, trained, tmp_path):
+    with_it, without = learned(fairseq, tmp_path / "with", *ADAM, "--sentence-avg"), Record.load(trained)
+    assert with_it.settings["sentence_avg"] is True
+    assert torch.equal(with_it.state.scales, without.state.scales)
+    assert with_it.state.history == without.state.history
+
+
+def test_the_published_form_learns_the_scales_it_learns_without(fairseq, tmp_path):
+    """At a bound that takes both kinds of step: per sentence, every norm would be above it."""
+    paper = [*ADAM, "--gradinit-form", "paper", "--gradinit-gamma", "60"]
+    with_it = learned(fairseq, tmp_path / "with", *paper, "--sentence-avg")
+    without = learned(fairseq, tmp_path / "without", *paper)
+    assert torch.equal(with_it.state.scales, without.state.scales)
+    assert 0 in {without.state.steps[1], without.state.steps[0]} or without.state.steps == with_it.state.steps
+
+
+def test_sgd_steps_over_sentences_are_steps_over_tokens_at_a_rate_as_much_higher(fairseq, tmp_path):
+    """A gradient per sentence is as long as one per token times the sentence's tokens."""
+    sgd = ["--optimizer", "sgd", "--momentum", "0.9"]
+    over_sentences = learned(fairseq, tmp_path / "sentences", *sgd, "--lr", "0.004", "--sentence-avg")
+    targets = (fairseq.corpus / "train.en").read_text().splitlines()
+    tokens = sum(len(line.split()) + 1 for line in targets) / len(targets)
+    assert over_sentences.settings["eta"] == pytest.approx(0.004 * tokens)
+    over_tokens = learned(fairseq, tmp_path / "tokens", *sgd, "--lr", str(0.004 * tokens))
+    assert torch.allclose(over_sentences.state.scales, over_tokens.state.scales, rtol=1e-6)
+    assert (over_tokens.state.scales - 1).abs().max() > 0.01
