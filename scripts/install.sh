@@ -3,9 +3,10 @@
 #
 #   scripts/install.sh [--dev]
 #
-# PYTHON=python3.11 chooses the interpreter (3.10 to 3.12); without it the first one found is taken, 3.11 before the
-# others. --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
-# Takes 3 to 4 minutes, most of it compiling fairseq's extensions; a .venv that this script did not finish is made anew.
+# PYTHON=python3.11 chooses the interpreter (3.11 or 3.12); without it the first one found is taken, 3.11 before 3.12.
+# --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
+# Takes 2 minutes and the download of PyTorch; 2 more where fairseq must be compiled, on anything but Linux x86-64.
+# A .venv that this script did not finish is made anew.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -17,26 +18,30 @@ fail() {
     exit 2
 }
 
-usable() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+step() { echo "=> $1" >&2; }
+
+usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
 
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
-        usable "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.12 ($("$PYTHON" --version 2>&1 || true)); name one, for example: make demo PYTHON=python3.11"
+        usable "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.11 or 3.12 ($("$PYTHON" --version 2>&1 || true)); name one, for example: make demo PYTHON=python3.11"
         echo "$PYTHON"
         return
     fi
-    for candidate in python3.11 python3.12 python3.10 python3; do
+    for candidate in python3.11 python3.12 python3; do
         if usable "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    fail "no Python 3.10 to 3.12 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv python3.11-dev) or name it: make demo PYTHON=/path/to/python3.11"
+    fail "no Python 3.11 or 3.12 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make demo PYTHON=/path/to/python3.11"
 }
 
-check_tools() {
-    "$1" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$1 cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
+# Asked of the platform, not of pip: a download that fails must not look like a missing wheel and end in the compiler.
+# PyTorch's own wheel needs the same glibc or a newer one.
+has_wheel() { "$1" -c 'import platform, sys; sys.exit((sys.platform, platform.machine()) != ("linux", "x86_64"))'; }
+
+check_compilers() {
     for compiler in gcc g++; do
         command -v "$compiler" >/dev/null ||
             fail "no $compiler: fairseq's extensions need a C and a C++ compiler (Debian, Ubuntu: apt install build-essential)"
@@ -46,31 +51,46 @@ check_tools() {
 }
 
 # A stamp names what was installed; it is written last.
-stamp() { cat "$requirements"/{torch,build,runtime,fairseq}.txt "$root"/pyproject.toml | cksum; }
+stamp() { cat "$requirements"/{torch,runtime,fairseq,fairseq-source,build}.txt "$root"/pyproject.toml | cksum; }
 dev_stamp() { cksum <"$requirements/dev.txt"; }
 is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
-pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+# pip's warnings are shown only when it fails, and then all of them: they tell why a package was "not found".
+pip_install() {
+    local said
+    said=$("$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" 2>&1) || {
+        echo "$said" >&2
+        fail "pip failed, see above"
+    }
+}
 
 install_all() {
     local python
     python=$(choose_python)
-    check_tools "$python"
-    echo "=> making $venv with $("$python" --version): 3 to 4 minutes" >&2
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
+    has_wheel "$python" || check_compilers "$python"
+    step "making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
-    echo "=> PyTorch" >&2
+    step "PyTorch"
     pip_install -r "$requirements/torch.txt"
-    echo "=> the other packages" >&2
-    pip_install -r "$requirements/build.txt"
+    step "the other packages"
     pip_install -r "$requirements/runtime.txt"
     # Last, and without its dependency list, which asks for packages that text never uses.
-    echo "=> compiling fairseq" >&2
-    pip_install --no-deps --no-build-isolation -r "$requirements/fairseq.txt"
+    if has_wheel "$python"; then
+        step "fairseq (prebuilt)"
+        pip_install --no-deps --only-binary :all: -r "$requirements/fairseq.txt"
+    else
+        step "compiling fairseq: 2 minutes"
+        pip_install -r "$requirements/build.txt"
+        pip_install --no-deps --no-build-isolation -r "$requirements/fairseq-source.txt"
+    fi
     pip_install --no-deps --no-build-isolation --editable "$root"
     stamp >"$venv/.installed"
 }
 
 install_dev() {
+    step "the tools of the tests and linters"
     pip_install -r "$requirements/dev.txt"
     dev_stamp >"$venv/.installed-dev"
 }
