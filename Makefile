@@ -11,7 +11,7 @@ demo: install
 	scripts/demo.sh
 
 test: install-dev
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: install-dev
 	.venv/bin/ruff check .
