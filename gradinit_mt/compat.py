@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 
 from gradinit_mt.errors import UserError
 from gradinit_mt.evaluated import code_in
@@ -64,7 +65,9 @@ def refuse_code_in_checkpoints() -> None:
 
     def load_checked(path, arg_overrides=None, load_on_all_ranks=False):
         state = load(path, arg_overrides, load_on_all_ranks)
-        for settings in (state.get("args"), state.get("cfg")):
+        # by now fairseq has made a DictConfig of the plain settings in the file
+        cfg = OmegaConf.to_container(state["cfg"]) if OmegaConf.is_config(state.get("cfg")) else state.get("cfg")
+        for settings in (state.get("args"), cfg):
             if code := code_in(settings):
                 raise UserError(
                     f"{path}: {code} in its settings is code, which fairseq would run; do not use this file"

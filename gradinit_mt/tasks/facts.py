@@ -13,8 +13,8 @@ def model_options(cfg) -> dict:
     """The options of a model by name, as plain values for JSON.
 
     Args:
-        cfg: what ``build_model`` of a task gets: the fields of the model's dataclass, or, of a model without one, a
-            namespace with all options of the run, of which only the model's own count.
+        cfg: what ``build_model`` of a task gets: a ``DictConfig`` of the model's dataclass, or, for a model without
+            one, a namespace with all options of the run, of which only the model's own count.
     """
     if isinstance(cfg, argparse.Namespace):
         parser = argparse.ArgumentParser(add_help=False)
@@ -22,7 +22,7 @@ def model_options(cfg) -> dict:
         names = {"arch", *(action.dest for action in parser._actions)}
         options = {name: value for name, value in vars(cfg).items() if name in names}
     else:
-        options = OmegaConf.to_container(OmegaConf.create(cfg), resolve=True)
+        options = OmegaConf.to_container(cfg, resolve=True)
     return json.loads(json.dumps(options, default=str))
 
 

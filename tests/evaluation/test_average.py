@@ -17,7 +17,7 @@ def checkpoint(path, value, updates=10, **entries):
     """A file with what fairseq writes, as far as it matters here."""
     state = {
         "args": None,
-        "cfg": {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": argparse.Namespace(arch="tiny")},
+        "cfg": {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": argparse.Namespace(arch="transformer")},
         "model": {"weight": torch.full((2, 3), float(value)), "version": torch.tensor([3.0])},
         "optimizer_history": [{"num_updates": updates}],
         "extra_state": {"train_iterator": {"epoch": 1}, "val_loss": 5.5, "best": 5.5, "previous_training_time": 2.5},
