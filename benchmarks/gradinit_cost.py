@@ -36,11 +36,11 @@ from fairseq.data import Dictionary, LanguagePairDataset
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
 from tqdm import tqdm
 
-from gradinit_mt import command
+from gradinit_mt.common import command
 from gradinit_mt.core import GradInitConfig, State, learn_scales
 from gradinit_mt.core.hvp import twice_differentiable
 from gradinit_mt.models import post_ln_transformer
-from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
+from gradinit_mt.plugin.batches import OverlappingBatches
 
 MODELS = {
     "tiny": (post_ln_transformer.PostLNTransformerTiny, post_ln_transformer.TinyConfig),

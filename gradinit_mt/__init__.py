@@ -9,7 +9,8 @@ __version__ = "0.1.0"
 
 # fairseq is always loaded before it reads a user-dir. The core and the corpus tools do without it, and start faster.
 if "fairseq" in sys.modules:
-    from . import compat, lr_schedulers, models, tasks  # noqa: F401
+    from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401
+    from gradinit_mt.plugin import compat
 
     compat.allow_torchrun_without_gpu()
     compat.resume_data_parallel_runs()

@@ -32,7 +32,7 @@ scripts/train.sh "$corpus" --save-dir "$demo/train"
 scripts/evaluate.sh "$demo/train"
 [ -e "$demo/scales.png" ] || scripts/report.sh "$demo/train" --output "$demo/scales.png"
 [ -e "$demo/training_curve.png" ] ||
-    "$python" -m gradinit_mt.plots.training_curve --run "sample=$demo/train" --output "$demo/training_curve.png"
+    "$python" -m gradinit_mt.training.curve --run "sample=$demo/train" --output "$demo/training_curve.png"
 
 echo
 echo "plots:  $demo/scales.png  $demo/training_curve.png"

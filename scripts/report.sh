@@ -5,4 +5,4 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.report "$@"
+exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.record.report "$@"

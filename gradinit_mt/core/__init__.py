@@ -1,10 +1,10 @@
 """GradInit (Zhu et al., NeurIPS 2021) for any ``nn.Module``; imports torch alone."""
 
-from .batches import overlapping_halves
-from .blocks import Block, find_blocks, scale_blocks
-from .config import GradInitConfig, StepKind, default_gamma
-from .learn import GradInitError, learn_scales
-from .state import Report, State
+from gradinit_mt.core.batches import overlapping_halves
+from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
+from gradinit_mt.core.config import GradInitConfig, StepKind, default_gamma
+from gradinit_mt.core.learn import GradInitError, learn_scales
+from gradinit_mt.core.state import Report, State
 
 __all__ = [
     "Block",

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from .steps import ADAM_EPS
+from gradinit_mt.core.look_ahead import ADAM_EPS
 
 StepKind = Literal["adam", "sgd"]
 

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import hvp
-from .blocks import Block, find_blocks, scale_blocks
-from .config import GradInitConfig
-from .state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
-from .steps import ADAM_EPS, AdamSteps, MomentumSteps
+from gradinit_mt.core import hvp
+from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
+from gradinit_mt.core.config import GradInitConfig
+from gradinit_mt.core.look_ahead import ADAM_EPS, AdamSteps, MomentumSteps
+from gradinit_mt.core.state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
 
 LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .config import GradInitConfig
+from gradinit_mt.core.config import GradInitConfig
 
 OBJECTIVE, CONSTRAINT = KINDS = ("objective", "constraint")
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt.corpora.text import CorpusError
 
 BLOCK = 1 << 16
 TIMEOUT = 60  # seconds without a byte

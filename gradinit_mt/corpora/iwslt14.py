@@ -15,20 +15,21 @@ from pathlib import Path
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from gradinit_mt.command import add_workers, positive_int, run, step
+from gradinit_mt.common.command import add_workers, positive_int, run, step
+from gradinit_mt.common.files import new_directory
+from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.archive import download, unpack
-from gradinit_mt.corpora.files import CorpusError, new_directory, read_lines
 from gradinit_mt.corpora.layout import (
     RAW_SPLITS,
     SPLITS,
     PreparedCorpus,
     finish,
-    package_version,
     require_plain_path,
     summary,
     write_text,
 )
 from gradinit_mt.corpora.moses import lowercase, tokenize
+from gradinit_mt.corpora.text import CorpusError, read_lines
 from gradinit_mt.corpora.workers import map_lines
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,9 +7,7 @@ raw/{valid,test}.{src,tgt}           the sentences as they came, line by line wi
 bin/                                 fairseq-preprocess output: dictionaries and binarized splits
 """
 
-import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
 import shlex
@@ -19,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gradinit_mt import __version__
-from gradinit_mt.corpora.files import CorpusError, sha256, write_json, write_lines
+from gradinit_mt.common.files import sha256, write_json
+from gradinit_mt.corpora.text import CorpusError, write_lines
 
 FORMAT = 1
 MAX_SUBWORDS = 1023  # of a sentence: with its end, the 1,024 positions of fairseq's models
-FAIRSEQ = ("ve-fairseq", "fairseq-fixed")  # the same code: prebuilt for some platforms, and as source
 SPLITS = ("train", "valid", "test")
 RAW_SPLITS = ("valid", "test")
 SUBWORD_FILES = {"subword-nmt": ("code",), "sentencepiece": ("sentencepiece.model", "sentencepiece.vocab")}
@@ -208,15 +206,6 @@ def dictionary_size(path: Path) -> int:
     """Entries of a fairseq dictionary: its lines and the four special symbols that fairseq adds."""
     with path.open("rb") as file:
         return sum(1 for _ in file) + 4
-
-
-def package_version(name: str) -> str:
-    """The version of an installed package, or "not installed"; of ``fairseq``, with the name of its package."""
-    for packaged in FAIRSEQ if name == "fairseq" else (name,):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(packaged)
-            return f"{packaged} {version}" if name == "fairseq" else version
-    return "not installed"
 
 
 def summary(corpus: PreparedCorpus) -> str:

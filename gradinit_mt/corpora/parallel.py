@@ -9,18 +9,19 @@ from pathlib import Path
 import sentencepiece
 from tqdm import tqdm
 
-from gradinit_mt.command import add_workers, positive_int, run, step
-from gradinit_mt.corpora.files import CorpusError, find_text, new_directory, read_lines
+from gradinit_mt.common.command import add_workers, positive_int, run, step
+from gradinit_mt.common.files import new_directory
+from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import (
     RAW_SPLITS,
     SPLITS,
     PreparedCorpus,
     finish,
-    package_version,
     require_plain_path,
     summary,
     write_text,
 )
+from gradinit_mt.corpora.text import CorpusError, find_text, read_lines
 
 BATCH = 10_000  # sentences encoded between two updates of the progress bar
 

@@ -1,6 +1,6 @@
 """From a checkpoint to reported scores. Knows fairseq only as the command ``fairseq-generate``."""
 
-from gradinit_mt.errors import UserError
+from gradinit_mt.common.errors import UserError
 
 
 class EvaluationError(UserError):

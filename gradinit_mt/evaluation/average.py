@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt import checkpoints, command
-from gradinit_mt.corpora.files import sha256
+from gradinit_mt.common import command
+from gradinit_mt.common.files import sha256, whole
 from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.training import checkpoints
 
 
 def average_parameters(models: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -82,12 +83,8 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     # validation results and meters are those of one input, not of the mean
     kept = ("train_iterator", "previous_training_time")
     state["extra_state"] = {key: state["extra_state"][key] for key in kept}
-    temporary = output.with_name(output.name + ".tmp")
-    try:
+    with whole(output) as temporary:
         torch.save(state, temporary)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
     return output
 
 

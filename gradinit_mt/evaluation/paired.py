@@ -9,7 +9,7 @@ from pathlib import Path
 from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest
 
-from gradinit_mt.corpora.files import sha256, write_json
+from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.evaluation import EvaluationError, results
 from gradinit_mt.evaluation.scores import detokenized_metrics, tokenized_lowercase_metric
 

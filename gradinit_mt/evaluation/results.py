@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradinit_mt.corpora.files import read_lines, write_lines
-from gradinit_mt.errors import differing
+from gradinit_mt.common.errors import differing
+from gradinit_mt.corpora.text import read_lines, write_lines
 from gradinit_mt.evaluation import EvaluationError
 
 SCORES, TABLE = "scores.json", "scores.txt"

@@ -16,11 +16,14 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt import checkpoints, command
-from gradinit_mt.corpora.files import new_directory, read_lines, sha256, write_json
-from gradinit_mt.corpora.layout import PreparedCorpus, package_version
+from gradinit_mt.common import command
+from gradinit_mt.common.files import new_directory, sha256, write_json
+from gradinit_mt.common.versions import package_version
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results
 from gradinit_mt.evaluation.scores import Scores, score
+from gradinit_mt.training import checkpoints
 from gradinit_mt.training.save_dir import read_run
 
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "sacrebleu", "sacremoses")
@@ -53,9 +56,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:split])
-    options.further = arguments[split + 1 :]
+    options = command.parse_with_further(parser, arguments)
     if options.average and options.checkpoint:
         parser.error("--average and --checkpoint exclude each other")
     return options

@@ -1,3 +1,3 @@
 """Learning-rate schedules registered with fairseq."""
 
-from . import linear as linear
+from gradinit_mt.lr_schedulers import linear as linear

@@ -1,3 +1,3 @@
 """Models registered with fairseq."""
 
-from . import post_ln_transformer as post_ln_transformer
+from gradinit_mt.models import post_ln_transformer as post_ln_transformer

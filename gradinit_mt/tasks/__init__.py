@@ -1,3 +1,3 @@
 """Tasks registered with fairseq."""
 
-from . import gradinit_translation as gradinit_translation
+from gradinit_mt.tasks import gradinit_translation as gradinit_translation

@@ -17,15 +17,15 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
 
-from ..core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
-from ..errors import differing
-from ..progress import Progress
-from ..records import TENSORS, Record, RecordError, block_facts, fingerprint
-from .facts import data_checksum, model_options
-from .half_precision import in_float32
-from .overlapping_batches import OverlappingBatches
-from .settings import FirstSteps, GradInitTranslationConfig, core_config, first_steps_of, signal_weight
-from .signal import SignalLoss
+from gradinit_mt.common.errors import differing
+from gradinit_mt.common.progress import Progress
+from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
+from gradinit_mt.core.signal import SignalLoss
+from gradinit_mt.plugin.batches import OverlappingBatches
+from gradinit_mt.plugin.facts import data_checksum, model_options
+from gradinit_mt.plugin.half_precision import in_float32
+from gradinit_mt.plugin.options import FirstSteps, GradInitTranslationConfig, core_config, first_steps_of, signal_weight
+from gradinit_mt.record.record import TENSORS, Record, RecordError, block_facts, fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Starting, continuing and watching a training run of the stock fairseq-train."""
 
-from gradinit_mt.errors import UserError
+from gradinit_mt.common.errors import UserError
 
 
 class TrainingError(UserError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt import command
+from gradinit_mt.common import command
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import TrainingError, options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
@@ -48,10 +48,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--tokens-per-update", type=command.positive_int, metavar="N", help="over all processes (default: the preset's)"
     )
     add("--dry-run", action="store_true", help="print the command and stop")
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    chosen = parser.parse_args(arguments[:split])
-    chosen.further = arguments[split + 1 :]
-    return chosen
+    return command.parse_with_further(parser, arguments)
 
 
 def command_line(arguments: list[str], processes: int) -> list[str]:

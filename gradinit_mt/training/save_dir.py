@@ -11,11 +11,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from gradinit_mt import checkpoints
-from gradinit_mt.corpora.files import write_json
-from gradinit_mt.corpora.layout import package_version
-from gradinit_mt.records import TENSORS
-from gradinit_mt.training import TrainingError
+from gradinit_mt.common.files import whole, write_json
+from gradinit_mt.common.versions import package_version
+from gradinit_mt.record.record import TENSORS
+from gradinit_mt.training import TrainingError, checkpoints
 
 RUN = "run.json"
 LOCK = ".lock"
@@ -111,8 +110,7 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
     others = [*checkpoints.numbered(save_dir, "epoch").values(), *checkpoints.numbered(save_dir, "update").values()]
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         if zipfile.is_zipfile(path):
-            temporary = last.with_suffix(".tmp")
-            shutil.copyfile(path, temporary)
-            temporary.replace(last)
+            with whole(last) as temporary:
+                shutil.copyfile(path, temporary)
             return f"{last} was truncated: going on from {path.name}"
     return f"{last} was truncated and no other checkpoint is whole: starting again"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gradinit_mt.core.steps import AdamSteps, MomentumSteps
+from gradinit_mt.core.look_ahead import AdamSteps, MomentumSteps
 
 BETAS, RATE = (0.8, 0.95), 0.01
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradinit_mt.corpora.files import write_lines
+from gradinit_mt.corpora.text import write_lines
 
 SYLLABLES = ["ba", "do", "fi", "gu", "ke", "lo", "mi", "nu", "ra", "sö", "te", "wü"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from gradinit_mt.corpora import archive
 from gradinit_mt.corpora.archive import download, unpack
-from gradinit_mt.corpora.files import CorpusError
+from gradinit_mt.corpora.text import CorpusError
 
 CONTENT = bytes(range(256)) * 1000
 

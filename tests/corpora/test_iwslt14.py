@@ -7,9 +7,9 @@ import tarfile
 import pytest
 
 from gradinit_mt.corpora import iwslt14
-from gradinit_mt.corpora.files import CorpusError
 from gradinit_mt.corpora.iwslt14 import clean, rejection, segments, training_lines
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import CorpusError
 
 
 def test_training_lines_keep_titles_and_drop_the_data_of_talks():

@@ -7,10 +7,11 @@ import shutil
 import pytest
 import sentencepiece
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import parallel
-from gradinit_mt.corpora.files import CorpusError, read_lines
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.parallel import drop_pairs, learn_model
+from gradinit_mt.corpora.text import CorpusError, read_lines
 
 
 def run(folder, output, *more):
@@ -143,7 +144,7 @@ def test_the_bound_in_the_error_is_the_bound(parallel_text):
 
 def test_output_that_exists_is_not_touched(parallel_text, tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(CorpusError, match="out: exists already"):
+    with pytest.raises(UserError, match="out: exists already"):
         run(parallel_text, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from short_runs import ADAM, GRADINIT
 
-from gradinit_mt import checkpoints
+from gradinit_mt.training import checkpoints
 
 
 @pytest.fixture

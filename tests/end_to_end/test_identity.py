@@ -4,8 +4,8 @@ import pytest
 import torch
 from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 
-from gradinit_mt import compat  # noqa: F401 - for loading checkpoints
-from gradinit_mt.records import Record
+from gradinit_mt.plugin import compat  # noqa: F401 - for loading checkpoints
+from gradinit_mt.record.record import Record
 
 AT_ONE = [
     *("--gradinit-lower-bound", "1", "--gradinit-upper-bound", "1"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from short_runs import ADAM, GRADINIT
 
-from gradinit_mt.records import Record
+from gradinit_mt.record.record import Record
 
 
 def learned(fairseq, save_dir, *arguments):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradinit_mt import checkpoints
-from gradinit_mt.checkpoints import CheckpointError
 from gradinit_mt.evaluation import EvaluationError
 from gradinit_mt.evaluation.average import average_checkpoint, average_last, average_parameters
+from gradinit_mt.training import checkpoints
+from gradinit_mt.training.checkpoints import CheckpointError
 
 
 def checkpoint(path, value, updates=10, **entries):

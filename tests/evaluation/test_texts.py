@@ -2,8 +2,8 @@
 
 import pytest
 
-from gradinit_mt.corpora.files import write_lines
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import write_lines
 from gradinit_mt.evaluation import results, run
 from gradinit_mt.evaluation.scores import score
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 from fairseq.data import Dictionary
 
-from gradinit_mt import compat, lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
+from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
+from gradinit_mt.plugin import compat  # noqa: F401 - registers model, task and schedule
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 from fairseq.optim.adam import Adam
 from torch import nn, tensor
 
-from gradinit_mt.core.steps import AdamSteps
-from gradinit_mt.evaluated import EVALUATED, code_in
+from gradinit_mt.core.look_ahead import AdamSteps
+from gradinit_mt.plugin.evaluated import EVALUATED, code_in
 
 EVALUATORS = {"eval", "eval_bool", "eval_str_dict", "eval_str_list"}
 # Arguments of the evaluators' own definitions, local names that other modules fill, and a line of a data file.

@@ -12,16 +12,16 @@ from fairseq.optim.fp16_optimizer import FP16Optimizer, MemoryEfficientFP16Optim
 from omegaconf import OmegaConf
 
 from gradinit_mt.core import GradInitError
-from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
-from gradinit_mt.tasks.half_precision import in_float32
-from gradinit_mt.tasks.overlapping_batches import OverlappingBatches
-from gradinit_mt.tasks.settings import (
+from gradinit_mt.plugin.batches import OverlappingBatches
+from gradinit_mt.plugin.half_precision import in_float32
+from gradinit_mt.plugin.options import (
     FirstSteps,
     GradInitTranslationConfig,
     core_config,
     first_steps_of,
     signal_weight,
 )
+from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gradinit_mt import checkpoints
-from gradinit_mt.errors import UserError
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation import EvaluationError, run
+from gradinit_mt.training import checkpoints
 
 NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
 VERBS = {"sieht": "sees", "mag": "likes", "hat": "has", "findet": "finds"}

@@ -8,8 +8,9 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 
-from gradinit_mt.corpora.files import read_lines, sha256, write_lines
+from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import read_lines, write_lines
 
 LINES = [
     f"der {noun} {verb} die {thing} {n}"

@@ -10,8 +10,7 @@ import time
 import pytest
 import torch
 
-from gradinit_mt import checkpoints
-from gradinit_mt.training import TrainingError, save_dir
+from gradinit_mt.training import TrainingError, checkpoints, save_dir
 
 SETTINGS = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),

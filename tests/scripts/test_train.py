@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gradinit_mt.records import Record
+from gradinit_mt.record.record import Record
 from gradinit_mt.training import TrainingError, save_dir
 
 SMALL = [

@@ -1,0 +1,120 @@
+"""The readings of ``bench.py`` as a table and as a picture.
+
+A reading is a line of ``readings.jsonl``: the fields of ``bench.Run``, losses by update, and what was read at the
+end.
+"""
+
+import argparse
+import itertools
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+from matplotlib import pyplot
+
+from gradinit_mt.common import journal
+from gradinit_mt.training import curve as training_curve
+
+
+def asked_for(path: Path, chosen: argparse.Namespace) -> list[dict]:
+    """The outcomes in the file that the command names: of each seed the shortest run that has the last reading."""
+    last = str(chosen.readings[-1])
+    found = {}
+    for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
+        alike = (outcome["width"], tuple(outcome["further"])) == (chosen.width, chosen.further)
+        if alike and last in outcome["training"]:
+            found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
+    named = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
+    return [found[setting, lr, seed] for lr, setting, seed in named if (setting, lr, seed) in found]
+
+
+def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
+    """The outcomes of all seeds by setting and learning rate, in the order of the command."""
+    groups = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome["setting"], outcome["lr"]].append(outcome)
+    return groups
+
+
+def table(outcomes: list[dict], readings: list[int]) -> str:
+    """Mean and standard deviation over seeds, as Markdown; what a run shows only at its end, of runs that end there."""
+    last = readings[-1]
+
+    def ends(outcome: dict) -> bool:
+        return list(outcome["training"])[-1] == str(last)
+
+    def validation(outcome: dict) -> float | None:
+        losses = outcome["validation"]
+        return list(losses.values())[-1] if ends(outcome) else losses.get(str(last))
+
+    columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
+    columns |= {"worst seed": lambda o: o["training"][str(last)]}
+    columns |= {"validation": validation}
+    at_the_end = {
+        "source gain": lambda o: o["source_gain"],
+        "BLEU": chosen_bleu,
+        "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
+    }
+    columns |= {name: lambda o, v=value: v(o) if ends(o) else None for name, value in at_the_end.items()}
+    if all(columns["BLEU"](outcome) is None for outcome in outcomes):
+        del columns["BLEU"]
+    lines = [
+        f"| initialization | lr | seeds | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for (setting, lr), group in grouped(outcomes).items():
+        cells = [_cell(name, [value(outcome) for outcome in group]) for name, value in columns.items()]
+        seeds = ", ".join(str(outcome["seed"]) for outcome in group)
+        lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def chosen_bleu(outcome: dict) -> float | None:
+    """Of the scored checkpoint with the better BLEU on the validation set; None where nothing was scored."""
+    if "scores" not in outcome:
+        return None
+    by_split = [
+        {split: scores["detokenized_bleu"]["value"] for split, scores in of_checkpoint.items()}
+        for of_checkpoint in outcome["scores"].values()
+    ]
+    return max(by_split, key=lambda bleu: bleu["valid"])["test"]
+
+
+def _cell(column: str, values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    if column == "worst seed":
+        return f"{max(known):.2f}"
+    if column.startswith("GradInit"):
+        return f"{statistics.mean(known):.1f} %"
+    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.2f}{spread}" + f" ({len(known)})" * (len(known) < len(values))
+
+
+def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
+    """One panel per learning rate: the training loss up to update ``last``, its mean over seeds and each seed."""
+    groups = grouped(outcomes)
+    rates = sorted({lr for _, lr in groups})
+    settings = list(dict.fromkeys(setting for setting, _ in groups))
+    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, panels = pyplot.subplots(
+            1, len(rates), figsize=(1.5 + 3.5 * len(rates), 3.5), sharey=True, squeeze=False, layout="constrained"
+        )
+        for axes, rate in zip(panels[0], rates, strict=True):
+            for setting, colour in zip(settings, itertools.cycle(training_curve.COLOURS)):
+                group = groups.get((setting, rate), [])
+                updates = [int(update) for update in group[0]["training"] if int(update) <= last] if group else []
+                losses = [[outcome["training"][str(update)] for update in updates] for outcome in group]
+                for loss in losses:
+                    axes.plot(updates, loss, color=colour, linewidth=0.5, alpha=0.35)
+                if group:
+                    mean = [statistics.mean(values) for values in zip(*losses, strict=True)]
+                    axes.plot(updates, mean, color=colour, linewidth=1.6, label=setting)
+            axes.set_title(f"learning rate {rate:g}")
+            axes.set_xlabel("updates")
+        panels[0][0].set_ylabel("training loss\n(bits per target token)")
+        lines = [line for axes in panels[0] for line in axes.get_lines() if line.get_label() in settings]
+        named = {line.get_label(): line for line in lines}  # a setting may be missing from a panel
+        figure.legend([named[name] for name in settings], settings, loc="outside right upper", frameon=False)
+    return figure

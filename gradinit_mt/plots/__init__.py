@@ -1,1 +1,0 @@
-"""Pictures for papers and reports, drawn from what runs leave on disk."""

@@ -1,0 +1,77 @@
+"""What fairseq 0.12 lacks for current PyTorch and for machines without a GPU; each entry with its reason."""
+
+import argparse
+import os
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.plugin.evaluated import code_in
+
+# torch >= 2.6 loads checkpoints without running code from them, and refuses the types it does not know. fairseq
+# writes two kinds: the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values,
+torch.serialization.add_safe_globals([argparse.Namespace])
+# and, under --eval-bleu, the n-gram counts of the running BLEU as arrays of integers.
+torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, np._core.multiarray._reconstruct])
+
+
+def allow_torchrun_without_gpu() -> None:
+    """Lets fairseq-train run under torchrun on a CPU.
+
+    Under torchrun fairseq takes a rank's device to be the rank modulo the number of GPUs, which is 0 there. Besides,
+    it wants ``--cpu --distributed-world-size N --distributed-backend gloo --ddp-backend legacy_ddp``: its other
+    backend names a GPU.
+    """
+    from fairseq.distributed import utils
+
+    infer_with_gpu = utils._infer_torch_distributed_launch_init
+
+    def infer(cfg) -> None:
+        if torch.cuda.device_count():
+            infer_with_gpu(cfg)
+            return
+        cfg.distributed_init_method = "env://"
+        cfg.distributed_world_size = int(os.environ["WORLD_SIZE"])
+        cfg.distributed_rank = int(os.environ["RANK"])
+        cfg.device_id = 0
+        cfg.distributed_no_spawn = True
+
+    utils._infer_torch_distributed_launch_init = infer
+
+
+def resume_data_parallel_runs() -> None:
+    """Lets a run of several processes load its checkpoint.
+
+    The first rank reads it and sends the others all that is no tensor. fairseq lets them read that as a file of unknown
+    origin, and torch >= 2.6 refuses the settings in it. It comes from a process of this very run.
+    """
+    from fairseq.distributed import utils
+
+    def broadcast_object(obj, src_rank, group, dist_device):
+        holder = [obj]
+        torch.distributed.broadcast_object_list(holder, src=src_rank, group=group, device=dist_device)
+        return holder[0]
+
+    utils._broadcast_object_slow = broadcast_object
+
+
+def refuse_code_in_checkpoints() -> None:
+    """Keeps fairseq from evaluating what a checkpoint gives as the text of an option, unless it is a plain value."""
+    from fairseq import checkpoint_utils
+
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    def load_checked(path, arg_overrides=None, load_on_all_ranks=False):
+        state = load(path, arg_overrides, load_on_all_ranks)
+        # by now fairseq has made a DictConfig of the plain settings in the file
+        cfg = OmegaConf.to_container(state["cfg"]) if OmegaConf.is_config(state.get("cfg")) else state.get("cfg")
+        for settings in (state.get("args"), cfg):
+            if code := code_in(settings):
+                raise UserError(
+                    f"{path}: {code} in its settings is code, which fairseq would run; do not use this file"
+                )
+        return state
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checked

@@ -1,0 +1,268 @@
+"""The task's options, and what they and the optimizer make of GradInit's settings."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, List, Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum
+from fairseq.optim import FairseqOptimizer
+from fairseq.tasks.translation import TranslationConfig
+from omegaconf import II
+
+from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma
+from gradinit_mt.core.forms import FORMS, TAU, by_form
+from gradinit_mt.plugin.half_precision import has_native_bfloat16
+
+# The first step of each optimizer class that fairseq's registry holds under adam, sgd and nag.
+STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "SGD": "sgd", "NAG": "sgd"}
+
+
+@dataclass
+class GradInitTranslationConfig(TranslationConfig):
+    """Options of the task: those of fairseq's translation, and GradInit's."""
+
+    no_gradinit: bool = field(
+        default=False, metadata={"help": "train from the model's own initialization (the baseline)"}
+    )
+    gradinit_form: ChoiceEnum(list(FORMS)) = field(
+        default="signal", metadata={"help": "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())}
+    )
+    gradinit_iterations: Optional[int] = field(
+        default=None, metadata={"help": f"steps taken by the scales, at least 1 ({by_form('iterations')})"}
+    )
+    gradinit_step: ChoiceEnum(["auto", "adam", "sgd"]) = field(
+        default="auto",
+        metadata={
+            "help": "optimizer to look ahead: adam (first step along the sign, L1 norm), sgd (L2 norm), auto: as "
+            "training; nag as sgd, though its first step is 1 + momentum times as long. Weight decay and clipping are "
+            "left out"
+        },
+    )
+    gradinit_look_ahead: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "optimizer steps looked ahead, at least 1; of several, each sees an equal share of the batch "
+            f"({by_form('look_ahead')}; signal under Adam {FORMS['signal'].reach:g}/eta where that is less)"
+        },
+    )
+    gradinit_eta_ratio: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": f"eta, the size of a look-ahead step, as a multiple of --lr; above 0 ({by_form('eta_ratio')})"
+        },
+    )
+    gradinit_eta: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "eta itself, for gradients per token; above 0 (default: --gradinit-eta-ratio times --lr, and under "
+            "sgd with --sentence-avg times the mean target length)"
+        },
+    )
+    gradinit_gamma: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "bound on the gradient norm, above 0; inf for none (default by form: signal inf, paper the one at "
+            "which a step of eta promises a drop of 1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
+        },
+    )
+    gradinit_signal_weight: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "weight, beside the loss after the look-ahead, of the signal that the layers have lost by then, at "
+            f"least 0 ({by_form('signal_weight')}; signal under Adam "
+            f"{FORMS['signal'].signal_weight_per_eta:g} times eta where that is less)"
+        },
+    )
+    gradinit_update: Optional[ChoiceEnum(["adam", "descent"])] = field(
+        default=None,
+        metadata={
+            "help": "how a scale moves: adam (on the scale, as published) or descent (gradient descent on its "
+            "logarithm) (default by form: signal descent, paper adam)"
+        },
+    )
+    gradinit_tau: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "learning rate of the scales, above 0 (default by --gradinit-update: "
+            + ", ".join(f"{update} {tau:g}" for update, tau in TAU.items())
+            + ")"
+        },
+    )
+    gradinit_beta1: float = field(
+        default=GradInitConfig.betas[0],
+        metadata={"help": "decay of the scales' first moment under --gradinit-update adam, in [0, 1)"},
+    )
+    gradinit_beta2: float = field(
+        default=GradInitConfig.betas[1],
+        metadata={"help": "decay of the scales' second moment under --gradinit-update adam, in [0, 1)"},
+    )
+    gradinit_lower_bound: Optional[float] = field(
+        default=None, metadata={"help": f"smallest scale of a matrix, in (0, 1] ({by_form('lower_bound')})"}
+    )
+    gradinit_upper_bound: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": f"largest scale of a matrix, at least 1 ({by_form('upper_bound')}; signal under Adam rising above "
+            f"eta {FORMS['signal'].rise_from:g}, to twice that at {1.5 * FORMS['signal'].rise_from:g})"
+        },
+    )
+    gradinit_vector_lower_bound: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "smallest scale of a tensor of one dimension (LayerNorm weight or bias), in (0, 1] "
+            f"({by_form('vector_lower_bound')})"
+        },
+    )
+    gradinit_vector_upper_bound: Optional[float] = field(
+        default=None, metadata={"help": f"largest scale of one, at least 1 ({by_form('vector_upper_bound')})"}
+    )
+    gradinit_hvp: ChoiceEnum(["auto", "finite", "exact"]) = field(
+        default=GradInitConfig.hvp,
+        metadata={
+            "help": "Hessian-vector product of the constraint: finite differences (at full precision only, less "
+            "memory), exact double backward, or auto, the faster one: exact in bfloat16, else finite"
+        },
+    )
+    gradinit_precision: ChoiceEnum(["auto", "full", "bfloat16"]) = field(
+        default="auto",
+        metadata={
+            "help": "GradInit's losses under bfloat16 autocast, or in full (parameters, gradients and scales always "
+            "are); auto: bfloat16 where the device computes it natively"
+        },
+    )
+    gradinit_from: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "take the scales of this record (a save dir or its gradinit.safetensors) instead of learning any; "
+            "names and shapes must be those of this model"
+        },
+    )
+    gradinit_max_tokens: Optional[int] = field(
+        default=None, metadata={"help": "tokens in a batch of GradInit, per GPU, at least 1 (default: --max-tokens)"}
+    )
+    gradinit_update_freq: int = field(
+        default=1, metadata={"help": "batches accumulated for each step of GradInit, at least 1"}
+    )
+    gradinit_hold_softmax: bool = field(
+        default=False,
+        metadata={"help": "keep the output projection's old value in the look-ahead step, as the reference code does"},
+    )
+
+    # Options of other parts that GradInit needs to know.
+    seed: int = II("common.seed")
+    lr: List[float] = II("optimization.lr")
+    max_tokens: Optional[int] = II("dataset.max_tokens")
+    batch_size: Optional[int] = II("dataset.batch_size")
+    save_dir: str = II("checkpoint.save_dir")
+    restore_file: str = II("checkpoint.restore_file")
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
+    continue_once: Optional[str] = II("checkpoint.continue_once")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What the look-ahead needs to know of training's steps.
+
+    Attributes:
+        step: ``adam`` or ``sgd``; None where the optimizer's first step is not known.
+        betas, eps, eps_first: of ``adam``, see ``GradInitConfig.step_betas`` and the two after it.
+        momentum: of ``sgd``.
+        gradient_tokens: tokens to which a gradient of training's length belongs: 1 where the criterion averages over
+            tokens, the mean target length where it averages over sentences. GradInit's losses are per token, so a step
+            of ``sgd`` is this many times longer; one of ``adam`` does not depend on the gradient's length.
+    """
+
+    step: Optional[str]
+    betas: tuple[float, float] = GradInitConfig.step_betas
+    eps: float = GradInitConfig.step_eps
+    eps_first: bool = GradInitConfig.step_eps_first
+    momentum: float = GradInitConfig.step_momentum
+    gradient_tokens: float = 1.0
+
+
+def first_steps_of(optimizer: FairseqOptimizer, gradient_tokens: float = 1.0) -> FirstSteps:
+    """``adam`` with its betas and epsilon, or ``sgd`` with its momentum."""
+    inner = type(optimizer.optimizer)
+    settings = optimizer.optimizer.param_groups[0]
+    step = STEP_OF.get(inner.__name__)
+    if step == "adam":
+        # its own Adam and Apex's older one; PyTorch's and Apex's newer one correct the bias first
+        eps_first = inner.__module__.startswith("fairseq.") and inner.__name__ != "FusedAdamV2"
+        return FirstSteps(step, tuple(settings["betas"]), settings["eps"], eps_first, gradient_tokens=gradient_tokens)
+    momentum = settings.get("momentum", GradInitConfig.step_momentum)
+    return FirstSteps(step, momentum=momentum, gradient_tokens=gradient_tokens)
+
+
+def signal_weight(cfg: GradInitTranslationConfig, config: GradInitConfig) -> float:
+    """The weight of the signal lost, for the look-ahead of ``config``.
+
+    Raises:
+        GradInitError: it is negative or not finite.
+    """
+    weight = cfg.gradinit_signal_weight
+    if weight is None:
+        return FORMS[str(cfg.gradinit_form)].weight_of_signal(config.step, config.eta)
+    if not (math.isfinite(weight) and weight >= 0):
+        raise GradInitError(f"--gradinit-signal-weight is {weight}, expected a finite number, at least 0")
+    return weight
+
+
+def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch.device) -> GradInitConfig:
+    """The task's options in the core's form: what is not given follows the form, the optimizer and the device.
+
+    Raises:
+        GradInitError: an option is out of its range, or the optimizer's first step is not known.
+    """
+    step = steps.step if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
+    if step is None:
+        raise GradInitError("GradInit knows the first step of adam, sgd and nag: give --gradinit-step adam or sgd")
+    if cfg.gradinit_update_freq < 1:
+        raise GradInitError(f"--gradinit-update-freq is {cfg.gradinit_update_freq}, expected at least 1")
+    if cfg.gradinit_max_tokens is not None and cfg.gradinit_max_tokens < 1:
+        raise GradInitError(f"--gradinit-max-tokens is {cfg.gradinit_max_tokens}, expected at least 1")
+    ratio = _given(cfg, "eta_ratio")
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise GradInitError(f"--gradinit-eta-ratio is {ratio}, expected a finite number above 0")
+    precision = str(cfg.gradinit_precision)
+    if precision == "auto":
+        native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
+        precision = "bfloat16" if native else "full"
+    eta = cfg.gradinit_eta
+    if eta is None:
+        eta = ratio * cfg.lr[0] * (steps.gradient_tokens if step == "sgd" else 1)
+    if not (math.isfinite(eta) and eta > 0):
+        raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
+    form = FORMS[str(cfg.gradinit_form)]
+    look_ahead, upper_bound = cfg.gradinit_look_ahead, cfg.gradinit_upper_bound
+    update = str(_given(cfg, "update"))
+    try:
+        return GradInitConfig(
+            step=step,
+            eta=eta,
+            gamma=default_gamma(step, eta, form.promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
+            look_ahead=form.steps_ahead(step, eta) if look_ahead is None else look_ahead,
+            step_betas=steps.betas,
+            step_eps=steps.eps,
+            step_eps_first=steps.eps_first,
+            step_momentum=steps.momentum,
+            iterations=_given(cfg, "iterations"),
+            update=update,
+            tau=TAU[update] if cfg.gradinit_tau is None else cfg.gradinit_tau,
+            betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
+            lower_bound=_given(cfg, "lower_bound"),
+            upper_bound=form.upper_bound_of_matrices(step, eta) if upper_bound is None else upper_bound,
+            vector_lower_bound=_given(cfg, "vector_lower_bound"),
+            vector_upper_bound=_given(cfg, "vector_upper_bound"),
+            hvp=str(cfg.gradinit_hvp),
+            precision=precision,
+        )
+    except ValueError as error:
+        raise GradInitError(str(error)) from error
+
+
+def _given(cfg: GradInitTranslationConfig, name: str) -> Any:
+    """The option, or the form's default for it."""
+    value = getattr(cfg, f"gradinit_{name}")
+    return getattr(FORMS[str(cfg.gradinit_form)], name) if value is None else value

@@ -1,0 +1,107 @@
+"""What GradInit learned in one run, printed and drawn from its record.
+
+    scripts/report.sh SAVE_DIR [--output FILE.png]
+
+Prints the scales by layer and role and how loss and gradient norm went; with ``--output`` also draws them. Biases are
+left out; they are in ``gradinit.json``.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+from gradinit_mt.common import command
+from gradinit_mt.common.figures import write
+from gradinit_mt.record import picture
+from gradinit_mt.record.layers import OUTSIDE, by_stack, placed
+from gradinit_mt.record.record import Record
+
+AT_EACH_END = 20  # iterations averaged, at most, for the first and the last value
+
+
+def text(record: Record) -> str:
+    """The report of one record.
+
+    Raises:
+        RecordError: nothing was learned yet.
+    """
+    record.require_iterations()
+    return "\n".join([*_course(record), "", *_tables(record), *_outside(record)]) + "\n"
+
+
+def _course(record: Record) -> list[str]:
+    settings, state = record.settings, record.state
+    total = "" if record.complete else f" of {settings['iterations']}"
+    shown = placed(record)
+    scales = sorted(scale.value for scale in shown)
+    bounds = _at_bounds(settings, [(scale.value, len(record.blocks[scale.index]["shape"])) for scale in shown])
+    norm = "L1" if settings["step"] == "adam" else "L2"
+    return [
+        f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
+        f"{state.steps[1]} constraint steps",
+        f"{settings['look_ahead']} step{'s' * (settings['look_ahead'] > 1)} of {settings['step']} looked ahead, "
+        f"eta {settings['eta']:g}, gamma {'none' if settings['gamma'] is None else format(settings['gamma'], 'g')}, "
+        f"signal weight {settings['signal_weight']:g}; {settings['update']}, tau {settings['tau']:g}",
+        _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
+        _from_to("objective ahead, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
+        _from_to(f"{norm} norm of the gradient", [entry["norm"] for entry in state.history]),
+        f"{'scales, biases left out':27}{scales[0]:.3g} least, "
+        f"{statistics.median(scales):.3g} median, {scales[-1]:.3g} most" + "".join(f"; {bound}" for bound in bounds),
+    ]
+
+
+def _at_bounds(settings: dict, scales: list[tuple[float, int]]) -> list[str]:
+    """How many scales, given with the dimensions of their tensors, stand at each bound that one stands at."""
+    lines = []
+    for prefix, kind, of_kind in (
+        ("", "matrices", [scale for scale, dimensions in scales if dimensions > 1]),
+        ("vector_", "vectors", [scale for scale, dimensions in scales if dimensions < 2]),
+    ):
+        for end in ("lower", "upper"):
+            bound = settings[f"{prefix}{end}_bound"]
+            if bound in of_kind:
+                lines.append(f"{of_kind.count(bound)} of {len(of_kind)} {kind} at their {end} bound {bound:g}")
+    return lines
+
+
+def _from_to(title: str, values: list[float]) -> str:
+    if not values:
+        return f"{title:27}no such step was taken"
+    count = min(AT_EACH_END, -(-len(values) // 2))
+    first, last = statistics.mean(values[:count]), statistics.mean(values[-count:])
+    return f"{title:27}{first:.4g} -> {last:.4g} (means of the first and the last {count})"
+
+
+def _tables(record: Record) -> list[str]:
+    lines = []
+    for stack, families in by_stack(placed(record)).items():
+        layers = sorted({layer for roles in families.values() for values in roles.values() for layer in values})
+        lines.append(f"{stack:27}" + "".join(f"{layer:8}" for layer in layers))
+        for family, roles in families.items():
+            lines.append(f"  {family}")
+            for role, values in roles.items():
+                cells = "".join(f"{values[layer]:8.3f}" if layer in values else f"{'':8}" for layer in layers)
+                lines.append(f"    {role:23}{cells}".rstrip())
+        lines.append("")
+    return lines
+
+
+def _outside(record: Record) -> list[str]:
+    outside = [scale for scale in placed(record) if scale.stack is None]
+    return [OUTSIDE, *(f"  {scale.name:25}{scale.value:8.3f}" for scale in outside)] if outside else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/report.sh", description=__doc__.splitlines()[0])
+    parser.add_argument("save_dir", type=Path, metavar="SAVE_DIR", help="save dir of a run, or a gradinit.safetensors")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture to draw: .png, .svg or .pdf")
+    options = parser.parse_args()
+    record = Record.load(options.save_dir)
+    print(text(record), end="")
+    if options.output is not None:
+        write(picture.draw(record), options.output)
+        print(f"\n{options.output}")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,64 @@
+"""Files and directories that appear whole or not at all, and overwrite nothing."""
+
+import pytest
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import new_directory, sha256, whole, write_json
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path, error):
+    path = tmp_path / "file"
+    with whole(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+    with pytest.raises(error), whole(path) as temporary:
+        temporary.write_text("two")
+        raise error
+    assert path.read_text() == "one"
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def test_new_directory_appears_whole(tmp_path):
+    with new_directory(tmp_path / "deep" / "out") as directory:
+        (directory / "file").write_text("x")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert (tmp_path / "deep" / "out" / "file").read_text() == "x"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_new_directory_leaves_nothing_behind(tmp_path, error):
+    with pytest.raises(error), new_directory(tmp_path / "out") as directory:
+        (directory / "file").write_text("x")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_directory_overwrites_nothing(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(UserError, match="exists already"), new_directory(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
+
+
+def test_new_directory_does_not_take_the_place_of_a_link_to_nothing(tmp_path):
+    (tmp_path / "out").symlink_to(tmp_path / "gone")
+    message = "out: a symbolic link to nothing; name another output"
+    with pytest.raises(UserError, match=message), new_directory(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_failed_json_keeps_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"ü": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"ü": object()})
+    assert path.read_text(encoding="utf-8") == '{\n  "ü": 1\n}\n'
+
+
+def test_sha256_of_a_known_message(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,34 @@
+"""Progress of long work, as a log sees it."""
+
+import logging
+
+import pytest
+
+from gradinit_mt.common.progress import Progress
+
+
+@pytest.mark.parametrize(("total", "expected"), [(100, 20), (7, 7), (780, 20)])
+def test_a_log_gets_a_fixed_number_of_lines_and_the_last_step(caplog, monkeypatch, total, expected):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with caplog.at_level(logging.INFO), Progress("GradInit", total) as progress:
+        for step in range(total):
+            progress.advance(f"step {step}")
+    assert len(caplog.messages) == expected
+    assert caplog.messages[-1].startswith(f"GradInit: {total}/{total}, 0 s left; step {total - 1}")
+
+
+def test_work_that_goes_on_counts_from_where_it_stopped(caplog, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with caplog.at_level(logging.INFO), Progress("GradInit", 10, done=8) as progress:
+        progress.advance()
+        progress.advance()
+    assert [message.split(",")[0] for message in caplog.messages] == ["GradInit: 9/10", "GradInit: 10/10"]
+
+
+def test_other_ranks_are_silent(caplog, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with caplog.at_level(logging.INFO), Progress("GradInit", 5, shown=False) as progress:
+        for _ in range(5):
+            progress.advance()
+    assert caplog.messages == []
+    assert capsys.readouterr().err == ""

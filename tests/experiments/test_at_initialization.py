@@ -1,0 +1,74 @@
+"""What the study of initializations computes, on the small corpus and a narrow model."""
+
+import math
+
+import pytest
+import torch
+
+from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
+from gradinit_mt.corpora.layout import PreparedCorpus
+
+
+@pytest.fixture(scope="module")
+def study(root):
+    """The module, which stands beside the others of its directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "experiments/no_warmup")
+        import at_initialization
+
+        yield at_initialization
+
+
+@pytest.fixture(scope="module")
+def bench(study, toy_corpus):
+    run = study.Run("xavier", 1e-3, seed=1, updates=1, width=16, further=())
+    return study.Bench(run, PreparedCorpus.load(toy_corpus))
+
+
+def values(table, row):
+    """The numbers of the row that begins with ``row``."""
+    [line] = [line for line in table.splitlines() if line.startswith(f"| {row} |")]
+    return [float(word) for cell in line.split("|")[2:-1] for word in cell.replace("±", " ").split()]
+
+
+def test_the_drop_of_all_parameters_is_that_of_adams_first_step(study, bench):
+    """But for biases of keys, whose gradient is rounding: it has a sign, and is below Adam's epsilon."""
+    samples = bench.fixed(2)
+    drops = []
+    for number in range(2):
+        model = bench.model()
+        before = study._mean(lambda sample, model=model: bench.loss(model, sample), samples)
+        bench.walk(model, 1, bench.batches(study.TOKENS, 200 + number))
+        drops.append(
+            (before - study._mean(lambda sample, model=model: bench.loss(model, sample), samples)) / math.log(2)
+        )
+    table = study.drop_table(bench, samples, 2)
+    mean, _ = values(table, "all parameters")
+    assert mean == pytest.approx(sum(drops) / 2, rel=0.05)
+    assert mean > 0.01
+    assert abs(values(table, "the last LayerNorm alone")[0]) < mean / 2
+
+
+def test_a_mean_is_set_against_its_deviation_over_draws(study):
+    draws = torch.tensor([[1.0, -1.0, 1.0], [3.0, 3.0, 1.1]])  # mean / deviation: 1.41, 0.35, 14.8
+    ratio, agrees = study._against_noise(draws)
+    assert ratio == pytest.approx(math.sqrt(2), rel=1e-5)
+    assert agrees == pytest.approx(5 / 6)
+
+
+def test_batches_depend_on_their_number_alone(study, bench):
+    def first(number):
+        return next(bench.batches(256, number))["id"].tolist()
+
+    assert first(3) == first(3)
+    assert first(3) != first(4)
+
+
+def test_quantities_differ_by_the_scales_and_leave_the_initial_model_alone(study, bench):
+    samples = bench.fixed(1)
+    before = study.fingerprint(bench.theta0)
+    plain, smaller = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
+    assert plain.one_step < plain.before
+    assert smaller.before != plain.before
+    assert smaller.signal_lost < plain.signal_lost, "what the small branches are for"
+    assert study.fingerprint(bench.theta0) == before

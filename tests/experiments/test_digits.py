@@ -1,0 +1,57 @@
+"""The digits example: its data, its networks, and a short study from the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from digits import NETWORKS, Run, build, load_splits, summed_loss
+from torch import nn
+
+
+def test_the_splits_share_no_image_and_are_the_same_every_time():
+    splits, again = load_splits(), load_splits()
+    assert [len(targets) for _, targets in splits.values()] == [1000, 297, 500]
+    assert all(torch.equal(splits[name][0], again[name][0]) for name in splits)
+    images = torch.cat([inputs for inputs, _ in splits.values()]).flatten(1)
+    assert len(images.unique(dim=0)) == len(images)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_have_the_layers_that_their_names_promise(network):
+    model = build(network)
+    assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 20
+    assert len(norms) == (20 if network.endswith("-bn") else 0)
+
+
+def test_gradinit_wakes_a_deep_plain_network_that_its_default_initialization_leaves_at_chance():
+    settings = {"network": "plain", "optimizer": "adam", "rate": 1e-3, "seed": 1, "epochs": 12}
+    outcomes = [Run(initialization=name, **settings).train() for name in ("default", "gradinit")]
+    assert outcomes[0]["test"] < 30
+    assert outcomes[1]["test"] > 60
+
+
+def test_a_study_from_the_command_line_goes_on_where_it_stopped(tmp_path, root):
+    line = [sys.executable, root / "experiments/digits/digits.py", "--output", str(tmp_path), "--seeds", "1"]
+    line += ["--epochs", "1", "--iterations", "2", "--workers", "2"]
+    first = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)
+    rows = (tmp_path / "runs.jsonl").read_text().splitlines()
+    assert len(rows) == len(NETWORKS) * 2 * 2
+    assert all(json.loads(row)["gradinit_error"] is None for row in rows)
+    (tmp_path / "runs.jsonl").write_text("\n".join(rows[:-2]) + "\n" + rows[-2][:40])  # the last line cut by a kill
+    second = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)
+    assert second.stdout == first.stdout
+    assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == len(rows)
+
+
+def test_the_loss_is_summed_over_images():
+    images = load_splits()["validation"]
+    network = build("plain")
+    loss, size = summed_loss(network, images)
+    halves = [summed_loss(network, (images[0][part], images[1][part])) for part in (slice(100), slice(100, None))]
+    assert size == 297 == sum(size for _, size in halves)
+    assert loss.item() == pytest.approx(sum(loss.item() for loss, _ in halves), rel=1e-5)

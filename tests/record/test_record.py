@@ -1,0 +1,73 @@
+"""Records on disk: what is saved is what is loaded, and damaged files are refused."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import token_loss, transformer_case
+from torch import nn
+
+from gradinit_mt.core import GradInitConfig, learn_scales
+from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
+
+
+@pytest.fixture
+def record():
+    network, pairs = transformer_case(0)
+    config = GradInitConfig(step="adam", eta=0.05, gamma=12.0, iterations=5, tau=0.02)
+    report = learn_scales(network, token_loss, pairs, config)
+    blocks = [
+        {"name": name, "shape": [1], "learnable": learnable}
+        for name, learnable in zip(report.names, report.learnable, strict=True)
+    ]
+    return Record(config.as_dict(), blocks, "0" * 64, report.state)
+
+
+def test_a_saved_record_is_loaded_exactly(record, tmp_path):
+    record.save(tmp_path / "new")
+    loaded = Record.load(tmp_path / "new")
+    assert (loaded.settings, loaded.blocks, loaded.theta0) == (record.settings, record.blocks, record.theta0)
+    assert torch.equal(loaded.state.scales, record.state.scales)
+    assert torch.equal(loaded.state.moments, record.state.moments)
+    assert torch.equal(torch.stack(loaded.state.trajectory), torch.stack(record.state.trajectory))
+    assert (loaded.state.history, loaded.state.steps) == (record.state.history, record.state.steps)
+    summary = json.loads((tmp_path / "new" / SUMMARY).read_text())
+    assert [block["scale"] for block in summary["blocks"]] == record.state.scales.tolist()
+    assert not list((tmp_path / "new").glob("*.tmp"))
+
+
+def test_a_missing_or_damaged_record_is_named(record, tmp_path):
+    with pytest.raises(RecordError, match=r"gradinit.safetensors: no such file; GradInit writes it"):
+        Record.load(tmp_path)
+    record.save(tmp_path)
+    whole = (tmp_path / TENSORS).read_bytes()
+    for damaged in (whole[:40], b"", whole[:8] + b"}" * 50):
+        (tmp_path / TENSORS).write_bytes(damaged)
+        with pytest.raises(RecordError, match="not a record of GradInit"):
+            Record.load(tmp_path)
+
+
+def test_the_fingerprint_sees_values_and_names_and_nothing_else():
+    prints = [fingerprint(transformer_case(seed)[0]) for seed in (1, 1, 2)]
+    assert prints[0] == prints[1] != prints[2]
+    network, _ = transformer_case(1)
+    before = fingerprint(network)
+    network.layers[0].linear1.weight.grad = torch.ones_like(network.layers[0].linear1.weight)
+    assert fingerprint(network) == before
+    with torch.no_grad():
+        network.layers[0].linear1.weight[0, 0] += 1e-9
+    assert fingerprint(network) != before
+
+
+def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
+    network, _ = transformer_case(0)
+    fitting = replace(record, blocks=block_facts(network))
+    fitting.require_blocks_of(network)
+    blocks = block_facts(network)
+    blocks[0] = blocks[0] | {"shape": [3, 4]}
+    with pytest.raises(RecordError, match=r"another model \(embedding.weight \[3, 4\] there, \[11, 8\] here\)"):
+        replace(record, blocks=blocks).require_blocks_of(network)
+    with pytest.raises(RecordError, match=r"softmax.bias missing there.* and \d+ more") as caught:
+        replace(record, blocks=[]).require_blocks_of(nn.ModuleDict({"softmax": nn.Linear(3, 3), "rest": network}))
+    assert len(str(caught.value)) < 400, "a few names, not all"
