@@ -1,4 +1,6 @@
-"""Post-LN Transformers trained without warmup: GradInit as a fairseq plugin.
+"""Transformers trained without warmup: GradInit in one call for PyTorch, and as a fairseq plugin.
+
+    report = gradinit_mt.gradinit(model, loss_fn, batches, optimizer)
 
 fairseq reads this file through ``--user-dir gradinit_mt`` and finds the model, the task and the schedule registered.
 """
@@ -6,8 +8,9 @@ fairseq reads this file through ``--user-dir gradinit_mt`` and finds the model, 
 import sys
 
 __version__ = "0.1.0"
+__all__ = ["gradinit"]
 
-# fairseq is always loaded before it reads a user-dir. The core and the corpus tools do without it, and start faster.
+# fairseq is always loaded before it reads a user-dir. Everything else does without it, and starts faster.
 if "fairseq" in sys.modules:
     from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401
     from gradinit_mt.plugin import compat
@@ -15,3 +18,11 @@ if "fairseq" in sys.modules:
     compat.allow_torchrun_without_gpu()
     compat.resume_data_parallel_runs()
     compat.refuse_code_in_checkpoints()
+
+
+def __getattr__(name: str):
+    if name == "gradinit":  # imports torch, which the corpus tools do without
+        from gradinit_mt.core import gradinit
+
+        return gradinit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,6 +42,7 @@ from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.lr_schedulers.linear import lr_at
+from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record.record import Record, RecordError, fingerprint
 from gradinit_mt.training import curve as training_curve
 from gradinit_mt.training.presets import COMMON, PRESETS
@@ -116,7 +117,7 @@ class Bench:
             optimizer.step()
 
     def signal_lost(self, model: nn.Module, sample: dict) -> Tensor:
-        lost = SignalLoss(model)
+        lost = SignalLoss(stacks_of(model))
         with lost.watching():
             model(**sample["net_input"])
             return lost(sample)
@@ -296,10 +297,10 @@ def _notes(bench: Bench, model: nn.Module, warmup: int, samples: list[dict], nam
     for update in tqdm(range(NOTED_UPDATES[-1] + 1), name):
         if update in NOTED_UPDATES:
             gain = source_gain(model, bench.criterion, samples)
-            watch = SignalLoss(model)
+            watch = SignalLoss(stacks_of(model))
             with torch.no_grad(), watch.watching():
                 model(**samples[0]["net_input"])
-                left = [watch.left(samples[0], stack) for stack in ("encoder", "decoder")]
+                left = [watch.signals(samples[0], stack)[-1].item() for stack in range(2)]
             yield gain.loss, gain.gain, *left
         model.train()
         for group in optimizer.param_groups:

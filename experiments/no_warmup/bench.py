@@ -42,7 +42,7 @@ from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.core import State
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation.source_gain import source_gain
-from gradinit_mt.plugin.options import core_config, first_steps_of, signal_weight
+from gradinit_mt.plugin.options import core_config, first_steps_of
 from gradinit_mt.record.record import Record, RecordError, block_facts
 from gradinit_mt.training import checkpoints, launch
 from gradinit_mt.training import curve as training_curve
@@ -217,7 +217,7 @@ def initialization(run: Run, corpus: PreparedCorpus, directory: Path) -> dict:
         return {}
     optimizer = optim.build_optimizer(cfg.optimizer, [torch.nn.Parameter(torch.zeros(1))])
     config = core_config(cfg.task, first_steps_of(optimizer), torch.device("cpu"))
-    return config.as_dict() | {"signal_weight": signal_weight(cfg.task, config)}
+    return config.as_dict()
 
 
 def scales_by_hand(rule: Rule, names: list[str]) -> torch.Tensor:

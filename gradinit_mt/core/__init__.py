@@ -2,8 +2,10 @@
 
 from gradinit_mt.core.batches import overlapping_halves
 from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
+from gradinit_mt.core.call import gradinit
 from gradinit_mt.core.config import GradInitConfig, StepKind, default_gamma
 from gradinit_mt.core.learn import GradInitError, learn_scales
+from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks
 from gradinit_mt.core.state import Report, State
 
 __all__ = [
@@ -11,10 +13,14 @@ __all__ = [
     "GradInitConfig",
     "GradInitError",
     "Report",
+    "SignalLoss",
+    "Stack",
     "State",
     "StepKind",
     "default_gamma",
     "find_blocks",
+    "find_stacks",
+    "gradinit",
     "learn_scales",
     "overlapping_halves",
     "scale_blocks",

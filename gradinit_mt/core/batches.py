@@ -18,3 +18,18 @@ def overlapping_halves(size: int, generator: torch.Generator) -> tuple[list[int]
     order = torch.randperm(size, generator=generator).tolist()
     part = -(-2 * size // 3)
     return order[:part], order[size - part :]
+
+
+def shared_out(members: list[int], steps: int) -> list[list[int]]:
+    """An equal share for every step, within one sentence; where there are fewer sentences, they serve again."""
+    if len(members) < steps:
+        return [[members[step % len(members)]] for step in range(steps)]
+    return [members[step * len(members) // steps : (step + 1) * len(members) // steps] for step in range(steps)]
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator for this tuple of numbers, unlike that of any other tuple."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number) % 2**63
+    return torch.Generator().manual_seed(seed)

@@ -26,6 +26,7 @@ class GradInitConfig:
         step_eps_first: whether that optimizer adds it before it corrects the second moment's bias (fairseq's own Adam)
             or after (PyTorch's).
         step_momentum: momentum of ``sgd`` over several steps looked ahead, in [0, 1).
+        signal_weight: of the signal lost (``core.signal``), beside the loss after the look-ahead; at least 0.
         iterations: steps taken by the scales, at least 1.
         update: how a scale moves along its derivative: ``adam`` (the paper: Adam on m, separately for the two kinds of
             step) or ``descent`` (gradient descent on log m, the derivative clipped to 1: a scale that matters
@@ -52,6 +53,7 @@ class GradInitConfig:
     step_eps: float = ADAM_EPS
     step_eps_first: bool = False
     step_momentum: float = 0.0
+    signal_weight: float = 0.0
     iterations: int = 780
     update: Literal["adam", "descent"] = "adam"
     tau: float = 2.5e-3
@@ -77,6 +79,8 @@ class GradInitConfig:
         valid = math.isfinite(self.step_eps) and self.step_eps >= 0
         _require(valid, "step_eps", self.step_eps, "a finite number, at least 0")
         _require(0 <= self.step_momentum < 1, "step_momentum", self.step_momentum, "in [0, 1)")
+        valid = math.isfinite(self.signal_weight) and self.signal_weight >= 0
+        _require(valid, "signal_weight", self.signal_weight, "a finite number, at least 0")
         _require(self.update in ("adam", "descent"), "update", self.update, "adam or descent")
         for name in ("lower_bound", "vector_lower_bound"):
             _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")

@@ -1,9 +1,11 @@
-"""The two forms of GradInit that the task offers: which settings each takes where none are given."""
+"""The two forms of GradInit, published and default: the settings each takes, from an optimizer and a learning rate."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from gradinit_mt.core import GradInitConfig
+from gradinit_mt.core.config import GradInitConfig, default_gamma
+from gradinit_mt.core.look_ahead import FirstSteps
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Form:
             infinite for no bound.
         rise_from: eta above which, under Adam, the upper bound of matrices rises, to twice its value at 1.5 times this
             eta: at such rates it keeps every seed tried from staying at word frequencies, at lower ones it costs.
-        signal_weight: of the signal lost (``tasks.signal``) beside the loss after the look-ahead, at most.
+        signal_weight: of the signal lost (``core.signal``) beside the loss after the look-ahead, at most.
         signal_weight_per_eta: what it is per eta under Adam: a higher rate destroys more.
     """
 
@@ -93,6 +95,46 @@ FORMS = {
 TAU = {"descent": 0.5, "adam": GradInitConfig.tau}
 
 
-def by_form(name: str) -> str:
-    """The end of a help text: the default of a setting in each form."""
-    return "default by form: " + ", ".join(f"{form} {getattr(FORMS[form], name):g}" for form in FORMS)
+def settings_for(
+    steps: FirstSteps, lr: float, form: str = "signal", eta_ratio: float | None = None, **given: Any
+) -> GradInitConfig:
+    """The settings of a form for an optimizer at a learning rate.
+
+    Args:
+        steps: of the optimizer.
+        lr: its learning rate.
+        form: a name in ``FORMS``.
+        eta_ratio: eta as a multiple of ``lr``; None for the form's.
+        given: settings of ``GradInitConfig`` that go before the form's; None counts as not given.
+
+    Raises:
+        ValueError: a setting is out of its range, or the optimizer's first step is not known and ``step`` not given.
+    """
+    defaults = FORMS[form]
+    given = {name: value for name, value in given.items() if value is not None}
+    step = given.get("step", steps.step)
+    if step is None:
+        raise ValueError("GradInit knows the first steps of Adam, AdamW and SGD: say which to look ahead, adam or sgd")
+    ratio = defaults.eta_ratio if eta_ratio is None else eta_ratio
+    eta = given.get("eta", ratio * lr * (steps.gradient_tokens if step == "sgd" else 1))
+    if not (math.isfinite(eta) and eta > 0):
+        raise ValueError(f"eta is {eta}, expected a finite number above 0; it follows the learning rate ({lr})")
+    settings = {
+        "step": step,
+        "eta": eta,
+        "gamma": default_gamma(step, eta, defaults.promised_drop),
+        "look_ahead": defaults.steps_ahead(step, eta),
+        "step_betas": steps.betas,
+        "step_eps": steps.eps,
+        "step_eps_first": steps.eps_first,
+        "step_momentum": steps.momentum,
+        "signal_weight": defaults.weight_of_signal(step, eta),
+        "iterations": defaults.iterations,
+        "update": defaults.update,
+        "tau": TAU[given.get("update", defaults.update)],
+        "lower_bound": defaults.lower_bound,
+        "upper_bound": defaults.upper_bound_of_matrices(step, eta),
+        "vector_lower_bound": defaults.vector_lower_bound,
+        "vector_upper_bound": defaults.vector_upper_bound,
+    }
+    return GradInitConfig(**settings | given)

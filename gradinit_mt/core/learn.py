@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from gradinit_mt.core import hvp
 from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
 from gradinit_mt.core.config import GradInitConfig
-from gradinit_mt.core.look_ahead import ADAM_EPS, AdamSteps, MomentumSteps
+from gradinit_mt.core.gradients import Gradients, Kept, LossFunction
+from gradinit_mt.core.look_ahead import AdamSteps, MomentumSteps, holding
 from gradinit_mt.core.state import CONSTRAINT, KINDS, OBJECTIVE, Report, State
-
-LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
+from gradinit_mt.core.updates import Scales
 
 
 class GradInitError(RuntimeError):
@@ -109,14 +109,14 @@ class _Learner:
         state: State | None,
         on_iteration: Callable[[State], None] | None,
     ) -> None:
-        self.model, self.loss_fn, self.ahead_loss_fn, self.config = model, loss_fn, ahead_loss_fn, config
-        self.all_reduce, self.held, self.on_iteration = all_reduce, held, on_iteration
+        self.loss_fn, self.ahead_loss_fn, self.config = loss_fn, ahead_loss_fn, config
+        self.held, self.on_iteration = held, on_iteration
         self.clock = _Clock()
         self.blocks: list[Block] = find_blocks(model)
         self.parameters = [block.parameter for block in self.blocks]
-        self.places = {id(p): index for index, p in enumerate(self.parameters)}
+        self.gradients = Gradients(model, self.parameters, config.precision, all_reduce)
         for module, name in held:
-            if id(getattr(module, name)) not in self.places:
+            if id(getattr(module, name)) not in self.gradients.places:
                 raise ValueError(f"held: {name} of {type(module).__name__} is no trainable tensor of the model")
         self.theta0 = [p.detach().clone() for p in self.parameters]
         self.buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
@@ -124,10 +124,7 @@ class _Learner:
         if len(self.state.scales) != len(self.blocks):
             raise ValueError(f"the state has {len(self.state.scales)} scales, the model {len(self.blocks)} blocks")
         self.device = self.parameters[0].device
-        self.m = self.state.scales.to(self.device, copy=True)
-        self.moments = self.state.moments.to(self.device, copy=True)
-        bounds = [config.bounds(p.dim()) for p in self.parameters]
-        self.bounds = torch.tensor(bounds, dtype=self.m.dtype, device=self.device).unbind(1)  # all lower, all upper
+        self.scales = Scales(config, self.parameters, self.state)
         self.unread: _Outcome | None = None
 
     @contextmanager
@@ -162,7 +159,7 @@ class _Learner:
     def load_scaled(self) -> None:
         """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit."""
         torch._foreach_copy_(self.parameters, self.theta0)
-        scale_blocks(self.blocks, self.m)
+        scale_blocks(self.blocks, self.scales.m)
 
     def iterate(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).
@@ -172,7 +169,7 @@ class _Learner:
         """
         self.load_scaled()
         first, *later = self._shares(first)
-        g, loss = self._gradient(first)
+        g, loss = self._gradient(self.loss_fn, first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
         loss_value, norm_value = self._read(torch.stack([loss, norm]).double())
         self._require_finite(norm_value, loss=loss_value, norm=norm_value)
@@ -182,9 +179,16 @@ class _Learner:
         else:
             kind = OBJECTIVE
             h, ahead = self._objective(g, later, second)
-        self._update(h.double(), kind, norm.double())
-        results = torch.cat([ahead.double()[None], h.sum()[None], self.m, self.moments.flatten()])
-        self.unread = _Outcome(kind, loss_value, norm_value, results)
+        # the state is up to date: it has just been read
+        self.scales.update(h.double(), kind, norm.double(), self.state.steps[KINDS.index(kind)])
+        results = [ahead.double()[None], h.sum()[None], self.scales.m, self.scales.moments.flatten()]
+        self.unread = _Outcome(kind, loss_value, norm_value, torch.cat(results))
+
+    def _gradient(self, loss_fn: LossFunction, parts: Sequence[Any], kept: Kept = ()) -> tuple[list[Tensor], Tensor]:
+        if not parts:
+            iteration = self.state.iteration + 1 + (self.unread is not None)
+            raise ValueError(f"iteration {iteration}: S and S~ need at least one part each")
+        return self.gradients.of(loss_fn, parts, kept)
 
     def settle(self) -> None:
         """Reads the outcome of the last iteration, if it is not read yet."""
@@ -203,10 +207,11 @@ class _Learner:
 
     def _record(self, outcome: _Outcome, results: Tensor) -> None:
         """Takes an iteration, whose results are on the host now, into the state."""
-        (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([len(self.m), 4 * len(self.m)])
+        blocks = len(self.blocks)
+        (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([blocks, 4 * blocks])
         self._require_finite(outcome.norm, look_ahead_loss=ahead, derivative_of_a_scale=derivatives)
         state = self.state
-        state.scales, state.moments = m.clone(), moments.view_as(self.moments).clone()
+        state.scales, state.moments = m.clone(), moments.view_as(state.moments).clone()
         objective = outcome.kind == OBJECTIVE
         state.steps[KINDS.index(outcome.kind)] += 1
         state.history.append(
@@ -238,7 +243,7 @@ class _Learner:
         Returns:
             h, [blocks], and the loss (``ahead_loss_fn``) on S~ at theta'.
         """
-        with _kept(self.held) as kept:
+        with holding(self.held) as kept:
             if later:
                 self._steps(g, later, kept)
             else:
@@ -246,19 +251,14 @@ class _Learner:
                     torch._foreach_sign_(g)
                 self._step(g)
                 g.clear()  # frees a tensor per parameter before the last gradient is computed
-            ahead, loss = self._gradient(second, kept, self.ahead_loss_fn)
+            ahead, loss = self._gradient(self.ahead_loss_fn, second, kept)
         return self._block_products(ahead), loss
 
     @torch.no_grad()
     def _step(self, direction: list[Tensor]) -> None:
         torch._foreach_add_(self.parameters, direction, alpha=-self.config.eta)
 
-    def _steps(
-        self,
-        g: list[Tensor],
-        later: Sequence[Sequence[Any]],
-        kept: Sequence[tuple[nn.Parameter, nn.Parameter]],
-    ) -> None:
+    def _steps(self, g: list[Tensor], later: Sequence[Sequence[Any]], kept: Kept) -> None:
         """Takes the steps of the real optimizer, the first one with gradient g."""
         config = self.config
         if config.step == "adam":
@@ -268,7 +268,7 @@ class _Learner:
         self._step(steps.direction(g))
         g.clear()  # frees a tensor per parameter before the next gradient is computed
         for parts in later:
-            self._step(steps.direction(self._gradient(parts, kept)[0]))
+            self._step(steps.direction(self._gradient(self.loss_fn, parts, kept)[0]))
 
     def _constraint(self, g: list[Tensor], norm: Tensor, first: Sequence[Any]) -> Tensor:
         """h_i = d||g||/dm_i = < theta0_i , (H v)_i > with v = sign(g), or g / ||g|| for SGD: [blocks]."""
@@ -276,99 +276,15 @@ class _Learner:
             torch._foreach_sign_(g)
         else:
             torch._foreach_div_(g, norm)
-        if self.config.route == "finite":
-            return self._block_products(hvp.finite_difference(self.parameters, g, lambda: self._gradient(first)[0]))
-        return self._block_products(self._exact_product(g, first))
-
-    def _exact_product(self, v: list[Tensor], parts: Sequence[Any]) -> list[Tensor]:
-        with hvp.twice_differentiable():
-            return self._averaged(*self._summed(parts, lambda loss: hvp.exact(self.parameters, v, loss)))[0]
-
-    def _gradient(
-        self,
-        parts: Sequence[Any],
-        kept: Sequence[tuple[nn.Parameter, nn.Parameter]] = (),
-        loss_fn: LossFunction | None = None,
-    ) -> tuple[list[Tensor], Tensor]:
-        """The gradient and the value of the loss, averaged over parts and ranks, at the present parameters."""
-        inputs = [*self.parameters, *(copy for _, copy in kept)]
-        sums, loss_sum, total = self._summed(
-            parts, lambda loss: list(torch.autograd.grad(loss, inputs, materialize_grads=True)), loss_fn
+        if self.config.route == "exact":
+            return self._block_products(self.gradients.times_hessian(self.loss_fn, first, g))
+        return self._block_products(
+            hvp.finite_difference(self.parameters, g, lambda: self._gradient(self.loss_fn, first)[0])
         )
-        sums, copies = sums[: len(self.parameters)], sums[len(self.parameters) :]
-        for (original, _), grad in zip(kept, copies, strict=True):
-            index = self.places[id(original)]
-            sums[index] = sums[index] + grad
-        return self._averaged(sums, loss_sum, total)
-
-    def _summed(
-        self,
-        parts: Sequence[Any],
-        derivatives: Callable[[Tensor], list[Tensor]],
-        loss_fn: LossFunction | None = None,
-    ) -> tuple[list[Tensor], Tensor, float]:
-        """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
-        if not parts:
-            iteration = self.state.iteration + 1 + (self.unread is not None)
-            raise ValueError(f"iteration {iteration}: S and S~ need at least one part each")
-        sums, loss_sum, total = None, None, 0.0
-        for part in parts:
-            with self._precision():
-                loss, size = (loss_fn or self.loss_fn)(self.model, part)
-            tensors = derivatives(loss)
-            sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
-            value = loss.detach().to(sums[0].dtype)  # autocast may have left it in half precision
-            loss_sum = value if loss_sum is None else loss_sum + value
-            total += size
-        return sums, loss_sum, total
-
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
-        """Around one loss, with no low-precision copy of a parameter left over from another.
-
-        PyTorch forgets such copies where the outermost autocast ends, and the parameters move in place.
-        """
-        torch.clear_autocast_cache()
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-                yield
-        finally:
-            torch.clear_autocast_cache()
-
-    def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
-        """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
-        if self.all_reduce is None:
-            return list(torch._foreach_div(sums, size)), loss_sum / size
-        flat = torch.cat([*(t.reshape(-1) for t in sums), loss_sum.reshape(1), loss_sum.new_tensor([size])])
-        self.all_reduce(flat)
-        flat.div_(flat[-1].clone())
-        pieces = flat[:-2].split([t.numel() for t in sums])
-        # each in its own type, should the model mix two; a copy of the loss: a view would keep the whole gradient
-        return [piece.view_as(t).to(t.dtype) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()
 
     def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:
         """< theta0_i , tensor_i > for every block: [blocks]."""
         return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(self.theta0, tensors, strict=True)])
-
-    def _update(self, h: Tensor, kind: str, norm: Tensor) -> None:
-        """One step of m along h, then the bounds."""
-        config = self.config
-        if config.update == "adam":
-            self.m.sub_(config.tau * self._adam_direction(h, KINDS.index(kind)))
-        else:
-            # derivatives by log m: of the objective, or of log ||g||, which has its size
-            by_log = h * self.m if kind == OBJECTIVE else h * self.m / norm
-            self.m.mul_(torch.exp(-config.tau * by_log.clamp(-1, 1)))
-        self.m.clamp_(*self.bounds)
-
-    def _adam_direction(self, h: Tensor, kind: int) -> Tensor:
-        """Of Adam on m, with the moments of this kind of step."""
-        beta1, beta2 = self.config.betas
-        steps = self.state.steps[kind] + 1  # the state is up to date: it has just been read
-        first, second = self.moments[kind]
-        first.mul_(beta1).add_(h, alpha=1 - beta1)
-        second.mul_(beta2).addcmul_(h, h, value=1 - beta2)
-        return first / (1 - beta1**steps) / ((second / (1 - beta2**steps)).sqrt() + ADAM_EPS)
 
     def _require_finite(self, gradient_norm: float, **values: float) -> None:
         for name, value in values.items():
@@ -388,16 +304,3 @@ class _Clock:
         """Seconds since the last lap."""
         before, self.last = self.last, time.perf_counter()
         return self.last - before
-
-
-@contextmanager
-def _kept(held: Sequence[tuple[nn.Module, str]]) -> Iterator[list[tuple[nn.Parameter, nn.Parameter]]]:
-    """Gives each held use a copy of its tensor; yields the pairs (tensor, copy) and puts the tensors back."""
-    pairs = [(getattr(module, name), nn.Parameter(getattr(module, name).detach().clone())) for module, name in held]
-    try:
-        for (module, name), (_, copy) in zip(held, pairs, strict=True):
-            setattr(module, name, copy)
-        yield pairs
-    finally:
-        for (module, name), (original, _) in zip(held, pairs, strict=True):
-            setattr(module, name, original)

@@ -1,11 +1,47 @@
-"""The first steps of the real optimizers, in units of the learning rate, for a look-ahead of several."""
+"""The look-ahead: what is known of an optimizer, its first steps in units of the learning rate, and held tensors."""
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ADAM_EPS = 1e-8
+
+# The first steps of each optimizer class that are known; Nesterov's momentum counts as plain momentum.
+_STEP_OF = {torch.optim.Adam: "adam", torch.optim.AdamW: "adam", torch.optim.SGD: "sgd"}
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What the look-ahead needs to know of training's steps.
+
+    Attributes:
+        step: ``adam`` or ``sgd``; None where the optimizer's first step is not known.
+        betas, eps, eps_first: of ``adam``, see ``AdamSteps``.
+        momentum: of ``sgd``.
+        gradient_tokens: tokens to which a gradient of training's length belongs: 1 where the criterion averages over
+            tokens, the mean target length where it averages over sentences. GradInit's losses are per token, so a step
+            of ``sgd`` is this many times longer; one of ``adam`` does not depend on the gradient's length.
+    """
+
+    step: str | None
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = ADAM_EPS
+    eps_first: bool = False
+    momentum: float = 0.0
+    gradient_tokens: float = 1.0
+
+    @classmethod
+    def of(cls, optimizer: torch.optim.Optimizer) -> "FirstSteps":
+        """Those of one of PyTorch's optimizers, by the settings of its first group of parameters."""
+        step = next((step for kind, step in _STEP_OF.items() if isinstance(optimizer, kind)), None)
+        settings = optimizer.param_groups[0]
+        if step == "adam":
+            return cls(step, tuple(settings["betas"]), settings["eps"])
+        return cls(step, momentum=settings.get("momentum", 0.0))
 
 
 class AdamSteps:
@@ -58,3 +94,16 @@ class MomentumSteps:
             torch._foreach_mul_(self.velocity, self.momentum)
             torch._foreach_add_(self.velocity, g)
         return self.velocity
+
+
+@contextmanager
+def holding(held: Sequence[tuple[nn.Module, str]]) -> Iterator[list[tuple[nn.Parameter, nn.Parameter]]]:
+    """Gives each held use a copy of its tensor; yields the pairs (tensor, copy) and puts the tensors back."""
+    pairs = [(getattr(module, name), nn.Parameter(getattr(module, name).detach().clone())) for module, name in held]
+    try:
+        for (module, name), (_, copy) in zip(held, pairs, strict=True):
+            setattr(module, name, copy)
+        yield pairs
+    finally:
+        for (module, name), (original, _) in zip(held, pairs, strict=True):
+            setattr(module, name, original)

@@ -1,118 +1,154 @@
 """How much of what tells one token from another survives a stack of Transformer layers.
 
-Of the states x_t of all tokens t behind a layer, the *signal* is the share of their energy that is not common to all,
+Of the states x_t of all tokens t after a layer, the *signal* is the share of their energy that is not common to all,
 
     signal = sum_t |x_t - mean x|^2 / sum_t |x_t|^2,
 
 from 0 (all tokens look alike) to 1. The first steps of an optimizer move every weight in a direction that is common to
-most tokens (the frequent words become likely, whatever the context); in a Post-LN Transformer each LayerNorm then takes
-from the rest what was added in common, and behind a few layers nothing is left to learn from. The loss does not see it
+most tokens (the frequent words become likely, whatever the context). In a Post-LN Transformer each LayerNorm then takes
+from the rest what was added in common, and after a few layers nothing is left to learn from. The loss does not show it
 while the model learns the frequency of words.
 """
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fairseq.models import FairseqEncoderDecoderModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from gradinit_mt.core import GradInitError
-
-STACKS = ("encoder", "decoder")
 LEAST = 1e-12  # a share below this, of tokens that look alike to the last bit, counts as this
 
-LossFunction = Callable[[FairseqEncoderDecoderModel, dict], tuple[Tensor, float]]
+LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
+RealTokens = Callable[[Any], Tensor]
+_LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
-def signal(states: Tensor, real: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Stack:
+    """Layers in a row, each of which takes the states that the one before it returns.
+
+    Attributes:
+        name: for messages.
+        layers: modules whose first argument and whose output (or its first item) are states, [..., channels].
+        real: from a part, as ``loss_fn`` gets it, which states are those of tokens: a mask that broadcasts to [...],
+            false at padding. None reads the padding mask with which PyTorch's own layers are called, if there is one.
+    """
+
+    name: str
+    layers: Sequence[nn.Module]
+    real: RealTokens | None = None
+
+
+def find_stacks(model: nn.Module) -> list[Stack]:
+    """The stacks of ``nn.TransformerEncoderLayer`` or ``nn.TransformerDecoderLayer`` in a model, wherever they are.
+
+    Raises:
+        ValueError: it has none.
+    """
+    stacks = [
+        Stack(name, list(module))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module)
+        and any(all(isinstance(layer, kind) for layer in module) for kind in _LAYERS)
+    ]
+    if not stacks:
+        raise ValueError(
+            f"{type(model).__name__} has no nn.ModuleList of nn.TransformerEncoderLayer or nn.TransformerDecoderLayer: "
+            "give its stacks of layers (gradinit_mt.core.Stack), or signal_weight=0"
+        )
+    return stacks
+
+
+def signal(states: Tensor, real: Tensor | None = None) -> Tensor:
     """The share defined above, a scalar.
 
     Args:
-        states: [time, batch, channels].
-        real: [time, batch], false at padding.
+        states: [..., channels].
+        real: [...], false at padding; None where there is none.
     """
+    places = tuple(range(states.dim() - 1))
     # sums under a mask: an index of unknown length would make the host wait for the device
-    mask = real[..., None]
+    mask = states.new_ones(states.shape[:-1], dtype=torch.bool)[..., None] if real is None else real[..., None]
     x = states.float() * mask
-    mean = x.sum(dim=(0, 1)) / mask.sum()
+    mean = x.sum(dim=places) / mask.sum()
     return ((x - mean) * mask).square().sum() / x.square().sum()
 
 
 class SignalLoss:
-    """The signal lost in the encoder and in the decoder, in nats, averaged over the layers of each and added up.
+    """The signal lost in each stack, in nats, averaged over its layers, and added up over stacks.
 
-    A layer's share is -log(signal behind the layer / signal before the first layer).
-
-    Args:
-        model: its encoder and decoder have ``layers`` whose first input and output are states.
-
-    Raises:
-        GradInitError: one of them has none.
+    A layer's share is -log(signal after the layer / signal before the first layer).
     """
 
-    def __init__(self, model: FairseqEncoderDecoderModel) -> None:
-        for name in STACKS:
-            if not len(getattr(getattr(model, name, None), "layers", ())):
-                raise GradInitError(
-                    f"the signal is measured between layers, and the {name} of {type(model).__name__} has none: give "
-                    "--gradinit-signal-weight 0, or --gradinit-form paper"
-                )
-        self.model = model
-        self.states: dict[str, list[Tensor]] = {}
+    def __init__(self, stacks: Sequence[Stack]) -> None:
+        self.stacks = list(stacks)
+        self._states: list[list[Tensor]] = [[] for _ in self.stacks]
+        self._padding: list[Tensor | None] = [None] * len(self.stacks)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Notes the states of every forward pass."""
         hooks = []
-        for name in STACKS:
-            layers = getattr(self.model, name).layers
-            hooks.append(layers[0].register_forward_pre_hook(self._begin(name)))
-            hooks += [layer.register_forward_hook(self._add(name)) for layer in layers]
+        for index, stack in enumerate(self.stacks):
+            first = stack.layers[0]
+            hooks.append(first.register_forward_pre_hook(self._begin(index), with_kwargs=True))
+            hooks += [layer.register_forward_hook(self._add(index)) for layer in stack.layers]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
-            self.states.clear()
+            self._states = [[] for _ in self.stacks]
+            self._padding = [None] * len(self.stacks)
 
-    def _begin(self, name: str) -> Callable:
-        def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.states[name] = [inputs[0]]
-
-        return hook
-
-    def _add(self, name: str) -> Callable:
-        def hook(module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self.states[name].append(output[0] if isinstance(output, tuple) else output)
-
-        return hook
-
-    def __call__(self, sample: dict) -> Tensor:
-        """Of the forward pass just done on ``sample``, while watching."""
+    def __call__(self, part: Any) -> Tensor:
+        """Of the forward pass just done on ``part``, while watching."""
         lost = []
-        for stack in STACKS:
-            before, *behind = (share.clamp_min(LEAST).log() for share in self._signals(sample, stack))
-            lost.append(before - torch.stack(behind).mean())
-        return lost[0] + lost[1]
+        for index in range(len(self.stacks)):
+            before, *after = (share.clamp_min(LEAST).log() for share in self.signals(part, index))
+            lost.append(before - torch.stack(after).mean())
+        return sum(lost[1:], start=lost[0])
 
-    def left(self, sample: dict, stack: str) -> float:
-        """The signal behind the last layer of ``encoder`` or ``decoder``, for the same forward pass."""
-        return self._signals(sample, stack)[-1].item()
-
-    def _signals(self, sample: dict, stack: str) -> list[Tensor]:
-        """Before the first layer and behind every layer."""
-        tokens = sample["net_input"]["src_tokens" if stack == "encoder" else "prev_output_tokens"]
-        real = tokens.ne(getattr(self.model, stack).padding_idx).t()
-        return [signal(states, real) for states in self.states[stack]]
+    def signals(self, part: Any, index: int) -> list[Tensor]:
+        """In one stack, before the first layer and after every layer, for the same forward pass."""
+        stack = self.stacks[index]
+        real = self._padding[index] if stack.real is None else stack.real(part)
+        return [signal(states, real) for states in self._states[index]]
 
     def added_to(self, loss_fn: LossFunction, weight: float) -> LossFunction:
         """The loss plus ``weight`` times the signal lost, as a summed loss and its size."""
 
-        def with_signal(model: FairseqEncoderDecoderModel, sample: dict) -> tuple[Tensor, float]:
+        def with_signal(model: nn.Module, part: Any) -> tuple[Tensor, float]:
             with self.watching():
-                loss, size = loss_fn(model, sample)
-                return loss + weight * size * self(sample), size
+                loss, size = loss_fn(model, part)
+                return loss + weight * size * self(part), size
 
         return with_signal
+
+    def _begin(self, index: int) -> Callable:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            self._states[index] = [inputs[0] if inputs else next(iter(named.values()))]
+            self._padding[index] = _real_in_call(layer, inputs, named) if isinstance(layer, _LAYERS) else None
+
+        return hook
+
+    def _add(self, index: int) -> Callable:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            self._states[index].append(output[0] if isinstance(output, tuple) else output)
+
+        return hook
+
+
+def _real_in_call(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor | None:
+    """Which states are those of tokens, in the states' order, from the padding mask of a call of PyTorch's layers."""
+    side = "src" if isinstance(layer, nn.TransformerEncoderLayer) else "tgt"
+    call = inspect.signature(layer.forward).bind(*inputs, **named).arguments
+    padding = call.get(f"{side}_key_padding_mask")
+    if padding is None:
+        return None
+    real = ~padding if padding.dtype == torch.bool else padding == 0  # nn.Transformer makes -inf of true
+    return real if layer.self_attn.batch_first else real.t()

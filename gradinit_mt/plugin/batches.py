@@ -6,7 +6,7 @@ import torch
 from fairseq import utils
 from fairseq.data import FairseqDataset
 
-from gradinit_mt.core import overlapping_halves
+from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 
 
 class OverlappingBatches:
@@ -51,7 +51,7 @@ class OverlappingBatches:
             first = iteration * self.parts
             positions = [(first + part) * self.world_size + self.rank for part in range(self.parts)]
             halves = [self._split(position) for position in positions]
-            shares = [_shared_out(s, self.steps) for s, _ in halves]
+            shares = [shared_out(s, self.steps) for s, _ in halves]
             yield (
                 [self._sample(share[step]) for step in range(self.steps) for share in shares],
                 [self._sample(s_tilde) for _, s_tilde in halves],
@@ -60,7 +60,7 @@ class OverlappingBatches:
 
     def _split(self, position: int) -> tuple[list[int], list[int]]:
         members = self.members(position)
-        s, s_tilde = overlapping_halves(len(members), _generator(self.seed, 1, position))
+        s, s_tilde = overlapping_halves(len(members), seeded(self.seed, 1, position))
         return [members[i] for i in s], [members[i] for i in s_tilde]
 
     def members(self, position: int) -> Sequence[int]:
@@ -68,24 +68,9 @@ class OverlappingBatches:
         epoch, offset = divmod(position, len(self.batches))
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = torch.randperm(len(self.batches), generator=_generator(self.seed, 0, epoch)).tolist()
+            self._order = torch.randperm(len(self.batches), generator=seeded(self.seed, 0, epoch)).tolist()
         return self.batches[self._order[offset]]
 
     def _sample(self, indices: Sequence[int]) -> dict:
         sample = self.dataset.collater([self.dataset[i] for i in indices])
         return utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample
-
-
-def _shared_out(sentences: list[int], steps: int) -> list[list[int]]:
-    """An equal share for every step, within one sentence; where there are fewer sentences, they serve again."""
-    if len(sentences) < steps:
-        return [[sentences[step % len(sentences)]] for step in range(steps)]
-    return [sentences[step * len(sentences) // steps : (step + 1) * len(sentences) // steps] for step in range(steps)]
-
-
-def _generator(*numbers: int) -> torch.Generator:
-    """A generator for this tuple of numbers, unlike that of any other tuple."""
-    seed = 0
-    for number in numbers:
-        seed = (seed * 1_000_003 + number) % 2**63
-    return torch.Generator().manual_seed(seed)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, List, Optional
+from typing import List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum
@@ -10,12 +10,24 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.tasks.translation import TranslationConfig
 from omegaconf import II
 
-from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma
-from gradinit_mt.core.forms import FORMS, TAU, by_form
+from gradinit_mt.core import GradInitConfig, GradInitError
+from gradinit_mt.core.forms import FORMS, TAU, settings_for
+from gradinit_mt.core.look_ahead import FirstSteps
 from gradinit_mt.plugin.half_precision import has_native_bfloat16
+
+# Settings of the core that options of the same name give, or leave to the form.
+_CORE_SETTINGS = (
+    *("eta", "gamma", "look_ahead", "signal_weight", "iterations", "tau"),
+    *("lower_bound", "upper_bound", "vector_lower_bound", "vector_upper_bound"),
+)
 
 # The first step of each optimizer class that fairseq's registry holds under adam, sgd and nag.
 STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "SGD": "sgd", "NAG": "sgd"}
+
+
+def by_form(name: str) -> str:
+    """The end of a help text: the default of a setting in each form."""
+    return "default by form: " + ", ".join(f"{form} {getattr(FORMS[form], name):g}" for form in FORMS)
 
 
 @dataclass
@@ -161,27 +173,6 @@ class GradInitTranslationConfig(TranslationConfig):
     ddp_backend: str = II("distributed_training.ddp_backend")
 
 
-@dataclass(frozen=True)
-class FirstSteps:
-    """What the look-ahead needs to know of training's steps.
-
-    Attributes:
-        step: ``adam`` or ``sgd``; None where the optimizer's first step is not known.
-        betas, eps, eps_first: of ``adam``, see ``GradInitConfig.step_betas`` and the two after it.
-        momentum: of ``sgd``.
-        gradient_tokens: tokens to which a gradient of training's length belongs: 1 where the criterion averages over
-            tokens, the mean target length where it averages over sentences. GradInit's losses are per token, so a step
-            of ``sgd`` is this many times longer; one of ``adam`` does not depend on the gradient's length.
-    """
-
-    step: Optional[str]
-    betas: tuple[float, float] = GradInitConfig.step_betas
-    eps: float = GradInitConfig.step_eps
-    eps_first: bool = GradInitConfig.step_eps_first
-    momentum: float = GradInitConfig.step_momentum
-    gradient_tokens: float = 1.0
-
-
 def first_steps_of(optimizer: FairseqOptimizer, gradient_tokens: float = 1.0) -> FirstSteps:
     """``adam`` with its betas and epsilon, or ``sgd`` with its momentum."""
     inner = type(optimizer.optimizer)
@@ -193,20 +184,6 @@ def first_steps_of(optimizer: FairseqOptimizer, gradient_tokens: float = 1.0) ->
         return FirstSteps(step, tuple(settings["betas"]), settings["eps"], eps_first, gradient_tokens=gradient_tokens)
     momentum = settings.get("momentum", GradInitConfig.step_momentum)
     return FirstSteps(step, momentum=momentum, gradient_tokens=gradient_tokens)
-
-
-def signal_weight(cfg: GradInitTranslationConfig, config: GradInitConfig) -> float:
-    """The weight of the signal lost, for the look-ahead of ``config``.
-
-    Raises:
-        GradInitError: it is negative or not finite.
-    """
-    weight = cfg.gradinit_signal_weight
-    if weight is None:
-        return FORMS[str(cfg.gradinit_form)].weight_of_signal(config.step, config.eta)
-    if not (math.isfinite(weight) and weight >= 0):
-        raise GradInitError(f"--gradinit-signal-weight is {weight}, expected a finite number, at least 0")
-    return weight
 
 
 def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch.device) -> GradInitConfig:
@@ -222,47 +199,27 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
         raise GradInitError(f"--gradinit-update-freq is {cfg.gradinit_update_freq}, expected at least 1")
     if cfg.gradinit_max_tokens is not None and cfg.gradinit_max_tokens < 1:
         raise GradInitError(f"--gradinit-max-tokens is {cfg.gradinit_max_tokens}, expected at least 1")
-    ratio = _given(cfg, "eta_ratio")
-    if not (math.isfinite(ratio) and ratio > 0):
+    ratio = cfg.gradinit_eta_ratio
+    if ratio is not None and not (math.isfinite(ratio) and ratio > 0):
         raise GradInitError(f"--gradinit-eta-ratio is {ratio}, expected a finite number above 0")
     precision = str(cfg.gradinit_precision)
     if precision == "auto":
         native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
         precision = "bfloat16" if native else "full"
-    eta = cfg.gradinit_eta
-    if eta is None:
-        eta = ratio * cfg.lr[0] * (steps.gradient_tokens if step == "sgd" else 1)
-    if not (math.isfinite(eta) and eta > 0):
-        raise GradInitError(f"eta is {eta}, expected above 0: give --gradinit-eta, or an --lr above 0")
-    form = FORMS[str(cfg.gradinit_form)]
-    look_ahead, upper_bound = cfg.gradinit_look_ahead, cfg.gradinit_upper_bound
-    update = str(_given(cfg, "update"))
+    if cfg.gradinit_eta is None and not (math.isfinite(cfg.lr[0]) and cfg.lr[0] > 0):
+        raise GradInitError(f"--lr is {cfg.lr[0]}: give --gradinit-eta, or an --lr above 0")
+    given = {name: getattr(cfg, f"gradinit_{name}") for name in _CORE_SETTINGS}
     try:
-        return GradInitConfig(
+        return settings_for(
+            steps,
+            cfg.lr[0],
+            str(cfg.gradinit_form),
+            ratio,
+            **given | {"update": None if cfg.gradinit_update is None else str(cfg.gradinit_update)},
             step=step,
-            eta=eta,
-            gamma=default_gamma(step, eta, form.promised_drop) if cfg.gradinit_gamma is None else cfg.gradinit_gamma,
-            look_ahead=form.steps_ahead(step, eta) if look_ahead is None else look_ahead,
-            step_betas=steps.betas,
-            step_eps=steps.eps,
-            step_eps_first=steps.eps_first,
-            step_momentum=steps.momentum,
-            iterations=_given(cfg, "iterations"),
-            update=update,
-            tau=TAU[update] if cfg.gradinit_tau is None else cfg.gradinit_tau,
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
-            lower_bound=_given(cfg, "lower_bound"),
-            upper_bound=form.upper_bound_of_matrices(step, eta) if upper_bound is None else upper_bound,
-            vector_lower_bound=_given(cfg, "vector_lower_bound"),
-            vector_upper_bound=_given(cfg, "vector_upper_bound"),
             hvp=str(cfg.gradinit_hvp),
             precision=precision,
         )
     except ValueError as error:
         raise GradInitError(str(error)) from error
-
-
-def _given(cfg: GradInitTranslationConfig, name: str) -> Any:
-    """The option, or the form's default for it."""
-    value = getattr(cfg, f"gradinit_{name}")
-    return getattr(FORMS[str(cfg.gradinit_form)], name) if value is None else value

@@ -20,11 +20,13 @@ from fairseq.tasks.translation import TranslationTask
 from gradinit_mt.common.errors import differing
 from gradinit_mt.common.progress import Progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
+from gradinit_mt.core.look_ahead import FirstSteps
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.plugin.batches import OverlappingBatches
 from gradinit_mt.plugin.facts import data_checksum, model_options
 from gradinit_mt.plugin.half_precision import in_float32
-from gradinit_mt.plugin.options import FirstSteps, GradInitTranslationConfig, core_config, first_steps_of, signal_weight
+from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
+from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record.record import TENSORS, Record, RecordError, block_facts, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class GradInitTranslationTask(TranslationTask):
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
             # a bad option is reported before anything is loaded
-            signal_weight(cfg, core_config(cfg, FirstSteps("adam"), torch.device("cpu")))
+            core_config(cfg, FirstSteps("adam"), torch.device("cpu"))
 
     def build_model(self, cfg, from_checkpoint=False):
         """As in fairseq; the model's options are kept for the record."""
@@ -138,8 +140,9 @@ class GradInitTranslationTask(TranslationTask):
             loss, _, _ = criterion(module, sample)
             return loss, sample["ntokens"]  # per token, also where the criterion divides by sentences
 
-        weight = signal_weight(self.cfg, config)
-        ahead_loss_fn = SignalLoss(model).added_to(loss_fn, weight) if weight else None
+        ahead_loss_fn = None
+        if config.signal_weight:
+            ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, config.signal_weight)
 
         def all_reduce(tensor: torch.Tensor) -> None:
             distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
@@ -185,7 +188,6 @@ class GradInitTranslationTask(TranslationTask):
     def _fresh_record(self, model, criterion, config: GradInitConfig, world_size: int) -> Record:
         settings = {
             **config.as_dict(),
-            "signal_weight": signal_weight(self.cfg, config),
             "criterion": type(criterion).__name__,
             "label_smoothing": getattr(criterion, "eps", None),
             "sentence_avg": getattr(criterion, "sentence_avg", None),

@@ -9,6 +9,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from gradinit_mt.core import GradInitConfig, GradInitError, learn_scales
 from gradinit_mt.core.signal import SignalLoss, signal
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerTiny, TinyConfig
+from gradinit_mt.plugin.stacks import stacks_of
 
 ALL = torch.ones(3, 4, dtype=torch.bool)
 
@@ -67,7 +68,7 @@ def test_the_loss_is_what_the_models_own_hidden_states_say(model, dictionary):
     """fairseq returns the states when asked; here they are taken from there, token by token."""
     batch = sample(dictionary)
     inputs = batch["net_input"]
-    loss = SignalLoss(model)
+    loss = SignalLoss(stacks_of(model))
     with torch.no_grad(), loss.watching():
         model(**inputs)
         found = loss(batch).item()
@@ -109,7 +110,7 @@ def loss_fn(task):
 
 
 def lost_on(model, batch):
-    watcher = SignalLoss(model)
+    watcher = SignalLoss(stacks_of(model))
     with torch.no_grad(), watcher.watching():
         model(**batch["net_input"])
         return watcher(batch).item()
@@ -120,7 +121,7 @@ def test_the_signal_is_added_per_token(model, dictionary, loss_fn):
     batch = sample(dictionary)
     with torch.no_grad():
         plain, size = loss_fn(model, batch)
-        total, total_size = SignalLoss(model).added_to(loss_fn, 0.3)(model, batch)
+        total, total_size = SignalLoss(stacks_of(model)).added_to(loss_fn, 0.3)(model, batch)
     assert total_size == size == batch["ntokens"]
     assert total.item() == pytest.approx(plain.item() + 0.3 * size * lost_on(model, batch), rel=1e-5)
 
@@ -141,7 +142,7 @@ def test_a_model_without_layers_is_told_what_to_do(missing):
     if missing == "layers":
         model.decoder = torch.nn.LSTM(2, 2)
     with pytest.raises(GradInitError, match="the decoder of Module has none: give --gradinit-signal-weight 0"):
-        SignalLoss(model)
+        SignalLoss(stacks_of(model))
 
 
 def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model, dictionary, loss_fn):
@@ -153,7 +154,7 @@ def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model,
     lost = {}
     for weight in (0.0, 1.0):
         model.load_state_dict(theta0)
-        both = SignalLoss(model).added_to(loss_fn, weight)
+        both = SignalLoss(stacks_of(model)).added_to(loss_fn, weight)
         pairs = (
             ([sample(dictionary, k), sample(dictionary, k + 100)], [sample(dictionary, k + 200)]) for k in range(12)
         )

@@ -19,7 +19,6 @@ from gradinit_mt.plugin.options import (
     GradInitTranslationConfig,
     core_config,
     first_steps_of,
-    signal_weight,
 )
 from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
 
@@ -42,7 +41,7 @@ def test_the_papers_form_has_the_references_settings_for_iwslt14():
     assert (config.eta, config.gamma, config.tau) == pytest.approx((1e-3, 1000.0, 2.5e-3))
     assert (config.betas, config.iterations, config.lower_bound) == ((0.9, 0.98), 780, 0.01)
     assert (config.look_ahead, config.update) == (1, "adam")
-    assert signal_weight(options(gradinit_form="paper"), config) == 0
+    assert config.signal_weight == 0
 
 
 def test_the_default_form_looks_at_the_first_steps_of_training_itself():
@@ -67,8 +66,8 @@ def test_the_default_form_follows_the_rate_of_adam(lr, steps, weight, largest):
     """At a higher rate it looks fewer steps ahead, the signal weighs more, at most as under SGD; matrices may grow."""
     cfg = options(lr=[lr])
     adam, sgd = core_config(cfg, ADAM, CPU), core_config(cfg, SGD, CPU)
-    assert (adam.look_ahead, signal_weight(cfg, adam), adam.upper_bound) == pytest.approx((steps, weight, largest))
-    assert (sgd.look_ahead, signal_weight(cfg, sgd), sgd.upper_bound) == (8, 0.5, 1)
+    assert (adam.look_ahead, adam.signal_weight, adam.upper_bound) == pytest.approx((steps, weight, largest))
+    assert (sgd.look_ahead, sgd.signal_weight, sgd.upper_bound) == (8, 0.5, 1)
 
 
 def test_what_is_given_goes_before_the_form():
@@ -77,7 +76,7 @@ def test_what_is_given_goes_before_the_form():
     assert (adam.update, adam.tau) == ("adam", 2.5e-3), "a step of 0.5 would be of the size of the scales"
     assert core_config(options(gradinit_form="paper", gradinit_update="descent"), ADAM, CPU).tau == 0.5
     assert core_config(options(lr=[3e-3], gradinit_upper_bound=1.2), ADAM, CPU).upper_bound == 1.2
-    assert signal_weight(options(gradinit_signal_weight=0.0), core_config(options(), ADAM, CPU)) == 0
+    assert core_config(options(gradinit_signal_weight=0.0), ADAM, CPU).signal_weight == 0
 
 
 def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
@@ -107,7 +106,7 @@ def test_a_step_of_sgd_is_as_long_as_the_gradients_of_training():
         ({"gradinit_max_tokens": 0}, "--gradinit-max-tokens is 0, expected at least 1"),
         ({"gradinit_look_ahead": 0}, "look_ahead is 0, expected at least 1"),
         ({"gradinit_gamma": float("nan")}, "gamma is nan, expected a number above 0"),
-        ({"gradinit_signal_weight": -1.0}, "--gradinit-signal-weight is -1.0, expected a finite number, at least 0"),
+        ({"gradinit_signal_weight": -1.0}, "signal_weight is -1.0, expected a finite number, at least 0"),
         ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected in \(0, 1\]"),
         ({"lr": [0.0]}, "give --gradinit-eta, or an --lr above 0"),
     ],
