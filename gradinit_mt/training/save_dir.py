@@ -77,7 +77,9 @@ def has_begun(save_dir: Path) -> bool:
 
 def require_usable(save_dir: Path) -> None:
     """Raises TrainingError where the save dir holds files of which nothing is known."""
-    if not (save_dir / RUN).exists() and any(path.name != LOCK for path in save_dir.iterdir()):
+    if not save_dir.is_dir() or (save_dir / RUN).exists():
+        return
+    if any(path.name != LOCK for path in save_dir.iterdir()):
         raise TrainingError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
 
 
