@@ -39,12 +39,13 @@ def locked(save_dir: Path) -> Iterator[int]:
         raise TrainingError(f"{save_dir}: exists and is no directory; use another --save-dir") from error
     descriptor = os.open(save_dir / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
+            ) from error
         yield descriptor
-    except BlockingIOError as error:
-        raise TrainingError(
-            f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
-        ) from error
     finally:
         os.close(descriptor)
 
@@ -111,6 +112,7 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
         return None
     last.rename(save_dir / "checkpoint_last.broken")
     others = [*checkpoints.numbered(save_dir, "epoch").values(), *checkpoints.numbered(save_dir, "update").values()]
+    others += save_dir.glob("checkpoint_best.pt")
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         if zipfile.is_zipfile(path):
             temporary = last.with_suffix(".tmp")
