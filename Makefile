@@ -3,7 +3,7 @@
 # make check   the linters
 # make clean   removes .venv and caches; runs/ and corpora/ stay
 #
-# PYTHON=python3.11 chooses the interpreter for .venv (3.11 or 3.12).
+# PYTHON=python3.11 chooses the interpreter for .venv (3.11 to 3.13).
 
 .PHONY: demo test check install install-dev clean
 

@@ -17,7 +17,7 @@ if "fairseq" in sys.modules:
 
     compat.allow_torchrun_without_gpu()
     compat.resume_data_parallel_runs()
-    compat.refuse_code_in_checkpoints()
+    compat.evaluate_plain_values_only()
 
 
 def __getattr__(name: str):

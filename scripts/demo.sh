@@ -4,7 +4,7 @@
 #   make demo          (or scripts/demo.sh, once scripts/install.sh has run)
 #
 # Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/. About 7 minutes on
-# one CPU core, and 3 to 4 more for the first installation. Run again, it goes on where it stopped.
+# one CPU core; the first installation takes 2 more, and the download of PyTorch. Run again, it goes on where it stopped.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -3,10 +3,10 @@
 #
 #   scripts/install.sh [--dev]
 #
-# PYTHON=python3.11 chooses the interpreter (3.11 or 3.12); without it the first one found is taken, 3.11 before 3.12.
-# --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
-# Takes 2 minutes and the download of PyTorch; 2 more where fairseq must be compiled, on anything but Linux x86-64.
-# A .venv that this script did not finish is made anew.
+# PYTHON=python3.11 chooses the interpreter (3.11 to 3.13); without it the first one found is taken, 3.11 before the
+# others. --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
+# Takes 2 minutes and the download of PyTorch, and 2 to 5 more where fairseq must be compiled: on anything but Linux on
+# x86-64, and with Python 3.13. A .venv that this script did not finish is made anew.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -20,26 +20,28 @@ fail() {
 
 step() { echo "=> $1" >&2; }
 
-usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; }
+usable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
-        usable "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.11 or 3.12 ($("$PYTHON" --version 2>&1 || true)); name one, for example: make demo PYTHON=python3.11"
+        usable "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.11 to 3.13 ($("$PYTHON" --version 2>&1 || true)); name one, for example: make demo PYTHON=python3.11"
         echo "$PYTHON"
         return
     fi
-    for candidate in python3.11 python3.12 python3; do
+    for candidate in python3.11 python3.12 python3.13 python3; do
         if usable "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    fail "no Python 3.11 or 3.12 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make demo PYTHON=/path/to/python3.11"
+    fail "no Python 3.11 to 3.13 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make demo PYTHON=/path/to/python3.11"
 }
 
 # Asked of the platform, not of pip: a download that fails must not look like a missing wheel and end in the compiler.
 # PyTorch's own wheel needs the same glibc or a newer one.
-has_wheel() { "$1" -c 'import platform, sys; sys.exit((sys.platform, platform.machine()) != ("linux", "x86_64"))'; }
+has_wheel() {
+    "$1" -c 'import platform, sys; sys.exit((sys.platform, platform.machine()) != ("linux", "x86_64") or sys.version_info >= (3, 13))'
+}
 
 check_compilers() {
     for compiler in gcc g++; do
@@ -70,7 +72,7 @@ install_all() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
     has_wheel "$python" || check_compilers "$python"
-    step "making $venv with $("$python" --version)"
+    step "making $venv with $("$python" --version): 2 minutes, and the download of PyTorch"
     "$python" -m venv --clear "$venv"
     step "PyTorch"
     pip_install -r "$requirements/torch.txt"
@@ -81,7 +83,7 @@ install_all() {
         step "fairseq (prebuilt)"
         pip_install --no-deps --only-binary :all: -r "$requirements/fairseq.txt"
     else
-        step "compiling fairseq: 2 minutes"
+        step "compiling fairseq: 2 to 5 minutes"
         pip_install -r "$requirements/build.txt"
         pip_install --no-deps --no-build-isolation -r "$requirements/fairseq-source.txt"
     fi

@@ -21,7 +21,7 @@ from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.corpora.text import CorpusError, write_lines
 
 FORMAT = 1
-MAX_SUBWORDS = 1023  # of a sentence: with its end, the 1,024 positions of fairseq's models
+MAX_POSITIONS = 1024  # of fairseq's models, where they are not told otherwise: subwords and the end of a sentence
 SPLITS = ("train", "valid", "test")
 RAW_SPLITS = ("valid", "test")
 SUBWORD_FILES = {"subword-nmt": ("code",), "sentencepiece": ("sentencepiece.model", "sentencepiece.vocab")}
@@ -126,12 +126,12 @@ def require_plain_path(directory: Path) -> None:
         raise CorpusError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
 
 
-def write_text(directory: Path, text: Text, raw: Text) -> None:
+def write_text(directory: Path, text: Text, raw: Text, max_positions: int = MAX_POSITIONS) -> None:
     """Writes the subword text of all splits and the raw sentences of ``valid`` and ``test``.
 
     Raises:
         CorpusError: a split has no pair or unequal sides, its raw text has another number of lines, or a sentence of
-            ``valid`` or ``test`` is longer than fairseq's models take.
+            ``valid`` or ``test`` is longer, with its end, than the models to be trained take.
     """
     (directory / "raw").mkdir()
     for split in SPLITS:
@@ -141,7 +141,7 @@ def write_text(directory: Path, text: Text, raw: Text) -> None:
         if lengths == {0}:
             raise CorpusError(f"{split}: no sentence pair is left; check the files and the length limits")
         if split in raw:
-            _require_translatable(split, text[split])
+            _require_translatable(split, text[split], max_positions)
         for lang, lines in text[split].items():
             write_lines(directory / f"{split}.{lang}", lines)
     for split in RAW_SPLITS:
@@ -149,15 +149,15 @@ def write_text(directory: Path, text: Text, raw: Text) -> None:
             write_lines(directory / "raw" / f"{split}.{lang}", lines)
 
 
-def _require_translatable(split: str, sides: Mapping[str, list[str]]) -> None:
+def _require_translatable(split: str, sides: Mapping[str, list[str]], max_positions: int) -> None:
     for lang, lines in sides.items():
         for number, line in enumerate(lines, start=1):
-            size = line.count(" ") + 1
-            if size > MAX_SUBWORDS:
+            size = line.count(" ") + 2  # with its end
+            if size > max_positions:
                 raise CorpusError(
-                    f"{split}.{lang}, line {number}: {size:,} subwords; fairseq's models take {MAX_SUBWORDS:,}, and "
-                    f"every line of {split} has to be translated: split this one and its translation alike, or leave "
-                    "both out"
+                    f"{split}.{lang}, line {number}: {size:,} subwords with its end; models take {max_positions:,}. "
+                    "Split this line and its translation alike, or leave both out; or prepare with --max-positions "
+                    f"{size} and train with -- --max-source-positions {size} --max-target-positions {size}"
                 )
 
 

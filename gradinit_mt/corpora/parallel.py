@@ -13,6 +13,7 @@ from gradinit_mt.common.command import add_workers, positive_int, run, step
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import (
+    MAX_POSITIONS,
     RAW_SPLITS,
     SPLITS,
     PreparedCorpus,
@@ -149,7 +150,7 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
             for split in SPLITS
         }
         text["train"], dropped = drop_pairs(text["train"], options.max_length, options.max_ratio)
-        write_text(directory, text, {split: raw[split] for split in RAW_SPLITS})
+        write_text(directory, text, {split: raw[split] for split in RAW_SPLITS}, options.max_positions)
         step("binarizing with fairseq-preprocess")
         corpus = PreparedCorpus(
             directory=directory,
@@ -215,6 +216,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default=175,
         metavar="N",
         help="training pairs with a side of more pieces are left out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-positions",
+        type=positive_int,
+        default=MAX_POSITIONS,
+        metavar="N",
+        help="longest sentence, in subwords with its end, that the models to be trained take; a longer one in valid or "
+        "test is an error (default: %(default)s, as fairseq's)",
     )
     parser.add_argument(
         "--max-ratio",

@@ -19,6 +19,7 @@ _RESERVED = (
     *("--path", "--gen-subset", "--source-lang", "-s", "--target-lang", "-t", "--task", "--user-dir"),
     *("--beam", "--lenpen", "--max-tokens", "--cpu", "--results-path", "--quiet", "--model-overrides"),
     *("--post-process", "--remove-bpe", "--bpe", "--tokenizer", "--num-shards", "--shard-id"),
+    *("--max-source-positions", "--max-target-positions"),
     *("--required-batch-size-multiple", "--skip-invalid-size-inputs-valid-test"),
 )
 
@@ -52,6 +53,7 @@ def command_line(
     corpus: PreparedCorpus,
     split: str,
     checkpoint: Path,
+    max_positions: tuple[int | None, int | None],
     beam: int,
     lenpen: float,
     max_tokens: int,
@@ -59,6 +61,9 @@ def command_line(
     further: list[str],
 ) -> list[str]:
     """The arguments of ``fairseq-generate``, the interpreter first.
+
+    Args:
+        max_positions: the longest source and target that the model takes, ends included; None for fairseq's 1,024.
 
     Raises:
         EvaluationError: a path holds a ``:``, at which fairseq would split it; an option in ``further`` is reserved.
@@ -71,6 +76,8 @@ def command_line(
     command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", str(PACKAGE), "--task", "translation"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target, "--gen-subset", split, "--path", path]
     command += ["--beam", str(beam), "--lenpen", str(lenpen), "--max-tokens", str(max_tokens)]
+    for side, limit in zip(("source", "target"), max_positions, strict=True):
+        command += [] if limit is None else [f"--max-{side}-positions", str(limit)]
     # fairseq's default of 8 leaves out the last batch, silently, where it is no multiple of 8
     command += ["--required-batch-size-multiple", "1"]
     return command + (["--cpu"] if cpu else []) + further

@@ -29,6 +29,18 @@ from gradinit_mt.training.save_dir import read_run
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "sacrebleu", "sacremoses")
 
 
+# The plugin's models and the baseline they are compared with. Others read files, and have options that are evaluated.
+MODELS = frozenset(
+    {
+        *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
+        *("post_ln_transformer_small", "post_ln_transformer_tiny"),
+        *("transformer", "transformer_iwslt_de_en", "transformer_tiny", "transformer_wmt_en_de"),
+        *("transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
+        *("transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
+    }
+)
+
+
 def two_or_more(text: str) -> int:
     """An argparse type: a whole number from 2 on."""
     value = int(text)
@@ -91,11 +103,17 @@ def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
 
 
 def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
-    """Checks that the checkpoint translates between the corpus's languages, and takes each of its sentences.
+    """Checks that the checkpoint is of a model known here, and that it takes each sentence of the corpus.
 
     Raises:
-        EvaluationError: it does not; fairseq-generate would score the other direction, or fail after minutes.
+        EvaluationError: it does not; fairseq-generate would build whatever model the file asks for, translate the other
+            direction, or fail after minutes.
     """
+    if facts.model not in MODELS:
+        raise EvaluationError(
+            f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(sorted(MODELS))}. If you trust "
+            "the file, use fairseq-generate itself"
+        )
     trained = (facts.source, facts.target)
     if None not in trained and trained != corpus.languages:
         raise EvaluationError(
@@ -172,6 +190,7 @@ def _make_result(
         corpus,
         options.split,
         Path(facts.file),
+        (facts.max_source_positions, facts.max_target_positions),
         options.beam,
         options.lenpen,
         options.max_tokens,

@@ -2,13 +2,12 @@
 
 import argparse
 import os
+import sys
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 
-from gradinit_mt.common.errors import UserError
-from gradinit_mt.plugin.evaluated import code_in
+from gradinit_mt.plugin.plain_values import plain_value
 
 # torch >= 2.6 loads checkpoints without running code from them, and refuses the types it does not know. fairseq
 # writes two kinds: the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values,
@@ -57,21 +56,11 @@ def resume_data_parallel_runs() -> None:
     utils._broadcast_object_slow = broadcast_object
 
 
-def refuse_code_in_checkpoints() -> None:
-    """Keeps fairseq from evaluating what a checkpoint gives as the text of an option, unless it is a plain value."""
-    from fairseq import checkpoint_utils
+def evaluate_plain_values_only() -> None:
+    """Keeps fairseq from running options as code, those that a checkpoint brings along among them.
 
-    load = checkpoint_utils.load_checkpoint_to_cpu
-
-    def load_checked(path, arg_overrides=None, load_on_all_ranks=False):
-        state = load(path, arg_overrides, load_on_all_ranks)
-        # by now fairseq has made a DictConfig of the plain settings in the file
-        cfg = OmegaConf.to_container(state["cfg"]) if OmegaConf.is_config(state.get("cfg")) else state.get("cfg")
-        for settings in (state.get("args"), cfg):
-            if code := code_in(settings):
-                raise UserError(
-                    f"{path}: {code} in its settings is code, which fairseq would run; do not use this file"
-                )
-        return state
-
-    checkpoint_utils.load_checkpoint_to_cpu = load_checked
+    In many places it calls ``eval`` on the text of an option. A module's own name goes before the builtin of that name.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "fairseq":
+            module.eval = plain_value

@@ -4,7 +4,8 @@ import argparse
 import hashlib
 import json
 
-from fairseq.data import FairseqDataset
+import numpy as np
+from fairseq.data import LanguagePairDataset
 from fairseq.models import ARCH_MODEL_REGISTRY
 from omegaconf import OmegaConf
 
@@ -26,15 +27,15 @@ def model_options(cfg) -> dict:
     return json.loads(json.dumps(options, default=str))
 
 
-def data_checksum(dataset: FairseqDataset) -> str:
-    """The first 16 digits of a SHA-256 over all sentence pairs, as the dataset serves them.
-
-    Args:
-        dataset: of pairs with a ``source`` and a ``target``, tensors of token numbers with a symbol at their end.
-    """
+def data_checksum(dataset: LanguagePairDataset) -> str:
+    """The first 16 digits of a SHA-256 over the lengths and the tokens of all sources and targets."""
     digest = hashlib.sha256()
-    for index in range(len(dataset)):
-        pair = dataset[index]
-        for side in ("source", "target"):
-            digest.update(pair[side].numpy().tobytes())
+    for side in (dataset.src, dataset.tgt):
+        digest.update(np.ascontiguousarray(side.sizes).tobytes())
+        tokens = getattr(side, "_bin_buffer", None)
+        if tokens is not None:  # fairseq's memory-mapped format: a thousand times as fast as one by one
+            digest.update(tokens)
+        else:
+            for index in range(len(side)):
+                digest.update(side[index].numpy().tobytes())
     return digest.hexdigest()[:16]

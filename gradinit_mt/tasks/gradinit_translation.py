@@ -136,9 +136,11 @@ class GradInitTranslationTask(TranslationTask):
             shown = {name: value for name, value in record.settings.items() if name != "model"}
             logger.info("GradInit: %s", ", ".join(f"{name} {value}" for name, value in shown.items()))
 
+        over_sentences = getattr(criterion, "sentence_avg", False)
+
         def loss_fn(module: BaseFairseqModel, sample: dict):
-            loss, _, _ = criterion(module, sample)
-            return loss, sample["ntokens"]  # per token, also where the criterion divides by sentences
+            loss, sample_size, _ = criterion(module, sample)
+            return loss, sample["ntokens"] if over_sentences else sample_size  # per token either way
 
         ahead_loss_fn = None
         if config.signal_weight:
@@ -242,6 +244,8 @@ def _continued(fresh: Record, save_dir: str) -> Record:
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
     changes = differing(_flat(found.settings), _flat(fresh.settings))
+    if "model" not in found.settings:
+        changes = ["it was learned by an earlier version"]
     if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
         changes.append("other initial parameters")
     if changes:
@@ -253,7 +257,8 @@ def _continued(fresh: Record, save_dir: str) -> Record:
 
 def _flat(settings: dict) -> dict:
     """The settings with those of the model among them, so that a difference is named by itself."""
-    return {**settings.get("model", {}), **{name: value for name, value in settings.items() if name != "model"}}
+    model = {f"model.{name}": value for name, value in settings.get("model", {}).items()}
+    return {**model, **{name: value for name, value in settings.items() if name != "model"}}
 
 
 def _given_record(path: str, model: BaseFairseqModel) -> Record:
@@ -272,7 +277,7 @@ def _given_record(path: str, model: BaseFairseqModel) -> Record:
             f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
             "let the run that learns it go on first"
         )
-    origin = os.path.realpath(path)  # the same however it is spelled
+    origin = os.path.realpath(path).removesuffix(f"/{TENSORS}")  # the same however it is spelled
     return replace(record, settings=record.settings | {"from": origin}, theta0=fingerprint(model))
 
 

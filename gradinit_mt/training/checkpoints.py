@@ -10,7 +10,6 @@ import torch
 import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
-from gradinit_mt.plugin.evaluated import code_in
 
 
 class CheckpointError(UserError):
@@ -20,17 +19,6 @@ class CheckpointError(UserError):
 # What fairseq calls the files it keeps: by epoch "checkpoint7.pt", by update "checkpoint_2_1000.pt".
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
-# The plugin's models and the baseline they are compared with. Others have options that are evaluated, or read files.
-MODELS = frozenset(
-    {
-        *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
-        *("post_ln_transformer_small", "post_ln_transformer_tiny"),
-        *("transformer", "transformer_iwslt_de_en", "transformer_tiny", "transformer_wmt_en_de"),
-        *("transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
-        *("transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
-    }
-)
-
 
 @dataclass(frozen=True)
 class CheckpointFacts:
@@ -38,6 +26,7 @@ class CheckpointFacts:
 
     file: str
     sha256: str
+    model: str  # the name of its architecture
     source: str | None  # the languages it was trained on, where it says so
     target: str | None
     max_source_positions: int | None  # the longest source and target that its model takes, ends included
@@ -53,8 +42,7 @@ def load(path: Path) -> dict:
     """A fairseq checkpoint, on the CPU, through PyTorch's safe loader.
 
     Raises:
-        CheckpointError: the file is missing, truncated, no fairseq checkpoint, holds types not allowed, is of a model
-            that is not in ``MODELS``, or gives code where fairseq would evaluate an option.
+        CheckpointError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,29 +51,19 @@ def load(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: of zip files, of pickles, of its own
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
-    if not isinstance(state, dict) or "model" not in state or not ({"cfg", "args"} & state.keys()):
-        raise CheckpointError(f"{path}: not a fairseq checkpoint (no entries 'model' and 'cfg')")
-    _require_harmless(state, path)
+    kinds = {"model": dict, "extra_state": dict, "optimizer_history": list}
+    if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
+        raise CheckpointError(f"{path}: not a fairseq checkpoint (it lacks one of {', '.join(kinds)})")
+    if not isinstance(state.get("args"), argparse.Namespace) and not isinstance(state.get("cfg"), dict):
+        raise CheckpointError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
     return state
 
 
-def _require_harmless(state: dict, path: Path) -> None:
-    model = _settings(state, "model")
-    names = {model.get("_name"), model.get("arch")} - {None}
-    if not names or not names <= MODELS:
-        raise CheckpointError(
-            f"{path}: its model is {' or '.join(sorted(map(repr, names))) or 'not named'}; expected one of "
-            f"{', '.join(sorted(MODELS))}. If you trust the file, use fairseq-generate itself"
-        )
-    for settings in (state.get("args"), state.get("cfg")):
-        if code := code_in(settings):
-            raise CheckpointError(f"{path}: {code} in its settings is code, which fairseq would run; do not use it")
-
-
 def _settings(state: dict, part: str) -> dict:
-    """One part of a checkpoint's settings ("model", "task", ...); of an old one, which has no parts, all of them."""
-    settings = state["cfg"].get(part) if state.get("cfg") else state["args"]
-    return vars(settings) if isinstance(settings, argparse.Namespace) else settings or {}
+    """One part of the settings ("model", "task", ...); fairseq takes them from ``args``, which has no parts, first."""
+    settings = state.get("args") or state["cfg"].get(part)
+    settings = vars(settings) if isinstance(settings, argparse.Namespace) else settings
+    return settings if isinstance(settings, dict) else {}
 
 
 def _reason(error: Exception) -> str:
@@ -103,22 +81,26 @@ def _present(directory: Path) -> str:
 def facts(path: Path) -> CheckpointFacts:
     """Reads what ``CheckpointFacts`` holds; raises as ``load`` does."""
     state = load(path)
-    value = state["extra_state"].get("val_loss")
     task, model = _settings(state, "task"), _settings(state, "model")
-    return CheckpointFacts(
-        file=str(Path(path).resolve()),
-        sha256=sha256(path),
-        source=task.get("source_lang"),
-        target=task.get("target_lang"),
-        max_source_positions=_positions(task, model, "max_source_positions"),
-        max_target_positions=_positions(task, model, "max_target_positions"),
-        updates=state["optimizer_history"][-1]["num_updates"],
-        # a tensor in a run of several processes
-        training_seconds=round(float(state["extra_state"]["previous_training_time"]), 1),
-        validation_metric=None if value is None else _settings(state, "checkpoint")["best_checkpoint_metric"],
-        validation_value=None if value is None else float(value),
-        averaged_from=state.get("averaged_from"),
-    )
+    try:
+        value = state["extra_state"].get("val_loss")
+        return CheckpointFacts(
+            file=str(Path(path).resolve()),
+            sha256=sha256(path),
+            model=str(model.get("_name") or model.get("arch")),  # in fairseq's order
+            source=task.get("source_lang"),
+            target=task.get("target_lang"),
+            max_source_positions=_positions(task, model, "max_source_positions"),
+            max_target_positions=_positions(task, model, "max_target_positions"),
+            updates=state["optimizer_history"][-1]["num_updates"],
+            # a tensor in a run of several processes
+            training_seconds=round(float(state["extra_state"]["previous_training_time"]), 1),
+            validation_metric=None if value is None else _settings(state, "checkpoint")["best_checkpoint_metric"],
+            validation_value=None if value is None else float(value),
+            averaged_from=state.get("averaged_from"),
+        )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: does not say what fairseq notes in a checkpoint ({error!r})") from error
 
 
 def _positions(task: dict, model: dict, name: str) -> int | None:

@@ -89,6 +89,7 @@ def train(arguments: list[str]) -> None:
     if chosen.dry_run:
         print(shlex.join(line))
         return
+    save_dir.require_usable(directory)
     with save_dir.locked(directory) as lock:
         run = checked_run(directory, corpus, fairseq_arguments)
         if mended := save_dir.mend_last_checkpoint(directory):
@@ -125,9 +126,8 @@ def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -
     """What ``run.json`` is to hold: the run that the save dir has begun, or a new one.
 
     Raises:
-        TrainingError: it holds a run with other settings, or files of which nothing is known.
+        TrainingError: it holds a run with other settings.
     """
-    save_dir.require_usable(directory)
     run = save_dir.read_run(directory)
     if run is None or not save_dir.has_begun(directory):
         return {"data": str(corpus.directory), "options": arguments, "starts": []}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradinit_mt
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import TrainingError
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, PRESETS
 
@@ -20,6 +21,9 @@ FREE = {"user_dir", "save_dir", "tensorboard_logdir", "num_workers", "log_interv
 
 # Files of other runs: the same file is the same option, however its path is spelled.
 PATHS = ("gradinit_from", "finetune_from_model")
+
+USAGE = 2  # argparse's exit status for options that it refuses
+USER_DIR = str(Path(gradinit_mt.__file__).parent)
 
 
 def compose(
@@ -44,7 +48,7 @@ def compose(
     settings = {
         **COMMON,
         **preset.options,
-        "user-dir": str(Path(gradinit_mt.__file__).parent),
+        "user-dir": USER_DIR,
         "source-lang": corpus.source,
         "target-lang": corpus.target,
         "seed": seed,
@@ -74,9 +78,17 @@ def compose(
             raise TrainingError(f"--{option} after --: the launcher sets it; see scripts/train.sh --help")
     arguments += further
     for name in PATHS:
-        if name in all_together and Path(all_together[name]).exists():
-            arguments += [f"--{name.replace('_', '-')}", str(Path(all_together[name]).resolve())]
+        if name in all_together:
+            arguments += [f"--{name.replace('_', '-')}", _real_path(all_together[name])]
     return arguments
+
+
+def _real_path(path: str) -> str:
+    """However it is spelled; a record of GradInit by the save dir that it is in."""
+    if not Path(path).exists():  # fairseq knows places that are no paths
+        return path
+    real = Path(path).resolve()
+    return str(real.parent if real.name == TENSORS else real)
 
 
 def given(arguments: list[str]) -> dict:
@@ -96,10 +108,13 @@ def _choices(arguments: list[str]) -> dict[str, str | None]:
     owners = {owner: owner.replace("-", "_") for owner in BELONGS_TO.values()}
     if not arguments:
         return dict.fromkeys(owners)
+    fairseq_options = _fairseq_options()
     with _refusals_raised():
-        parser = _fairseq_options().get_training_parser()
-        parser.set_defaults(**dict.fromkeys(owners.values()))
+        parser = fairseq_options.get_training_parser()
+        parser.set_defaults(**dict.fromkeys([*owners.values(), "user_dir"]))
         found, _ = parser.parse_known_args(arguments)
+    if found.user_dir not in (None, USER_DIR):  # parsing the rest would import it
+        raise TrainingError("--user-dir after --: the launcher sets it; see scripts/train.sh --help")
     return {owner: getattr(found, name) for owner, name in owners.items()}
 
 
@@ -120,15 +135,20 @@ def _refusals_raised():
         with contextlib.redirect_stderr(said):
             yield
     except SystemExit as error:
-        if not error.code:  # --help
+        if error.code != USAGE:  # --help, or a signal
             raise
         reason = said.getvalue().strip().rpartition("error: ")[2]
         raise TrainingError(f"fairseq-train refuses its options: {reason}") from error
+    except (SyntaxError, ValueError, RuntimeError) as error:
+        raise TrainingError(f"fairseq-train refuses its options: {error}") from error
 
 
 def changed(before: list[str], now: list[str]) -> list[str]:
     """The options that differ between two runs' arguments, but for those that may."""
-    old, new = given(before), given(now)
+    # fairseq's parser imports the user dir, which may have been another checkout
+    old, new = given([*before, "--user-dir", USER_DIR]), given(now)
+    for run in (old, new):
+        run.update({name: _real_path(run[name]) for name in PATHS if name in run})
     free = FREE | ({"max_update"} if "total_num_update" in new else set())
     return [
         f"{name.replace('_', '-')} {_shown(old.get(name))} there, {_shown(new.get(name))} now"

@@ -38,12 +38,13 @@ def locked(save_dir: Path) -> Iterator[int]:
         raise TrainingError(f"{save_dir}: exists and is no directory; use another --save-dir") from error
     descriptor = os.open(save_dir / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
+            ) from error
         yield descriptor
-    except BlockingIOError as error:
-        raise TrainingError(
-            f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
-        ) from error
     finally:
         os.close(descriptor)
 
@@ -76,7 +77,9 @@ def has_begun(save_dir: Path) -> bool:
 
 def require_usable(save_dir: Path) -> None:
     """Raises TrainingError where the save dir holds files of which nothing is known."""
-    if not (save_dir / RUN).exists() and any(path.name != LOCK for path in save_dir.iterdir()):
+    if not save_dir.is_dir() or (save_dir / RUN).exists():
+        return
+    if any(path.name != LOCK for path in save_dir.iterdir()):
         raise TrainingError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
 
 
@@ -108,6 +111,7 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
         return None
     last.rename(save_dir / "checkpoint_last.broken")
     others = [*checkpoints.numbered(save_dir, "epoch").values(), *checkpoints.numbered(save_dir, "update").values()]
+    others += save_dir.glob("checkpoint_best.pt")
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         if zipfile.is_zipfile(path):
             with whole(last) as temporary:

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from gradinit_mt.training import log
+from gradinit_mt.training import TrainingError, log
 
 SHOWN = re.compile(r"\| (?:INFO|WARNING) \| gradinit_mt\S* \| (.*)$")
 LAST_LINES = 15
 GRACE = 40  # seconds to end after SIGTERM; torchrun takes up to 30 to end its workers
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -42,7 +44,8 @@ def watch(
     """Runs ``command`` to its end; its output is appended to ``log_file``, progress is shown on stderr.
 
     The first SIGINT or SIGTERM to this process is passed on, and what the command still prints is logged; the second
-    kills the command. Whatever else ends this process, SIGKILL included (on Linux), ends the command too.
+    kills the command. Whatever else ends this process, SIGKILL included (on Linux), ends the command too. A signal that
+    this process was started to ignore stays ignored.
 
     Args:
         command: fairseq-train, logging as JSON.
@@ -50,13 +53,16 @@ def watch(
         log_file: its directory exists.
         max_update: for the progress.
         keep_open: file descriptors that the command inherits.
+
+    Raises:
+        TrainingError: the log cannot be written; the command has been ended.
     """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # workers whose own parent has ended stay among this one's descendants
     display = _Display(max_update)
     last: deque[str] = deque(maxlen=LAST_LINES)
-    received: list[int] = []
-    with (
-        open(log_file, "a", encoding="utf-8") as file,
-        subprocess.Popen(
+    with open(log_file, "a", encoding="utf-8") as file, _Interrupts() as interrupts:
+        process = subprocess.Popen(
             command,
             env=environment,
             stdout=subprocess.PIPE,
@@ -66,23 +72,11 @@ def watch(
             pass_fds=tuple(keep_open),
             start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on
             preexec_fn=_end_with(os.getpid()),
-        ) as process,
-    ):
-
-        def pass_on(number: int, _frame: object) -> None:
-            received.append(number)
-            if len(received) > 1:
-                os.killpg(process.pid, signal.SIGKILL)
-                return
-            # print could be interrupted in the midst of itself
-            os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; once more kills it\n")
-            process.send_signal(number)
-
-        before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+        )
         try:
+            interrupts.pass_on_to(process)
             for line in process.stdout:
-                file.write(line)
-                file.flush()
+                _append(file, line)
                 last.append(line.rstrip("\n"))
                 display.show(line.rstrip())
             status = process.wait()
@@ -90,13 +84,62 @@ def watch(
             _end(process)  # nothing goes on unlogged
             raise
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            process.stdout.close()
             display.close()
-    return Outcome(status, received[0] if received else None, list(last))
+    return Outcome(status, interrupts.first, list(last))
 
 
-def _end_with(parent: int):
+def _append(file: TextIO, line: str) -> None:
+    try:
+        file.write(line)
+        file.flush()
+    except OSError as error:
+        raise TrainingError(
+            f"{file.name}: cannot be written ({error.strerror}), and training was ended: make room, and the same "
+            "command continues the run"
+        ) from error
+
+
+class _Interrupts:
+    """SIGINT and SIGTERM while a process runs: the first one is passed on to it, the second one kills it.
+
+    Attributes:
+        first: the number of the first one, or None.
+    """
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self._process: subprocess.Popen | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Interrupts":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def pass_on_to(self, process: subprocess.Popen) -> None:
+        """From now on, and a signal that came before."""
+        self._process = process
+        if self.first is not None:
+            process.send_signal(self.first)
+
+    def _handle(self, number: int, _frame: object) -> None:
+        if self.first is not None and self._process is not None:
+            _kill(self._process)
+            return
+        self.first = number
+        # print could be interrupted in the midst of itself
+        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; once more kills it\n")
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
+def _end_with(parent: int) -> Callable[[], None]:
     """What a child runs before its command, so that the system ends it when ``parent`` has ended."""
 
     def prepare() -> None:
@@ -113,7 +156,31 @@ def _end(process: subprocess.Popen) -> None:
     try:
         process.wait(GRACE)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _kill(process)
+        process.wait()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kills a process and all that it has started: torchrun's workers are in sessions of their own."""
+    for number in _descendants(os.getpid()) or [process.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """The numbers of the processes that a process has started, and those have started, and so on; on Linux."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # "number (name) state parent ...": a name may hold blanks and brackets
+            parent = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found, ahead = [], [ancestor]
+    while ahead:
+        started = children.get(ahead.pop(), [])
+        found += started
+        ahead += started
+    return found
 
 
 class _Display:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from forked import run_module
 from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -43,7 +43,9 @@ class Fairseq:
             ended, output = done.returncode, done.stdout
         else:
             with tempfile.NamedTemporaryFile("r", errors="replace") as printed:
-                fork = self.forks.Process(target=_run, args=(f"fairseq_cli.{command}", arguments, stdin, printed.name))
+                fork = self.forks.Process(
+                    target=run_module, args=(f"fairseq_cli.{command}", arguments, stdin, printed.name)
+                )
                 fork.start()
                 fork.join()
                 ended, output = fork.exitcode, printed.read()
@@ -55,21 +57,6 @@ class Fairseq:
         """A short run of the small model."""
         paths = ["--save-dir", save_dir, "--max-update", updates]
         return self.run("train", *MODEL, *TRAINING, *paths, *arguments, **options)
-
-
-def _run(module, arguments, stdin, output):
-    """In the forked process: what ``python -m module arguments < stdin > output 2>&1`` does."""
-    with tempfile.TemporaryFile("w+") as given:
-        given.write(stdin)
-        given.flush()
-        os.lseek(given.fileno(), 0, os.SEEK_SET)
-        os.dup2(given.fileno(), 0)
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    sys.stdin = os.fdopen(0)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__")
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,8 @@ def with_record_of(trained, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["--encoder-attention-heads", "4"], "encoder_attention_heads 2 there, 4 here"),
-        (["--activation-fn", "gelu"], "activation_fn relu there, gelu here"),
+        (["--encoder-attention-heads", "4"], "model.encoder_attention_heads 2 there, 4 here"),
+        (["--activation-fn", "gelu"], "model.activation_fn relu there, gelu here"),
     ],
 )
 def test_another_model_with_the_same_parameters_is_named(fairseq, with_record_of, changed, message):
@@ -57,4 +57,4 @@ def test_a_stock_model_has_its_own_options_in_the_record_and_no_others(fairseq, 
     shutil.copy(tmp_path / "one/gradinit.safetensors", tmp_path / "three")
     changed = ["--decoder-attention-heads", "4", "--save-dir", tmp_path / "three"]
     output = fairseq.run("train", *arguments, *changed, status=1)
-    assert "belongs to another run (decoder_attention_heads 2 there, 4 here" in output
+    assert "belongs to another run (model.decoder_attention_heads 2 there, 4 here" in output

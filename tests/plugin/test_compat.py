@@ -1,64 +1,80 @@
 """What stands between fairseq and current PyTorch, and between its users and a crafted checkpoint."""
 
-import argparse
-import ast
+import sys
 from pathlib import Path
 
 import fairseq
 import pytest
+from fairseq import utils
 from fairseq.optim.adam import Adam
 from torch import nn, tensor
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.look_ahead import AdamSteps
-from gradinit_mt.plugin.evaluated import EVALUATED, code_in
-
-EVALUATORS = {"eval", "eval_bool", "eval_str_dict", "eval_str_list"}
-# Arguments of the evaluators' own definitions, local names that other modules fill, and a line of a data file.
-NO_OPTIONS = {"x", "line"}
+from gradinit_mt.plugin.plain_values import plain_value
 
 
-def evaluated_names(tree: ast.Module) -> set[str]:
-    """The options (``args.NAME``, ``cfg.NAME``) and the local names that a module hands to an evaluator."""
-    names = set()
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call) or not call.args:
-            continue
-        function, argument = call.func, call.args[0]
-        called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-        if called == "eval" and isinstance(function, ast.Attribute):
-            continue  # a module's evaluation mode, or another package's function
-        if called in EVALUATORS:
-            names |= {node.attr for node in ast.walk(argument) if isinstance(node, ast.Attribute)}
-            names |= {argument.id} if isinstance(argument, ast.Name) else set()
-    return names - {"args", "cfg", "strip"}
-
-
-def test_every_option_that_this_fairseq_evaluates_is_known():
+def test_no_module_of_fairseq_is_left_with_an_eval_that_runs_code():
     root = Path(fairseq.__file__).parent
-    found = set()
-    for path in root.rglob("*.py"):
-        if "examples" not in path.relative_to(root).parts:
-            found |= evaluated_names(ast.parse(path.read_text(encoding="utf-8")))
-    assert {"adam_betas", "encoder_layers", "xformers_att_config"} <= found
-    assert found - NO_OPTIONS - {"uf", "modality_cfg"} <= EVALUATED
+    evaluating = [
+        ".".join(path.relative_to(root.parent).with_suffix("").parts)
+        for path in root.rglob("*.py")
+        if "examples" not in path.parts and " eval(" in path.read_text(encoding="utf-8")
+    ]
+    assert {"fairseq.utils", "fairseq.optim.adam"} <= set(evaluating)
+    loaded = [name for name in evaluating if name in sys.modules]
+    assert len(loaded) > 10
+    assert all(vars(sys.modules[name])["eval"] is plain_value for name in loaded)
+    # the others are never imported by a command: datasets and readers of speech
+    assert all(name.startswith("fairseq.data.") for name in set(evaluating) - set(loaded)), evaluating
 
 
 @pytest.mark.parametrize(
-    "value", ["(0.9, 0.98)", "[(512, 3)] * 2 + 1", "10000", "True", None, 6, [1, 2], "{'a': [1, 2.5, None]}", "-1"]
+    "text",
+    [
+        "(0.9, 0.98)",
+        " [(512, 3)] * 2 + [(1, 2)]",
+        "10000",
+        "True",
+        "None",
+        "{'a': [1, 2.5, None]}",
+        "-1",
+        "1e-3",
+        "3 * (2, 4)",
+    ],
 )
-def test_plain_values_are_no_code(value):
-    plain = value != "[(512, 3)] * 2 + 1"
-    assert (code_in({"model": {"encoder_layers": value}}) is None) == plain
+def test_plain_values_are_what_eval_makes_of_them(text):
+    assert plain_value(text) == eval(text)
 
 
 @pytest.mark.parametrize(
-    "value", ["exit()", "__import__('os')", "a.b", "name", "lambda: 0", "(" * 5000, "", "1 if x else 2"]
+    "text",
+    [
+        *(
+            "exit()",
+            "__import__('os')",
+            "a.b",
+            "name",
+            "lambda: 0",
+            "(" * 5000,
+            "",
+            "1 if x else 2",
+            "[x for x in 'ab']",
+        ),
+        *("f'{exit()}'", "9**9", "[0] * 99999", "'a' - 1", b"exit()"),
+    ],
 )
-def test_code_is_found_at_any_depth_and_only_where_it_would_be_evaluated(value):
-    for wrap in (dict, lambda **entries: argparse.Namespace(**entries)):
-        settings = {"task": {"data": value}, "model": wrap(encoder=[wrap(xformers_att_config=value)])}
-        assert code_in(settings) == f"xformers_att_config={value[:80]!r}"
-        assert code_in({"task": {"data": value}}) is None
+def test_code_is_refused_and_not_run(text):
+    with pytest.raises(UserError, match=r"is no plain value|bytes where"):
+        plain_value(text)
+    with pytest.raises(UserError):
+        utils.eval_str_list(text) if isinstance(text, str) else utils.eval_bool(text)
+
+
+def test_what_is_no_text_stays_what_it_was_for_fairseq():
+    assert utils.eval_bool(True, default=False) is False
+    assert utils.eval_str_list([1, 2], type=int) == [1, 2]
+    assert utils.eval_str_list("0.5") == [0.5]
 
 
 @pytest.mark.parametrize("eps", [1e-8, 1e-3])

@@ -193,12 +193,17 @@ def test_what_is_refused_before_anything_is_translated(toy, tmp_path, monkeypatc
 
 
 def test_what_the_checkpoint_was_not_trained_for_is_refused(toy, tmp_path):
-    """The other direction, which would be scored as this one, and a sentence longer than the model takes."""
+    """The other direction, which would be scored as this one, another model, a sentence longer than the model takes."""
     reversed_, state = tmp_path / "reversed.pt", checkpoints.load(toy.run / "checkpoint_best.pt")
     state["cfg"]["task"] |= {"source_lang": "en", "target_lang": "de"}
     torch.save(state, reversed_)
     with pytest.raises(EvaluationError, match=r"reversed.pt: was trained from en to de, the corpus is de to en"):
         evaluate_here(toy.run, "--checkpoint", reversed_, "--output", tmp_path / "result")
+    state["cfg"]["model"]["_name"] = "fconv"
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(EvaluationError, match=r"other.pt: its model is 'fconv'; expected one of post_ln_transformer, "):
+        evaluate_here(toy.run, "--checkpoint", tmp_path / "other.pt", "--output", tmp_path / "result")
+    state = checkpoints.load(toy.run / "checkpoint_best.pt")
     state["cfg"]["task"] |= {"source_lang": "de", "target_lang": "en", "max_source_positions": 12}
     torch.save(state, tmp_path / "short.pt")
     with pytest.raises(

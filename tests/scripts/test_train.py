@@ -181,7 +181,10 @@ def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
     (tmp_path / "run/train.log").symlink_to("/dev/full")
     status, output = train(toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
     assert status == 2
-    assert output.splitlines()[-1] == "error: No space left on device"
+    assert output.splitlines()[-1] == (
+        f"error: {tmp_path}/run/train.log: cannot be written (No space left on device), and training was ended: make "
+        "room, and the same command continues the run"
+    )
     assert "Traceback" not in output
 
 

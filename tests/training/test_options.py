@@ -1,5 +1,6 @@
 """The options of fairseq-train: how they are put together, read and compared."""
 
+import sys
 from pathlib import Path
 
 import fairseq.options as fairseq_options
@@ -46,6 +47,7 @@ def test_what_the_user_adds_comes_last(composed):
         (["-sen"], "source-lang"),
         (["--target-lang=de"], "target-lang"),
         (["--seed", "2"], "seed"),
+        (["--user-dir", "/nonexistent"], "user-dir"),
         (["--distributed-world-size", "2"], "distributed-world-size"),
     ],
 )
@@ -60,11 +62,25 @@ def test_the_device_is_the_launchers_too(composed):
     assert options.given(composed("--cpu"))["cpu"] is True
 
 
-@pytest.mark.parametrize("further", [["--no-such", "1"], ["--drop", "0.5"], ["--lr", "fast"], ["--optimizer", "magic"]])
-def test_what_fairseq_train_would_refuse_is_refused_in_its_words(composed, further):
-    """It takes no abbreviation."""
-    with pytest.raises(TrainingError, match=f"fairseq-train refuses its options: .*{further[0]}"):
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        (["--no-such", "1"], "unrecognized arguments: --no-such 1"),
+        (["--drop", "0.5"], "unrecognized arguments: --drop 0.5"),  # it takes no abbreviation
+        (["--optimizer", "magic"], "argument --optimizer: invalid choice"),
+        (["--lr", "1e-3x"], "invalid decimal literal"),
+        (["--update-freq", "[2"], r"'\[' was never closed"),
+        (["--fp16", "--bf16"], "Cannot combine --fp16 and --tpu"),
+    ],
+)
+def test_what_fairseq_train_would_refuse_is_refused_in_its_words(composed, further, message):
+    with pytest.raises(TrainingError, match=f"fairseq-train refuses its options: .*{message}"):
         composed(*further)
+
+
+def test_a_signal_while_options_are_read_is_no_refusal():
+    with pytest.raises(SystemExit, match="143"), options._refusals_raised():
+        sys.exit(143)
 
 
 KEPT = {
@@ -132,9 +148,9 @@ def test_fairseqs_own_parser_takes_every_preset_with_every_documented_change(com
 def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch(composed):
     before = composed("--lr", "0.1", "--max-update", "10")
     assert options.changed(before, composed("--max-update", "10", "--lr=1e-1")) == []
-    assert (
-        options.changed(before, [*before, "--user-dir", options.given(before)["user_dir"], "--log-interval", "7"]) == []
-    )
+    # begun from a checkout that is gone
+    moved = ["/nonexistent" if argument == options.USER_DIR else argument for argument in before]
+    assert options.changed(moved, [*before, "--log-interval", "7"]) == []
     other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
     assert options.changed(before, other) == [
         "arch post_ln_transformer_small there, post_ln_transformer_tiny now",
@@ -158,6 +174,8 @@ def test_a_file_of_another_run_is_the_same_however_its_path_is_spelled(composed,
     (tmp_path / "link").symlink_to(tmp_path / "other")
     monkeypatch.chdir(tmp_path)
     absolute = composed("--gradinit-from", str(tmp_path / "other"))
-    for spelled in ("other", "./other", "link"):
+    (tmp_path / "other/gradinit.safetensors").touch()
+    for spelled in ("other", "./other", "link", "other/gradinit.safetensors"):
         assert options.changed(composed("--gradinit-from", spelled), absolute) == []
+    assert options.changed([*composed(), "--gradinit-from", "other"], absolute) == [], "noted by an earlier version"
     assert options.changed(composed("--gradinit-from", "elsewhere"), absolute) != []

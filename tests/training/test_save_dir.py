@@ -37,6 +37,11 @@ def test_one_launcher_at_a_time(tmp_path):
         pass
 
 
+def test_an_error_inside_is_not_taken_for_a_lock(tmp_path):
+    with pytest.raises(BlockingIOError), save_dir.locked(tmp_path):
+        raise BlockingIOError
+
+
 def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path):
     with save_dir.locked(tmp_path) as lock:
         child = subprocess.Popen(
@@ -108,6 +113,13 @@ def test_a_truncated_last_checkpoint_gives_way_to_the_newest_whole_one(tmp_path)
     assert "going on from checkpoint_2_1000.pt" in save_dir.mend_last_checkpoint(tmp_path)
     assert last.read_bytes() == whole
     assert (tmp_path / "checkpoint_last.broken").read_bytes() == cut
+
+
+def test_the_best_checkpoint_is_better_than_none(tmp_path):
+    torch.save({"update": 1}, tmp_path / "checkpoint_best.pt")
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
+    assert "going on from checkpoint_best.pt" in save_dir.mend_last_checkpoint(tmp_path)
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_best.pt").read_bytes()
 
 
 def test_without_a_whole_checkpoint_the_run_starts_again_and_the_broken_one_is_kept(tmp_path):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from gradinit_mt.training import watch
+from gradinit_mt.training import TrainingError, watch
 
 # A stand-in for fairseq-train: says that it is there, ends when interrupted and says so.
 PATIENT = """
@@ -157,6 +157,39 @@ def test_a_second_interrupt_kills(driven):
     assert not is_alive(child)
 
 
+def test_a_second_interrupt_kills_workers_in_sessions_of_their_own(driven):
+    """As torchrun starts them; one hangs, and holds the pipe that the log is read from."""
+    worker = [sys.executable, "-c", STUBBORN]
+    parent = f"""
+import subprocess, sys
+worker = subprocess.Popen({worker!r}, start_new_session=True)
+sys.exit(worker.wait())
+"""
+    driver, worker = driven(parent)
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert is_alive(worker)
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=30)
+    assert not is_alive(worker)
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(root, tmp_path):
+    """As in a script that starts the launcher with &."""
+    child = "import time; print('pid', flush=True); time.sleep(2); print('the end')"
+    line = [sys.executable, "-c", DRIVER, child, str(tmp_path / "train.log")]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        driver = subprocess.Popen(line, env=os.environ | {"PYTHONPATH": str(root)}, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_for(lambda: (tmp_path / "train.log").exists() and "pid" in (tmp_path / "train.log").read_text())
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=30)
+    assert "status 0 interrupted by None" in output
+    assert (tmp_path / "train.log").read_text().endswith("the end\n")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the system ends a child with its parent on Linux alone")
 def test_nothing_goes_on_when_this_process_is_killed(driven):
     driver, child = driven(PATIENT)
@@ -169,6 +202,6 @@ def test_nothing_goes_on_where_the_log_cannot_be_written(tmp_path):
     """/dev/full stands for a disk without space."""
     command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
     began = time.monotonic()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TrainingError, match=r"/dev/full: cannot be written \(No space left on device\).* make room"):
         watch.watch(command, dict(os.environ), "/dev/full", None)
     assert time.monotonic() - began < 30, "the command was ended, not waited for"

@@ -1,0 +1,21 @@
+"""What a forked process does; a module of its own, so that the process can import it by its name."""
+
+import os
+import runpy
+import sys
+import tempfile
+
+
+def run_module(module, arguments, stdin, output):
+    """What ``python -m module arguments < stdin > output 2>&1`` does."""
+    with tempfile.TemporaryFile("w+") as given:
+        given.write(stdin)
+        given.flush()
+        os.lseek(given.fileno(), 0, os.SEEK_SET)
+        os.dup2(given.fileno(), 0)
+    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.stdin = os.fdopen(0)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__")
