@@ -1,4 +1,4 @@
-"""Command line: ``python -m grammar --output DIR``."""
+"""Command line, in the folder ``data``: ``python -m grammar --output DIR``."""
 
 import argparse
 import sys

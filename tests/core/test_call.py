@@ -1,0 +1,224 @@
+"""The one call: the optimizer is read, batches are split, modes are put back; and what it is for."""
+
+import itertools
+from typing import NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import VOCABULARY, TinyTransformer, settings, tensors, token_loss
+from torch import nn
+
+import gradinit_mt
+from gradinit_mt.core import GradInitConfig, State, find_blocks, learn_scales
+from gradinit_mt.core.batches import overlapping_halves, seeded
+from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks, signal
+
+
+def batches(count=None, seed=0, size=12):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in itertools.count() if count is None else range(count):
+        tokens = torch.randint(VOCABULARY, (size, 5), generator=generator)
+        yield tokens, tokens.roll(1, dims=1)
+
+
+def adam(model, **changes):
+    return torch.optim.Adam(model.parameters(), **{"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6} | changes)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return TinyTransformer().double()
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (adam, {"step": "adam", "eta": 0.01, "step_betas": (0.8, 0.9), "step_eps": 1e-6, "signal_weight": 0.5}),
+        (lambda m: torch.optim.AdamW(m.parameters(), lr=1e-3), {"step": "adam", "eta": 1e-3, "signal_weight": 0.25}),
+        (lambda m: torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.7), {"step": "sgd", "step_momentum": 0.7}),
+    ],
+)
+def test_the_settings_follow_the_optimizer(make, expected):
+    model = network()
+    report = gradinit_mt.gradinit(model, token_loss, batches(), make(model), iterations=2)
+    assert {name: getattr(report.config, name) for name in expected} == expected
+    assert report.state.iteration == 2
+
+
+def test_it_learns_what_learn_scales_learns_from_the_same_parts():
+    model = network()
+    config = GradInitConfig("adam", 0.01, float("inf"), look_ahead=1, iterations=4, update="descent", tau=0.5)
+    parts = []
+    for number, (tokens, targets) in enumerate(batches(4)):
+        s, t = overlapping_halves(12, seeded(7, number))
+        parts.append(([(tokens[s], targets[s])], [(tokens[t], targets[t])]))
+    expected = learn_scales(model, token_loss, parts, config)
+    model = network()
+    given = {"look_ahead": 1, "iterations": 4, "signal_weight": 0.0, "lower_bound": 0.01, "upper_bound": 100.0}
+    given |= {"vector_lower_bound": 0.01, "vector_upper_bound": 100.0}
+    report = gradinit_mt.gradinit(model, token_loss, list(batches(4)), adam(model), seed=7, **given)
+    assert torch.equal(report.state.scales, expected.state.scales)
+
+
+def test_a_mean_loss_counts_examples():
+    """With targets of one length the mean over tokens is the mean over examples."""
+
+    def mean_loss(model, batch):
+        tokens, targets = batch
+        return F.cross_entropy(model(tokens).flatten(0, -2), targets.flatten())
+
+    scales = []
+    for loss_fn in (token_loss, mean_loss):
+        model = network()
+        scales.append(gradinit_mt.gradinit(model, loss_fn, batches(), adam(model), iterations=3).state.scales)
+    assert torch.allclose(*scales, rtol=1e-9)
+    assert (scales[0] - 1).abs().max() > 0.05
+
+
+class Pair(NamedTuple):
+    source: torch.Tensor
+    target: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("shaped", "plain", "dim"),
+    [
+        (Pair._make, tuple, 0),
+        (list, tuple, 0),
+        (lambda pair: {"a": pair[0], "b": {"c": pair[1]}}, lambda batch: (batch["a"], batch["b"]["c"]), 0),
+        (lambda pair: (pair[0].t(), pair[1].t()), lambda pair: (pair[0].t(), pair[1].t()), 1),
+    ],
+    ids=["named tuple", "list", "dicts", "second dimension"],
+)
+def test_batches_come_in_many_shapes(shaped, plain, dim):
+    """Three of them serve five iterations."""
+    scales = []
+    for given, loss_fn, dimension in (
+        (batches(3), token_loss, 0),
+        (map(shaped, batches(3)), lambda model, batch: token_loss(model, plain(batch)), dim),
+    ):
+        model = network()
+        report = gradinit_mt.gradinit(model, loss_fn, list(given), adam(model), iterations=5, batch_dim=dimension)
+        scales.append(report.state.scales)
+    assert torch.equal(*scales)
+
+
+def test_modes_and_random_stream_are_put_back_and_dropout_is_off():
+    model = network()
+    model.layers[0].dropout.p = 0.9
+    model.train()
+    model.layers[1].eval()
+    seen = []
+
+    def loss_fn(model, batch):
+        seen.append(model.layers[0].training)
+        return token_loss(model, batch)
+
+    torch.manual_seed(5)
+    gradinit_mt.gradinit(model, loss_fn, batches(), adam(model), iterations=2)
+    assert not any(seen)
+    assert model.layers[0].training and model.training and not model.layers[1].training
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+
+
+def test_an_interrupted_call_goes_on_from_its_state():
+    model = network()
+    whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6)
+    model = network()
+    state = State.fresh(len(find_blocks(model)))
+
+    def interrupt(now):
+        if now.iteration == 3:
+            raise KeyboardInterrupt
+
+    before = tensors(model)
+    with pytest.raises(KeyboardInterrupt):
+        gradinit_mt.gradinit(
+            model, token_loss, list(batches(9)), adam(model), iterations=6, state=state, on_iteration=interrupt
+        )
+    assert all(torch.equal(value, before[name]) for name, value in tensors(model).items())
+    rest = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6, state=state)
+    assert torch.equal(rest.state.scales, whole.state.scales)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: torch.optim.Adagrad(m.parameters()), "say which to look ahead, adam or sgd"),
+        (lambda m: adam(m.layers), "the optimizer does not hold embedding.weight: give it all trainable tensors"),
+        (lambda m: adam(m, lr=0.0), "eta is 0.0, expected a finite number above 0; it follows the learning rate"),
+        (
+            lambda m: torch.optim.SGD(
+                [{"params": m.layers.parameters(), "lr": 1.0}, {"params": [m.embedding.weight]}], 0.1
+            ),
+            r"the optimizer's groups have learning rates \[0.1, 1.0\]",
+        ),
+    ],
+)
+def test_an_optimizer_that_does_not_fit_is_an_error(change, message):
+    model = network()
+    with pytest.raises(ValueError, match=message):
+        gradinit_mt.gradinit(model, token_loss, batches(), change(model))
+
+
+def test_a_trained_optimizer_a_model_without_layers_and_batches_without_tensors_are_errors():
+    model = network()
+    optimizer = adam(model)
+    token_loss(model, next(batches()))[0].backward()
+    optimizer.step()
+    with pytest.raises(ValueError, match="the optimizer has taken steps: GradInit is for a new model"):
+        gradinit_mt.gradinit(model, token_loss, batches(), optimizer)
+    plain = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"Sequential has no nn.ModuleList of .* or signal_weight=0"):
+        gradinit_mt.gradinit(plain, token_loss, batches(), adam(plain))
+    with pytest.raises(ValueError, match="a batch is a str, expected a tensor, or tuples, lists and dicts"):
+        gradinit_mt.gradinit(model, token_loss, ["text"], adam(model))
+
+
+def test_stacks_of_pytorch_are_found_with_their_padding():
+    torch.manual_seed(0)
+    model = nn.Transformer(8, 2, 2, 2, 16, dropout=0.0, batch_first=True)
+    stacks = find_stacks(model)
+    assert [(stack.name, len(stack.layers)) for stack in stacks] == [("encoder.layers", 2), ("decoder.layers", 2)]
+    source, target = torch.randn(3, 6, 8), torch.randn(3, 4, 8)
+    pads = torch.zeros(3, 6, dtype=torch.bool), torch.zeros(3, 4, dtype=torch.bool)
+    pads[0][0, 4:], pads[1][2, 3:] = True, True
+    watcher = SignalLoss(stacks)
+    with watcher.watching():
+        model(source, target, src_key_padding_mask=pads[0], tgt_key_padding_mask=pads[1])
+        found = [watcher.signals(None, index)[0].item() for index in (0, 1)]
+    assert found == pytest.approx([signal(x, ~pad).item() for x, pad in zip((source, target), pads, strict=True)])
+    assert found != pytest.approx([signal(x).item() for x in (source, target)])
+
+
+def test_stacks_given_by_hand_are_those_whose_signal_counts():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+
+        def forward(self, x):
+            return self.norm(x + self.inner(x).relu())
+
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(VOCABULARY, 8)
+            self.blocks = nn.Sequential(*(Residual() for _ in range(3)))
+            self.softmax = nn.Linear(8, VOCABULARY)
+
+        def forward(self, tokens):
+            return self.softmax(self.blocks(self.embedding(tokens)))
+
+    torch.manual_seed(0)
+    model = Plain()
+    with pytest.raises(ValueError, match="Plain has no"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
+    stacks = [Stack("blocks", list(model.blocks), lambda batch: batch[0] != 0)]
+    report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks, iterations=3)
+    without = settings("adam", 1.0)
+    assert report.config.signal_weight > without.signal_weight == 0
+    assert report.state.history[0]["ahead"] > 0
