@@ -1,4 +1,4 @@
-"""The stock commands of fairseq, run on the small corpus as a user runs them."""
+"""The stock commands of fairseq, run on the small corpus."""
 
 import multiprocessing
 import os
