@@ -9,9 +9,16 @@ from fairseq import utils
 from fairseq.optim.adam import Adam
 from torch import nn, tensor
 
+from gradinit_mt import compat
 from gradinit_mt.core.steps import AdamSteps
 from gradinit_mt.errors import UserError
 from gradinit_mt.plain_values import plain_value
+
+
+@pytest.fixture(autouse=True)
+def loaded_plugin():
+    """What the plugin does when fairseq reads it; here it may have been imported before fairseq."""
+    compat.evaluate_plain_values_only()
 
 
 def test_no_module_of_fairseq_is_left_with_an_eval_that_runs_code():
