@@ -9,9 +9,22 @@ from fairseq import utils
 from fairseq.optim.adam import Adam
 from torch import nn, tensor
 
+<<<<<<< HEAD
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.look_ahead import AdamSteps
 from gradinit_mt.plugin.plain_values import plain_value
+=======
+from gradinit_mt.plugin import compat
+from gradinit_mt.core.look_ahead import AdamSteps
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.plugin.plain_values import plain_value
+>>>>>>> main
+
+
+@pytest.fixture(autouse=True)
+def loaded_plugin():
+    """What the plugin does when fairseq reads it; here it may have been imported before fairseq."""
+    compat.evaluate_plain_values_only()
 
 
 def test_no_module_of_fairseq_is_left_with_an_eval_that_runs_code():
