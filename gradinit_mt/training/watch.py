@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
@@ -61,7 +62,8 @@ def watch(
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # workers whose own parent has ended stay among this one's descendants
     display = _Display(max_update)
     last: deque[str] = deque(maxlen=LAST_LINES)
-    with open(log_file, "a", encoding="utf-8") as file, _Interrupts() as interrupts:
+    # unbuffered: a line that the disk does not take is not tried again when the file is closed
+    with open(log_file, "ab", buffering=0) as file, _Interrupts() as interrupts:
         process = subprocess.Popen(
             command,
             env=environment,
@@ -89,10 +91,9 @@ def watch(
     return Outcome(status, interrupts.first, list(last))
 
 
-def _append(file: TextIO, line: str) -> None:
+def _append(file: FileIO, line: str) -> None:
     try:
-        file.write(line)
-        file.flush()
+        file.write(line.encode())
     except OSError as error:
         raise TrainingError(
             f"{file.name}: cannot be written ({error.strerror}), and training was ended: make room, and the same "
