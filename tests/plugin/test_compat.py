@@ -9,9 +9,9 @@ from fairseq import utils
 from fairseq.optim.adam import Adam
 from torch import nn, tensor
 
-from gradinit_mt.plugin import compat
-from gradinit_mt.core.look_ahead import AdamSteps
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.core.look_ahead import AdamSteps
+from gradinit_mt.plugin import compat
 from gradinit_mt.plugin.plain_values import plain_value
 
 
