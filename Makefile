@@ -1,4 +1,4 @@
-# make demo    from nothing to a BLEU score and a plot, on the embedded sample (10 minutes at most on 2 cores)
+# make demo    from nothing to a BLEU score and a plot, on the embedded sample (about 10 minutes on 2 cores)
 # make test    the tests
 # make check   the linters
 # make clean   removes .venv and caches; runs/ and corpora/ stay
