@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -44,3 +45,22 @@ def toy_corpus(root, tmp_path_factory) -> Path:
     environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
     subprocess.run(command, check=True, capture_output=True, env=environment)
     return directory / "corpus"
+
+
+@pytest.fixture(scope="session")
+def dictionary():
+    """One of fairseq's, with forty words."""
+    from fairseq.data import Dictionary
+
+    words = Dictionary()
+    for number in range(40):
+        words.add_symbol(f"w{number}")
+    return words
+
+
+@pytest.fixture(scope="session")
+def task(dictionary):
+    """A task of fairseq without data, for building models."""
+    from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
+
+    return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)

@@ -1,7 +1,9 @@
 """The stacks of layers of a fairseq model, for the signal that GradInit keeps in them."""
 
+from collections.abc import Callable
+
 from fairseq.models import BaseFairseqModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradinit_mt.core import GradInitError, Stack
 
@@ -25,12 +27,12 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
             )
         # by index: a list with LayerDrop draws random numbers where it is iterated
         layers = [layers[index] for index in range(len(layers))]
-        stacks.append(Stack(name, layers, _real_tokens(tokens, part.padding_idx)))
+        stacks.append(Stack(name, layers, _real_tokens(tokens, part)))
     return stacks
 
 
-def _real_tokens(tokens: str, padding: int):
+def _real_tokens(tokens: str, part: nn.Module) -> Callable[[dict], Tensor]:
     def real(sample: dict) -> Tensor:
-        return sample["net_input"][tokens].ne(padding).t()
+        return sample["net_input"][tokens].ne(part.padding_idx).t()
 
     return real

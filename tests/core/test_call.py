@@ -71,7 +71,9 @@ def test_a_mean_loss_counts_examples():
     scales = []
     for loss_fn in (token_loss, mean_loss):
         model = network()
-        scales.append(gradinit_mt.gradinit(model, loss_fn, batches(), adam(model), iterations=3).state.scales)
+        # Adam's first step is a sign: it would tell apart rounding errors of gradients that are zero
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scales.append(gradinit_mt.gradinit(model, loss_fn, batches(), optimizer, iterations=3).state.scales)
     assert torch.allclose(*scales, rtol=1e-9)
     assert (scales[0] - 1).abs().max() > 0.05
 
@@ -147,7 +149,7 @@ def test_an_interrupted_call_goes_on_from_its_state():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: torch.optim.Adagrad(m.parameters()), "say which to look ahead, adam or sgd"),
+        (lambda m: torch.optim.RAdam(m.parameters()), "say which to look ahead, adam or sgd"),
         (lambda m: adam(m.layers), "the optimizer does not hold embedding.weight: give it all trainable tensors"),
         (lambda m: adam(m, lr=0.0), "eta is 0.0, expected a finite number above 0; it follows the learning rate"),
         (
