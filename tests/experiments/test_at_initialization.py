@@ -32,19 +32,22 @@ def values(table, row):
 
 
 def test_the_drop_of_all_parameters_is_that_of_adams_first_step(study, bench):
-    """But for biases of keys, whose gradient is rounding: it has a sign, and is below Adam's epsilon."""
+    """But for biases of keys, whose gradient is rounding: it has a sign, and is below Adam's epsilon.
+
+    Which sign differs between repetitions, and moves a drop by some per cent: the mean is over eight of them.
+    """
     samples = bench.fixed(2)
     drops = []
-    for number in range(2):
+    for number in range(8):
         model = bench.model()
         before = study._mean(lambda sample, model=model: bench.loss(model, sample), samples)
         bench.walk(model, 1, bench.batches(study.TOKENS, 200 + number))
         drops.append(
             (before - study._mean(lambda sample, model=model: bench.loss(model, sample), samples)) / math.log(2)
         )
-    table = study.drop_table(bench, samples, 2)
+    table = study.drop_table(bench, samples, 8)
     mean, _ = values(table, "all parameters")
-    assert mean == pytest.approx(sum(drops) / 2, rel=0.05)
+    assert mean == pytest.approx(sum(drops) / 8, rel=0.05)
     assert mean > 0.01
     assert abs(values(table, "the last LayerNorm alone")[0]) < mean / 2
 
