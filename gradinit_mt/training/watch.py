@@ -162,7 +162,10 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """Kills a process and all that it has started: torchrun's workers are in sessions of their own."""
+    """Kills a process and all that it has started: torchrun's workers are in sessions of their own.
+
+    They are found as the descendants of this process, which starts nothing else.
+    """
     for number in _descendants(os.getpid()) or [process.pid]:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)

@@ -25,17 +25,6 @@ def train(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
-    def run(*arguments):
-        done = subprocess.run(
-            [root / "scripts/train.sh", *map(str, arguments)],
-            cwd=elsewhere,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        return done.returncode, done.stdout
-
     def start(*arguments):
         return subprocess.Popen(
             [root / "scripts/train.sh", *map(str, arguments)],
@@ -46,6 +35,11 @@ def train(root, tmp_path_factory):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def run(*arguments):
+        process = start(*arguments)
+        output, _ = process.communicate()
+        return process.returncode, output
 
     run.directory, run.start = elsewhere, start
     return run
