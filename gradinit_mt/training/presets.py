@@ -56,7 +56,7 @@ PRESETS = {
             "arch": "post_ln_transformer_tiny",
             "lr": 1e-3,
             "dropout": 0.1,
-            "max-update": 1600,
+            "max-update": 1000,
             "log-interval": 50,
         },
     ),
