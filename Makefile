@@ -1,6 +1,6 @@
-# make demo    from nothing to a BLEU score and a plot, on the embedded sample (about 10 minutes on 2 cores)
+# make demo    from nothing to a BLEU score and a plot, on the embedded sample (about 8 minutes on 2 cores)
 # make test    the tests
-# make check   the linters
+# make check   the linters and the type checker
 # make clean   removes .venv and caches; runs/ and corpora/ stay
 #
 # PYTHON=python3.11 chooses the interpreter for .venv (3.11 to 3.13).
@@ -16,6 +16,7 @@ test: install-dev
 check: install-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/shellcheck -x scripts/*.sh .ci/run
 
 install:
@@ -25,5 +26,5 @@ install-dev:
 	@scripts/install.sh --dev
 
 clean:
-	rm -rf .venv build .pytest_cache .ruff_cache gradinit_mt.egg-info
+	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache gradinit_mt.egg-info
 	find gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +

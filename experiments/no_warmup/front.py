@@ -1,0 +1,72 @@
+"""The README's picture: training loss over the first updates, without warmup and with it, from the committed readings.
+
+.venv/bin/python experiments/no_warmup/front.py --output docs/results/no-warmup/front.png
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradinit_mt.common import command, journal
+from gradinit_mt.common.figures import COLOURS, write
+
+READINGS = Path(__file__).resolve().parents[2] / "docs" / "results" / "no-warmup" / "readings.jsonl"
+RATES = (1e-3, 2e-3)
+# name in the readings: name and colour in the picture
+LINES = {
+    "xavier": ("xavier, no warmup", COLOURS[6]),
+    "warmup200": ("xavier, 200 updates\nof warmup", COLOURS[0]),
+    "gradinit": ("GradInit, no warmup", COLOURS[1]),
+}
+LAST = 800
+
+
+def curves(readings: list[dict], setting: str, lr: float) -> list[dict[int, float]]:
+    """The training loss by update of each seed's longest run, up to the last update shown."""
+    by_seed = {}
+    for run in sorted(readings, key=lambda run: run["updates"]):
+        alike = run["setting"] == setting and run["lr"] == lr and run["width"] == 128 and not run["further"]
+        if alike and run["seed"] < 100:  # the seeds from 100 on chose the length of warmup
+            by_seed[run["seed"]] = {int(u): bits for u, bits in run["training"].items() if int(u) <= LAST}
+    return [curve for curve in by_seed.values() if LAST in curve]
+
+
+def draw(readings: list[dict]) -> Figure:
+    """One panel per learning rate; each line carries its name."""
+    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, panels = pyplot.subplots(1, len(RATES), figsize=(7.5, 3.1), sharey=True, layout="constrained")
+        for axes, lr in zip(panels, RATES, strict=True):
+            for setting, (name, colour) in LINES.items():
+                _draw_line(axes, curves(readings, setting, lr), name, colour)
+            axes.set_title(f"Adam, learning rate {lr:g}", fontsize=9)
+            axes.set_xlabel("updates")
+            axes.set_xlim(0, LAST)
+        panels[0].set_ylabel("training loss (bits per target token)")
+    return figure
+
+
+def _draw_line(axes: Axes, runs: list[dict[int, float]], name: str, colour: str) -> None:
+    shown = sorted(set.intersection(*(set(run) for run in runs)))
+    for run in runs:
+        axes.plot(shown, [run[update] for update in shown], color=colour, linewidth=0.5, alpha=0.4)
+    mean = [statistics.mean(run[update] for run in runs) for update in shown]
+    axes.plot(shown, mean, color=colour, linewidth=1.8)
+    axes.annotate(
+        name, (LAST, mean[-1]), xytext=(5, 0), textcoords="offset points", color=colour, va="center", fontsize=8
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
+    options = parser.parse_args()
+    write(draw(journal.read(READINGS)), options.output)
+    print(options.output)
+
+
+if __name__ == "__main__":
+    command.run(main)
