@@ -1,1 +1,1 @@
-"""What every room uses and none owns: files, commands, errors, progress, figures."""
+"""Tools for all rooms: files, commands, errors, progress, figures."""

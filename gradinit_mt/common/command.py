@@ -1,29 +1,30 @@
-"""What all commands share: how they end, how they report a step, and how many processes they use."""
+"""Shared by all commands: exit status, progress messages, argument types, and reports of failed programs."""
 
 import argparse
+import contextlib
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 from gradinit_mt.common.errors import UserError
 
+Number = TypeVar("Number", int, float)
+
 
 def run(main: Callable[[], None], interrupted: str = "no output was written") -> None:
-    """Runs a command; exits with 2 for an error that the user can mend, and with 130 when interrupted.
+    """Runs a command; exits with 2 after an error that the user can fix, and with 130 after Ctrl-C.
 
-    A ``UserError``, and what the system refuses (a full disk, a missing permission), is told in one line on stderr.
-    SIGTERM is raised as an exception, so that temporary files are removed as they are after Ctrl-C.
+    A ``UserError`` or ``OSError`` (a full disk, a missing permission) is reported in one line on stderr. SIGTERM raises
+    an exception, so temporary files are removed as they are after Ctrl-C.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:  # no space, no permission, a file gone: nothing that a traceback would explain
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
@@ -31,24 +32,36 @@ def run(main: Callable[[], None], interrupted: str = "no output was written") ->
 
 
 def step(message: str) -> None:
-    """Reports the step that begins now, on stderr."""
+    """Reports on stderr that a step begins."""
     print(f"=> {message}", file=sys.stderr, flush=True)
 
 
 def parse_with_further(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """The parser's options; whatever follows ``--`` becomes ``further``, a list."""
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser.parse_args(arguments[:split])
-    options.further = arguments[split + 1 :]
-    return options
+    """Parses the arguments before ``--``; those after it become the list ``further``."""
+    split = [*arguments, "--"].index("--")
+    return parser.parse_args(arguments[:split], argparse.Namespace(further=arguments[split + 1 :]))
 
 
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number from 1 on."""
-    value = int(text) if text.lstrip("-").isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 on")
-    return value
+def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -> Callable[[str], Number]:
+    """An argparse type: an ``int`` or ``float`` from ``low`` to ``high``, both included."""
+    name = "a whole number" if kind is int else "a number"
+    expected = f"{name} of at least {low}" if high == math.inf else f"{name} from {low} to {high}"
+
+    def parse(text: str) -> Number:
+        with contextlib.suppress(ValueError):
+            if low <= (value := kind(text)) <= high:
+                return value
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+
+    return parse
+
+
+positive_int = number(int, 1)
+
+
+def failure(program: str, status: int, output: list[str]) -> str:
+    """The message about a program that failed: its exit status and the last 20 lines of its output."""
+    return "\n".join([f"{program} ended with status {status}; its last lines:", *output[-20:]])
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,12 @@
-"""The errors that commands report as one line, and what they say of settings."""
+"""The error that commands report in one line, and how it describes differing settings."""
 
 
 class UserError(ValueError):
-    """Something the user can mend; the message names the value or file, what was expected, and what to do."""
+    """An error that the user can fix; the message names the value or file, what was expected, and what to do."""
 
 
 def differing(there: dict, here: dict, missing: object = None) -> list[str]:
-    """For each name whose values differ, the name and both values; ``missing`` stands for one that is not there."""
+    """Each name whose values differ, with both values; ``missing`` replaces an absent value."""
     return [
         f"{name} {there.get(name, missing)} there, {here.get(name, missing)} here"
         for name in {**there, **here}

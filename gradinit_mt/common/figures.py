@@ -1,4 +1,4 @@
-"""What the project's figures share: colours, file formats, and saving."""
+"""Shared by all figures: colours, file formats, and saving."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import require_new, whole
 
 FORMATS = (".png", ".svg", ".pdf")
-# Okabe and Ito's palette: told apart by readers with any colour vision, and in print
+# Okabe and Ito's palette: distinguishable with any colour vision, and in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def write(figure: Figure, output: Path) -> None:
-    """Saves a figure as PNG (200 dots per inch), SVG or PDF, whole or not at all.
+    """Saves a figure as PNG (200 dots per inch), SVG or PDF, atomically.
 
     Raises:
-        UserError: another ending, or the file exists.
+        UserError: the name has another suffix, or the file exists.
     """
     if output.suffix not in FORMATS:
-        raise UserError(f"{output}: expected a name that ends in {', '.join(FORMATS)}")
+        raise UserError(f"{output}: expected a name ending in {', '.join(FORMATS)}")
     require_new(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole(output) as temporary:

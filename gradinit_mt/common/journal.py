@@ -1,4 +1,4 @@
-"""Outcomes of runs in a file with one JSON object per line, added as they come."""
+"""Results of runs in a file with one JSON object per line, appended as they arrive."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from gradinit_mt.common.files import whole
 
 
 def read(path: Path) -> list[dict]:
-    """The outcomes noted so far; a last line that a kill cut short is taken out of the file first."""
+    """The results so far; an incomplete last line, left by a killed run, is first removed from the file."""
     *whole_lines, cut = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
     if cut:
         with whole(path) as temporary:
@@ -16,6 +16,6 @@ def read(path: Path) -> list[dict]:
 
 
 def add(path: Path, outcome: dict) -> None:
-    """Notes one more outcome."""
+    """Appends a result."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(outcome) + "\n")

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, lines in a log."""
+"""Progress of long computations: a bar on a terminal, lines in a log."""
 
 import logging
 import sys
@@ -10,14 +10,14 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows steps done, time left and a note; a context manager.
+    """A context manager that shows the steps done, the time left and a note.
 
     Args:
         title: what is being done.
-        total: steps in all.
+        total: number of steps.
         done: steps done before this process started.
-        shown: false on all data-parallel ranks but the first.
-        lines: how many lines a log gets in all.
+        shown: False on all data-parallel ranks except the first.
+        lines: total number of lines in a log.
     """
 
     def __init__(self, title: str, total: int, done: int = 0, shown: bool = True, lines: int = 20) -> None:
@@ -29,11 +29,11 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def advance(self, note: str = "") -> None:
-        """One step more."""
+        """Counts one more step."""
         self.done += 1
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gradinit_mt import __version__
+from gradinit_mt.common.command import failure
 from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.corpora.text import CorpusError, write_lines
 
@@ -176,8 +177,7 @@ def binarize(corpus: PreparedCorpus, workers: int) -> None:
         command.append("--joined-dictionary")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-20:])
-        raise CorpusError(f"fairseq-preprocess ended with status {done.returncode}; it said:\n{tail}")
+        raise CorpusError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
     # Its log repeats the temporary paths of this run, which are gone at once.
     (corpus.bin / "preprocess.log").unlink(missing_ok=True)
 

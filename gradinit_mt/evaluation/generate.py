@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gradinit_mt.common.command import failure
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation import EvaluationError
 
@@ -115,6 +116,5 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
             raise
     if process.returncode != 0:
         said = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace").splitlines()
-        tail = "\n".join(said[-20:])
-        raise EvaluationError(f"fairseq-generate ended with status {process.returncode}; it said:\n{tail}")
+        raise EvaluationError(failure("fairseq-generate", process.returncode, said))
     return lines

@@ -41,14 +41,6 @@ MODELS = frozenset(
 )
 
 
-def two_or_more(text: str) -> int:
-    """An argparse type: a whole number from 2 on."""
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{value}: expected 2 or more checkpoints")
-    return value
-
-
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options; those after ``--`` become ``further``."""
     parser = argparse.ArgumentParser(
@@ -60,7 +52,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("save_dir", type=Path, metavar="SAVE_DIR", help="directory of a training run (its checkpoints and run.json)")
     add("--data", type=Path, metavar="DIR", help="prepared corpus (default: the one that run.json names)")
     add("--checkpoint", metavar="best|last|FILE", help="best by validation, the last one, or a file (default: best)")
-    add("--average", type=two_or_more, metavar="N", help="translate with the average of the last N checkpoints instead")
+    add("--average", type=command.number(int, 2), metavar="N", help="translate the average of the last N checkpoints")
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")

@@ -38,14 +38,14 @@ def test_new_directory_leaves_nothing_behind(tmp_path, error):
 def test_new_directory_overwrites_nothing(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
-    with pytest.raises(UserError, match="exists already"), new_directory(tmp_path / "out"):
+    with pytest.raises(UserError, match="already exists"), new_directory(tmp_path / "out"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
 
 
-def test_new_directory_does_not_take_the_place_of_a_link_to_nothing(tmp_path):
+def test_new_directory_does_not_replace_a_broken_link(tmp_path):
     (tmp_path / "out").symlink_to(tmp_path / "gone")
-    message = "out: a symbolic link to nothing; name another output"
+    message = "out: a broken symbolic link; name another output"
     with pytest.raises(UserError, match=message), new_directory(tmp_path / "out"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -144,7 +144,7 @@ def test_the_bound_in_the_error_is_the_bound(parallel_text):
 
 def test_output_that_exists_is_not_touched(parallel_text, tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="out: exists already"):
+    with pytest.raises(UserError, match="out: already exists"):
         run(parallel_text, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -67,7 +67,7 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
     ("output", "spoil", "message"),
     [
         ("a:b", None, "fairseq splits paths at ':'; give a directory without it"),
-        ("link", None, "link: a symbolic link to nothing"),
+        ("link", None, "link: a broken symbolic link"),
         ("out", ("valid", "en", "Hund " * 1100), "valid.en, line 3: "),
         ("out", ("test", "de", "Katze " * 1100), "test.de, line 3: "),
     ],

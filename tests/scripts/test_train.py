@@ -213,4 +213,4 @@ def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
     assert f"{record.state.steps[0]} objective, {record.state.steps[1]} constraint steps" in done.stdout
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert "exists already" in done.stderr
+    assert "already exists" in done.stderr

@@ -1,0 +1,66 @@
+"""Shared command-line tools: argument ranges, arguments after ``--``, exit status, and messages of failed programs."""
+
+import argparse
+
+import pytest
+
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "text", "value"),
+    [(int, 1, float("inf"), "1", 1), (float, 0.98, 1, "0.98", 0.98), (float, 0.98, 1, "1", 1.0)],
+)
+def test_numbers_within_their_range_bounds_included(kind, low, high, text, value):
+    found = command.number(kind, low, high)(text)
+    assert (found, type(found)) == (value, kind)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "message"),
+    [
+        (command.positive_int, "0", "0: expected a whole number of at least 1"),
+        (command.positive_int, "1.5", "1.5: expected a whole number of at least 1"),
+        (command.number(int, 2), "two", "two: expected a whole number of at least 2"),
+        (command.number(float, 0.98, 1), "1.01", "1.01: expected a number from 0.98 to 1"),
+        (command.number(float, 1), "nan", "nan: expected a number of at least 1"),
+    ],
+)
+def test_numbers_out_of_range_are_named(parse, text, message):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{message}$"):
+        parse(text)
+
+
+def test_arguments_after_the_first_double_dash_are_left_unparsed():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int)
+    assert vars(command.parse_with_further(parser, ["--size", "1"])) == {"size": 1, "further": []}
+    options = command.parse_with_further(parser, ["--size", "1", "--", "--other", "--", "x"])
+    assert vars(options) == {"size": 1, "further": ["--other", "--", "x"]}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("a.txt: empty"), 2, "error: a.txt: empty\n"),
+        (PermissionError(13, "Permission denied", "out"), 2, "error: [Errno 13] Permission denied: 'out'\n"),
+        (KeyboardInterrupt(), 130, "interrupted: no output was written\n"),
+    ],
+)
+def test_expected_errors_end_a_command_with_one_line(capsys, monkeypatch, error, status, message):
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # the tests keep their own handler
+
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(main)
+    assert ended.value.code == status
+    assert capsys.readouterr().err == message
+
+
+def test_a_failed_program_is_reported_with_the_end_of_its_output():
+    message = command.failure("tool", 3, [f"line {number}" for number in range(100)])
+    assert message.splitlines()[:2] == ["tool ended with status 3; its last lines:", "line 80"]
+    assert message.endswith("\nline 99")
