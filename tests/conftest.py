@@ -15,6 +15,15 @@ torch.set_num_threads(1)  # the networks of the tests are too small for more
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Rooms whose files take minutes. A worker is given whole files in order; a long one at the end leaves the others idle.
+LONG = ("end_to_end", "scripts", "experiments", "examples", "plugin")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the long rooms first, and keeps the order within a room."""
+    items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
