@@ -2,11 +2,11 @@
 
 from gradinit_mt.core.batches import overlapping_halves
 from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
-from gradinit_mt.core.call import gradinit
-from gradinit_mt.core.config import GradInitConfig, StepKind, default_gamma
+from gradinit_mt.core.call import Report, gradinit
+from gradinit_mt.core.config import GradInitConfig, default_gamma
 from gradinit_mt.core.learn import GradInitError, learn_scales
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks
-from gradinit_mt.core.state import Report, State
+from gradinit_mt.core.state import State
 
 __all__ = [
     "Block",
@@ -16,7 +16,6 @@ __all__ = [
     "SignalLoss",
     "Stack",
     "State",
-    "StepKind",
     "default_gamma",
     "find_blocks",
     "find_stacks",

@@ -6,29 +6,29 @@ import torch
 def overlapping_halves(size: int, generator: torch.Generator) -> tuple[list[int], list[int]]:
     """The members of S and of S~ for a batch of ``size`` sentences.
 
-    The sentences are put in random order; S is the first two thirds and S~ the last two thirds, rounded up, so each
-    shares half of its sentences with the other. A batch comes sorted by length, so without the random order S and S~
-    would differ in kind. One or two sentences make two equal parts.
+    The sentences are shuffled. S is the first two thirds and S~ the last two thirds, rounded up, so each shares half
+    of its sentences with the other. Without the shuffling S and S~ would differ in kind, since a batch comes sorted by
+    length. One or two sentences make two equal parts.
 
     Raises:
         ValueError: the batch is empty.
     """
     if size < 1:
-        raise ValueError("a batch needs at least one sentence")
+        raise ValueError(f"a batch has {size} sentences, expected at least one sentence")
     order = torch.randperm(size, generator=generator).tolist()
     part = -(-2 * size // 3)
     return order[:part], order[size - part :]
 
 
 def shared_out(members: list[int], steps: int) -> list[list[int]]:
-    """An equal share for every step, within one sentence; where there are fewer sentences, they serve again."""
+    """An equal share for every step, give or take a sentence. With fewer sentences than steps, sentences repeat."""
     if len(members) < steps:
         return [[members[step % len(members)]] for step in range(steps)]
     return [members[step * len(members) // steps : (step + 1) * len(members) // steps] for step in range(steps)]
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A generator for this tuple of numbers, unlike that of any other tuple."""
+    """A generator whose seed depends on all of these numbers."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number) % 2**63

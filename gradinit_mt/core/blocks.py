@@ -14,8 +14,8 @@ class Block:
     Attributes:
         name: the first name under which the model lists the tensor.
         parameter: the tensor itself.
-        learnable: false for a tensor of zeros, which no scale can change; it still takes the look-ahead step and
-            still counts in the gradient norm.
+        learnable: false for a tensor of zeros, which no scale can change. It still takes the look-ahead step and
+            counts in the gradient norm.
     """
 
     name: str
@@ -24,11 +24,10 @@ class Block:
 
 
 def find_blocks(model: nn.Module) -> list[Block]:
-    """Every trainable tensor of ``model``, a tied tensor once, in the model's own order.
+    """Every trainable tensor of ``model``, in the model's own order; a tied tensor is listed once.
 
     Raises:
-        ValueError: no tensor is trainable, or one is neither float32 nor float64 (learning in half precision would
-            lose the steps of the scales).
+        ValueError: no tensor is trainable, or one is in half precision, which would lose the small steps of the scales.
     """
     blocks = []
     for name, parameter in model.named_parameters():  # lists a tied tensor once
@@ -44,10 +43,10 @@ def find_blocks(model: nn.Module) -> list[Block]:
 
 @torch.no_grad()
 def scale_blocks(blocks: Sequence[Block], scales: Tensor) -> None:
-    """Multiplies every block by its scale, in place; a scale of 1 leaves it bit for bit.
+    """Multiplies every block by its scale, in place; a scale of 1 leaves it unchanged bit for bit.
 
     Args:
-        blocks: of a model that holds theta0.
+        blocks: the blocks of a model that holds theta0.
         scales: m, [blocks], on the blocks' device or the CPU.
     """
     torch._foreach_mul_([block.parameter for block in blocks], scales.unbind())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,11 +10,28 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
+from gradinit_mt.core.blocks import find_blocks
+from gradinit_mt.core.config import GradInitConfig
 from gradinit_mt.core.forms import settings_for
 from gradinit_mt.core.learn import learn_scales
-from gradinit_mt.core.look_ahead import FirstSteps
+from gradinit_mt.core.look_ahead import known_step, step_settings
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks
-from gradinit_mt.core.state import Report, State
+from gradinit_mt.core.state import State
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``gradinit`` learned.
+
+    Attributes:
+        config: the settings.
+        scales: the scale of each trainable tensor, by its name in the model.
+        state: history and trajectory.
+    """
+
+    config: GradInitConfig
+    scales: dict[str, float]
+    state: State
 
 
 def gradinit(
@@ -31,36 +49,34 @@ def gradinit(
     on_iteration: Callable[[State], None] | None = None,
     **settings: Any,
 ) -> Report:
-    """Rescales the tensors of a new model so that ``optimizer`` trains it from its first update at its full rate.
+    """Rescales the tensors of a new model so that ``optimizer`` can train it at its full rate from the first update.
 
     Call it once, after the optimizer is made and before its first step; then train without warmup. Dropout is switched
-    off while the scales are learned, and the modes of all modules are put back.
+    off while the scales are learned; afterwards all modules return to their modes.
 
     Args:
-        model: with its initial parameters; left with m * theta0, or as it was if anything is raised.
-        loss_fn: ``(model, batch) -> loss``, the mean over the batch's examples; or ``(sum, size)``, where sequences
+        model: holds its initial parameters. Afterwards it holds m * theta0, or is unchanged if anything is raised.
+        loss_fn: ``(model, batch) -> loss``, the mean over the batch's examples; or ``(sum, size)`` if sequences
             differ in length: the summed loss and the number of tokens.
         batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. Every
-            iteration uses one; when they end they are taken again from the start.
+            iteration uses one; after the last one they start over.
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
         form: ``signal``, the default form, or ``paper``, as published.
-        stacks: the model's stacks of layers, whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
-            and ``nn.TransformerDecoderLayer``. With ``form="paper"`` or ``signal_weight=0`` none is needed.
+        stacks: the model's stacks of layers whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
+            and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"`` or ``signal_weight=0``.
         batch_dim: the dimension of the examples.
-        seed: of the sentences' order within each batch.
+        seed: determines the order of the sentences within each batch.
         all_reduce, state, on_iteration: see ``learn_scales``.
-        settings: of ``GradInitConfig``, in place of the form's: ``iterations=200``, ``step="adam"`` for an optimizer
-            whose first steps are not known.
-
-    Returns:
-        What was learned: ``names``, and ``state`` with scales, history and trajectory.
+        settings: settings of ``GradInitConfig`` that override the form's, such as ``iterations=200``, or
+            ``step="adam"`` for an optimizer whose first steps are not known.
 
     Raises:
-        ValueError: a setting is out of its range, the optimizer has taken steps, does not hold the model's trainable
-            tensors or is not known, its groups differ in their rates, or no stack of layers is found.
+        ValueError: a setting is out of its range, the optimizer has taken steps, lacks a trainable tensor of the
+            model or is not known, its groups differ in their rates, or no stack of layers is found.
         GradInitError: see ``learn_scales``.
     """
-    config = settings_for(FirstSteps.of(optimizer), _rate(model, optimizer), form, **settings)
+    steps = step_settings(optimizer, known_step(optimizer))
+    config = settings_for(steps, _rate(model, optimizer), form, **settings)
 
     def summed(module: nn.Module, part: Any) -> tuple[Tensor, float]:
         loss = loss_fn(module, part)
@@ -73,37 +89,40 @@ def gradinit(
     if config.signal_weight:
         ahead = SignalLoss(find_stacks(model) if stacks is None else stacks).added_to(summed, config.signal_weight)
     done = 0 if state is None else state.iteration
+    pairs = _pairs(batches, config.look_ahead, batch_dim, seed, done)
     with _without_dropout(model):
-        return learn_scales(
+        state = learn_scales(
             model,
             summed,
-            _pairs(batches, config.look_ahead, batch_dim, seed, done),
+            pairs,
             config,
             ahead_loss_fn=ahead,
             all_reduce=all_reduce,
             state=state,
             on_iteration=on_iteration,
         )
+    names = [block.name for block in find_blocks(model)]
+    return Report(config, dict(zip(names, state.scales.tolist(), strict=True)), state)
 
 
 def _rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
-    """The learning rate, once the optimizer is known to be new and to train this model."""
+    """The learning rate, after checking that the optimizer is new and trains this model."""
     if optimizer.state:
         raise ValueError("the optimizer has taken steps: GradInit is for a new model, call it before the first one")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
     if missing:
-        raise ValueError(f"the optimizer does not hold {missing[0]}: give it all trainable tensors, or freeze that one")
+        raise ValueError(f"the optimizer does not hold {missing[0]}: give it all trainable tensors, or freeze this one")
     rates = sorted({float(group["lr"]) for group in optimizer.param_groups})
     if len(rates) > 1:
         raise ValueError(
-            f"the optimizer's groups have learning rates {rates}, expected one: GradInit looks ahead at one"
+            f"the optimizer's groups have learning rates {rates}, expected a single rate: use one for all groups"
         )
     return rates[0]
 
 
 def _pairs(batches: Iterable[Any], steps: int, dim: int, seed: int, done: int) -> Iterator[tuple[list, list]]:
-    """S, shared out over the steps, and S~, of every batch from number ``done`` on."""
+    """S, divided among the steps, and S~, of every batch from number ``done`` on."""
     for number, batch in enumerate(_endless(batches)):
         if number >= done:
             s, s_tilde = overlapping_halves(_size(batch, dim), seeded(seed, number))
@@ -111,16 +130,16 @@ def _pairs(batches: Iterable[Any], steps: int, dim: int, seed: int, done: int) -
 
 
 def _endless(batches: Iterable[Any]) -> Iterator[Any]:
-    while True:
-        batch = None
+    empty = False
+    while not empty:
+        empty = True
         for batch in batches:
+            empty = False
             yield batch
-        if batch is None:
-            return
 
 
 def _size(batch: Any, dim: int) -> int:
-    """How many examples there are."""
+    """The number of examples."""
     if isinstance(batch, Tensor):
         return batch.shape[dim]
     members = list(batch.values()) if isinstance(batch, dict) else batch
@@ -141,7 +160,7 @@ def _taken(batch: Any, members: list[int], dim: int) -> Any:
 
 @contextmanager
 def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """All modules in evaluation mode, but for those with batch statistics."""
+    """Puts all modules in evaluation mode, except those with batch statistics."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     for module, _ in modes:

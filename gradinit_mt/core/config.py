@@ -1,12 +1,23 @@
 """The settings of GradInit, in the paper's letters."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from gradinit_mt.core.look_ahead import ADAM_EPS
+ADAM_EPS = 1e-8
 
-StepKind = Literal["adam", "sgd"]
+# names of settings, which values are valid, and how an error message says it
+_RANGES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
+    (("eta", "tau"), lambda x: 0 < x < math.inf, "a finite number above 0"),
+    (("gamma",), lambda x: x > 0, "a number above 0 (inf: no bound)"),
+    (("look_ahead", "iterations"), lambda x: x >= 1, "at least 1"),
+    (("betas", "step_betas"), lambda pair: len(pair) == 2 and all(0 <= x < 1 for x in pair), "two numbers in [0, 1)"),
+    (("step_eps", "signal_weight"), lambda x: 0 <= x < math.inf, "a finite number, at least 0"),
+    (("step_momentum",), lambda x: 0 <= x < 1, "a number in [0, 1)"),
+    (("lower_bound", "vector_lower_bound"), lambda x: 0 < x <= 1, "a number in (0, 1]"),
+    (("upper_bound", "vector_upper_bound"), lambda x: 1 <= x < math.inf, "a finite number, at least 1"),
+]
 
 
 @dataclass(frozen=True)
@@ -17,35 +28,35 @@ class GradInitConfig:
         step: the optimizer whose first step is looked ahead: ``adam`` (sign of the gradient, L1 norm) or ``sgd`` (the
             gradient itself, L2 norm).
         eta: size of a look-ahead step, above 0.
-        gamma: bound on the gradient norm, above 0; infinite for none. With eta it states the first-order drop in loss
+        gamma: bound on the gradient norm, above 0; infinite for none. With eta it sets the first-order drop in loss
             that one step may promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
-        look_ahead: steps looked ahead, at least 1; 1 in the paper. Each of several is one of the real optimizer, at
-            rate eta, on its own share of S; the gradient bounded by gamma is then that of the first share.
-        step_betas: decay of the two moments of ``adam`` over several steps looked ahead, each in [0, 1).
-        step_eps: epsilon of ``adam`` over several steps looked ahead, at least 0.
-        step_eps_first: whether that optimizer adds it before it corrects the second moment's bias (fairseq's own Adam)
-            or after (PyTorch's).
-        step_momentum: momentum of ``sgd`` over several steps looked ahead, in [0, 1).
-        signal_weight: of the signal lost (``core.signal``), beside the loss after the look-ahead; at least 0.
+        look_ahead: number of steps looked ahead, at least 1; 1 in the paper. If there are several, each is a step of
+            the real optimizer at rate eta on its own share of S, and gamma bounds the gradient of the first share.
+        step_betas: decay rates of the two moments of ``adam`` over several look-ahead steps, each in [0, 1).
+        step_eps: epsilon of ``adam`` over several look-ahead steps, at least 0.
+        step_eps_first: whether that Adam adds epsilon before it corrects the bias of the second moment (fairseq's own
+            Adam) or after (PyTorch's).
+        step_momentum: momentum of ``sgd`` over several look-ahead steps, in [0, 1).
+        signal_weight: weight of the lost signal (``core.signal``) added to the loss after the look-ahead; at least 0.
         iterations: steps taken by the scales, at least 1.
         update: how a scale moves along its derivative: ``adam`` (the paper: Adam on m, separately for the two kinds of
-            step) or ``descent`` (gradient descent on log m, the derivative clipped to 1: a scale that matters
-            little moves little).
+            step) or ``descent`` (gradient descent on log m with the derivative clipped to 1, so that a scale with
+            little effect moves little).
         tau: learning rate of the scales, above 0.
-        betas: decay of the two moments under ``adam``, each in [0, 1).
+        betas: decay rates of the two moments of update ``adam``, each in [0, 1).
         lower_bound: smallest scale of a matrix, above 0 (a scale of 0 could never grow again).
         upper_bound: largest scale of a matrix, at least 1.
-        vector_lower_bound: smallest scale of a tensor of one dimension, a LayerNorm weight or a bias; a small weight
-            changes its sign within a few updates of Adam, which moves it by the learning rate each time.
-        vector_upper_bound: largest scale of one.
+        vector_lower_bound: smallest scale of a tensor of one dimension, such as a LayerNorm weight or a bias. Adam
+            moves a weight by the learning rate each time, so a small one changes sign within a few updates.
+        vector_upper_bound: largest scale of such a tensor.
         hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients),
             ``exact`` (double backward) or ``auto``, the faster one at this precision.
-        precision: ``full`` (the losses are computed as ``loss_fn`` does) or ``bfloat16`` (under bfloat16 autocast;
+        precision: ``full`` (the losses as ``loss_fn`` computes them) or ``bfloat16`` (the losses in bfloat16 autocast;
             parameters, gradients and scales keep their own precision). Finite differences need ``full``. An autocast
-            that surrounds the call has no effect on it.
+            around the call has no effect.
     """
 
-    step: StepKind
+    step: Literal["adam", "sgd"]
     eta: float
     gamma: float
     look_ahead: int = 1
@@ -66,34 +77,18 @@ class GradInitConfig:
     precision: Literal["full", "bfloat16"] = "full"
 
     def __post_init__(self) -> None:
-        _require(self.step in ("adam", "sgd"), "step", self.step, "adam or sgd")
-        for name in ("eta", "tau"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value > 0, name, value, "a finite number above 0")
-        _require(self.gamma > 0, "gamma", self.gamma, "a number above 0 (inf: no bound)")
-        for name in ("look_ahead", "iterations"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("betas", "step_betas"):
-            pair = getattr(self, name)
-            _require(len(pair) == 2 and all(0 <= beta < 1 for beta in pair), name, pair, "two in [0, 1)")
-        valid = math.isfinite(self.step_eps) and self.step_eps >= 0
-        _require(valid, "step_eps", self.step_eps, "a finite number, at least 0")
-        _require(0 <= self.step_momentum < 1, "step_momentum", self.step_momentum, "in [0, 1)")
-        valid = math.isfinite(self.signal_weight) and self.signal_weight >= 0
-        _require(valid, "signal_weight", self.signal_weight, "a finite number, at least 0")
-        _require(self.update in ("adam", "descent"), "update", self.update, "adam or descent")
-        for name in ("lower_bound", "vector_lower_bound"):
-            _require(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
-        for name in ("upper_bound", "vector_upper_bound"):
-            _require(1 <= getattr(self, name) < math.inf, name, getattr(self, name), "a finite number, at least 1")
-        _require(self.hvp in ("auto", "finite", "exact"), "hvp", self.hvp, "auto, finite or exact")
-        _require(self.precision in ("full", "bfloat16"), "precision", self.precision, "full or bfloat16")
-        _require(
-            self.precision == "full" or self.hvp != "finite",
-            "hvp",
-            self.hvp,
-            "auto or exact at precision bfloat16, whose rounding drowns the differences",
-        )
+        for name, hint in get_type_hints(GradInitConfig).items():
+            if get_origin(hint) is Literal:
+                self._require(name, getattr(self, name) in get_args(hint), " or ".join(get_args(hint)))
+        for names, valid, expected in _RANGES:
+            for name in names:
+                self._require(name, valid(getattr(self, name)), expected)
+        possible = self.precision == "full" or self.hvp != "finite"
+        self._require("hvp", possible, "auto or exact at precision bfloat16, whose rounding drowns the differences")
+
+    def _require(self, name: str, holds: bool, expected: str) -> None:
+        if not holds:
+            raise ValueError(f"GradInit: {name} is {getattr(self, name)!r}, expected {expected}")
 
     @property
     def route(self) -> Literal["finite", "exact"]:
@@ -103,26 +98,21 @@ class GradInitConfig:
         return self.hvp
 
     def bounds(self, dimensions: int) -> tuple[float, float]:
-        """The smallest and the largest scale of a tensor with so many dimensions."""
+        """The smallest and the largest scale of a tensor with this number of dimensions."""
         if dimensions < 2:
             return self.vector_lower_bound, self.vector_upper_bound
         return self.lower_bound, self.upper_bound
 
     def as_dict(self) -> dict:
-        """The settings as plain values for JSON, ``auto`` resolved; gamma is None where there is no bound."""
+        """The settings as plain values for JSON, with ``auto`` resolved; gamma is None if there is no bound."""
         pairs = {"betas": list(self.betas), "step_betas": list(self.step_betas)}
         gamma = self.gamma if math.isfinite(self.gamma) else None
         return {**asdict(self), **pairs, "gamma": gamma, "hvp": self.route}
 
 
-def default_gamma(step: StepKind, eta: float, promised_drop: float = 1.0) -> float:
+def default_gamma(step: str, eta: float, promised_drop: float = 1.0) -> float:
     """The gamma at which one step of size eta promises a drop in loss of ``promised_drop`` nats, to first order.
 
-    For Adam that is ``gamma * eta`` (1000 at the reference's eta of 1e-3), for SGD ``gamma**2 * eta``.
+    For Adam the drop is ``gamma * eta`` (gamma is 1000 at the reference's eta of 1e-3), for SGD ``gamma**2 * eta``.
     """
     return promised_drop / eta if step == "adam" else math.sqrt(promised_drop / eta)
-
-
-def _require(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"GradInit: {name} is {value!r}, expected {expected}")

@@ -1,4 +1,4 @@
-"""Losses and their derivatives: summed over the parts of a batch and over ranks, at the precision asked for."""
+"""Losses and their derivatives: summed over the parts of a batch and over ranks, at the chosen precision."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from gradinit_mt.core import hvp
 
 LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
-Kept = Sequence[tuple[nn.Parameter, nn.Parameter]]
+Kept = Sequence[tuple[Tensor, Tensor]]
 
 
 class Gradients:
-    """Of one model, by its trainable tensors, at the values that these have at the time.
+    """Gradients of a model's losses by its trainable tensors, at their current values.
 
     Args:
-        model: the losses are of it.
+        model: the model that the losses call.
         parameters: its trainable tensors, each once, on one device.
         precision: see ``GradInitConfig``.
-        all_reduce: sums a tensor over data-parallel ranks in place; None where there is one process.
+        all_reduce: sums a tensor over data-parallel ranks in place; None for a single process.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        parameters: list[nn.Parameter],
+        parameters: list[Tensor],
         precision: Literal["full", "bfloat16"],
         all_reduce: Callable[[Tensor], Any] | None,
     ) -> None:
@@ -35,13 +35,13 @@ class Gradients:
         self.places = {id(p): index for index, p in enumerate(parameters)}
 
     def of(self, loss_fn: LossFunction, parts: Sequence[Any], kept: Kept = ()) -> tuple[list[Tensor], Tensor]:
-        """The gradient and the value of a loss, averaged over parts and ranks.
+        """The gradient and the value of a loss, averaged over parts and ranks; all tensors are new.
 
         Args:
             loss_fn: ``(model, part) -> (summed loss, size)``.
-            parts: this rank's share of a batch.
-            kept: pairs of a parameter and of the copy that stands in for it in some of its uses; what the loss owes to
-                the copy counts as the parameter's.
+            parts: this rank's share of a batch, at least one.
+            kept: pairs (parameter, copy that replaces it in some of its uses). The copy's gradient is added to the
+                parameter's.
         """
         inputs = [*self.parameters, *(copy for _, copy in kept)]
         sums, loss, size = self._summed(
@@ -62,23 +62,23 @@ class Gradients:
     def _summed(
         self, loss_fn: LossFunction, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]
     ) -> tuple[list[Tensor], Tensor, float]:
-        """The sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
-        sums, loss_sum, total = None, None, 0.0
+        """Sums over this rank's parts: of the derivatives of each loss, of the losses, of the sizes."""
+        sums: list[Tensor] = []
+        losses, total = [], 0.0
         for part in parts:
             with self._at_precision():
                 loss, size = loss_fn(self.model, part)
             tensors = derivatives(loss)
-            sums = tensors if sums is None else list(torch._foreach_add(sums, tensors))
-            value = loss.detach().to(sums[0].dtype)  # autocast may have left it in half precision
-            loss_sum = value if loss_sum is None else loss_sum + value
+            sums = list(torch._foreach_add(sums, tensors)) if sums else tensors
+            losses.append(loss.detach().to(sums[0].dtype))  # autocast may have left it in half precision
             total += size
-        return sums, loss_sum, total
+        return sums, sum(losses[1:], start=losses[0]), total
 
     @contextmanager
     def _at_precision(self) -> Iterator[None]:
-        """Around one loss, with no low-precision copy of a parameter left over from another.
+        """Surrounds one loss, without low-precision copies of the parameters left over from an earlier one.
 
-        PyTorch forgets such copies where the outermost autocast ends, and the parameters move in place.
+        PyTorch drops such copies when the outermost autocast ends, but the parameters move in place before that.
         """
         torch.clear_autocast_cache()
         try:
@@ -88,12 +88,12 @@ class Gradients:
             torch.clear_autocast_cache()
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
-        """Sums over ranks, divided by the size over ranks. New tensors: autograd may hand out one tensor twice."""
+        """Sums over ranks, divided by the size over ranks. New tensors, since autograd may return one tensor twice."""
         if self.all_reduce is None:
             return list(torch._foreach_div(sums, size)), loss_sum / size
         flat = torch.cat([*(t.reshape(-1) for t in sums), loss_sum.reshape(1), loss_sum.new_tensor([size])])
         self.all_reduce(flat)
         flat.div_(flat[-1].clone())
         pieces = flat[:-2].split([t.numel() for t in sums])
-        # each in its own type, should the model mix two; a copy of the loss: a view would keep the whole gradient
+        # each in its own type, should the model mix two; the loss as a copy, since a view would keep the whole gradient
         return [piece.view_as(t).to(t.dtype) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()

@@ -1,61 +1,59 @@
-"""The look-ahead: what is known of an optimizer, its first steps in units of the learning rate, and held tensors."""
+"""The look-ahead: an optimizer's hyper-parameters, its first steps in units of the learning rate, and held tensors."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ADAM_EPS = 1e-8
+from gradinit_mt.core.config import GradInitConfig
 
-# The first steps of each optimizer class that are known; Nesterov's momentum counts as plain momentum.
+# The optimizer classes whose first steps are known; Nesterov's momentum counts as plain momentum.
 _STEP_OF = {torch.optim.Adam: "adam", torch.optim.AdamW: "adam", torch.optim.SGD: "sgd"}
 
 
-@dataclass(frozen=True)
-class FirstSteps:
-    """What the look-ahead needs to know of training's steps.
+def known_step(optimizer: torch.optim.Optimizer) -> str | None:
+    """``adam`` or ``sgd`` for an optimizer of PyTorch; None if its first steps are not known."""
+    return next((step for kind, step in _STEP_OF.items() if isinstance(optimizer, kind)), None)
 
-    Attributes:
-        step: ``adam`` or ``sgd``; None where the optimizer's first step is not known.
-        betas, eps, eps_first: of ``adam``, see ``AdamSteps``.
-        momentum: of ``sgd``.
-        gradient_tokens: tokens to which a gradient of training's length belongs: 1 where the criterion averages over
-            tokens, the mean target length where it averages over sentences. GradInit's losses are per token, so a step
-            of ``sgd`` is this many times longer; one of ``adam`` does not depend on the gradient's length.
-    """
 
-    step: str | None
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = ADAM_EPS
-    eps_first: bool = False
-    momentum: float = 0.0
-    gradient_tokens: float = 1.0
+def step_settings(optimizer: torch.optim.Optimizer, step: str | None) -> dict[str, Any]:
+    """The settings ``step`` and ``step_*`` of ``GradInitConfig``, read from the optimizer's first parameter group."""
+    group = optimizer.param_groups[0]
+    if step == "adam":
+        return {"step": step, "step_betas": tuple(group["betas"]), "step_eps": group["eps"]}
+    return {"step": step, "step_momentum": group.get("momentum", GradInitConfig.step_momentum)}
 
-    @classmethod
-    def of(cls, optimizer: torch.optim.Optimizer) -> "FirstSteps":
-        """Those of one of PyTorch's optimizers, by the settings of its first group of parameters."""
-        step = next((step for kind, step in _STEP_OF.items() if isinstance(optimizer, kind)), None)
-        settings = optimizer.param_groups[0]
-        if step == "adam":
-            return cls(step, tuple(settings["betas"]), settings["eps"])
-        return cls(step, momentum=settings.get("momentum", 0.0))
+
+def first_steps(config: GradInitConfig) -> Callable[[list[Tensor]], list[Tensor]]:
+    """A function that returns what each next step subtracts, given its gradient, which it may overwrite."""
+    if config.step == "sgd":
+        return MomentumSteps(config.step_momentum).direction
+    if config.look_ahead > 1:
+        return AdamSteps(config.step_betas, config.step_eps, config.step_eps_first).direction
+    return _sign
+
+
+def _sign(g: list[Tensor]) -> list[Tensor]:
+    """The paper's single step of Adam, without epsilon: the sign of the gradient, in place."""
+    torch._foreach_sign_(g)
+    return g
 
 
 class AdamSteps:
     """Adam (Kingma and Ba, 2015, algorithm 1).
 
     Args:
-        betas: decay of the two moments.
-        eps: what keeps the denominator above zero.
-        eps_first: whether eps is added before the bias of the second moment is corrected, as fairseq's own Adam does
-            (the paper's remark on efficiency, section 2); it then weighs 1/sqrt(1 - beta2^t) times as much in step t,
-            7 times in the first one at a beta2 of 0.98.
+        betas: decay rates of the two moments.
+        eps: keeps the denominator above zero.
+        eps_first: whether eps is added before the bias of the second moment is corrected, as in fairseq's own Adam
+            (the paper's remark on efficiency, section 2). In step t it then weighs 1/sqrt(1 - beta2^t) times as much:
+            7 times in the first step at a beta2 of 0.98.
     """
 
-    def __init__(self, betas: tuple[float, float], eps: float = ADAM_EPS, eps_first: bool = False) -> None:
+    def __init__(self, betas: tuple[float, float], eps: float, eps_first: bool = False) -> None:
         self.betas, self.eps, self.eps_first, self.done = betas, eps, eps_first, 0
         self.first: list[Tensor] = []
         self.second: list[Tensor] = []
@@ -75,11 +73,11 @@ class AdamSteps:
         torch._foreach_add_(deviation, self.eps / math.sqrt(1 - beta2**self.done) if self.eps_first else self.eps)
         direction = torch._foreach_div(self.first, deviation)
         torch._foreach_div_(direction, 1 - beta1**self.done)
-        return direction
+        return list(direction)
 
 
 class MomentumSteps:
-    """SGD with momentum as PyTorch has it: v = momentum * v + g."""
+    """SGD with momentum as in PyTorch: v = momentum * v + g."""
 
     def __init__(self, momentum: float) -> None:
         self.momentum = momentum
@@ -87,9 +85,9 @@ class MomentumSteps:
 
     @torch.no_grad()
     def direction(self, g: list[Tensor]) -> list[Tensor]:
-        """What the next step subtracts, given the gradient."""
+        """What the next step subtracts, given the gradient; the first gradient's tensors become the velocity."""
         if not self.velocity:
-            self.velocity = [t.clone() for t in g]
+            self.velocity = list(g)
         else:
             torch._foreach_mul_(self.velocity, self.momentum)
             torch._foreach_add_(self.velocity, g)
@@ -97,13 +95,14 @@ class MomentumSteps:
 
 
 @contextmanager
-def holding(held: Sequence[tuple[nn.Module, str]]) -> Iterator[list[tuple[nn.Parameter, nn.Parameter]]]:
+def holding(held: Sequence[tuple[nn.Module, str]]) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Gives each held use a copy of its tensor; yields the pairs (tensor, copy) and puts the tensors back."""
-    pairs = [(getattr(module, name), nn.Parameter(getattr(module, name).detach().clone())) for module, name in held]
+    originals: list[Tensor] = [getattr(module, name) for module, name in held]
+    copies = [nn.Parameter(original.detach().clone()) for original in originals]
     try:
-        for (module, name), (_, copy) in zip(held, pairs, strict=True):
+        for (module, name), copy in zip(held, copies, strict=True):
             setattr(module, name, copy)
-        yield pairs
+        yield list(zip(originals, copies, strict=True))
     finally:
-        for (module, name), (original, _) in zip(held, pairs, strict=True):
+        for (module, name), original in zip(held, originals, strict=True):
             setattr(module, name, original)

@@ -1,49 +1,50 @@
-"""How much of what tells one token from another survives a stack of Transformer layers.
+"""How much of what distinguishes tokens survives a stack of Transformer layers.
 
 Of the states x_t of all tokens t after a layer, the *signal* is the share of their energy that is not common to all,
 
     signal = sum_t |x_t - mean x|^2 / sum_t |x_t|^2,
 
 from 0 (all tokens look alike) to 1. The first steps of an optimizer move every weight in a direction that is common to
-most tokens (the frequent words become likely, whatever the context). In a Post-LN Transformer each LayerNorm then takes
-from the rest what was added in common, and after a few layers nothing is left to learn from. The loss does not show it
-while the model learns the frequency of words.
+most tokens: frequent words become likely in every context. This adds a common vector to all states. In a Post-LN
+Transformer each LayerNorm then shrinks the rest to make room for it, and after a few layers nothing is left to learn
+from. The loss does not show this while the model learns word frequencies.
 """
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-LEAST = 1e-12  # a share below this, of tokens that look alike to the last bit, counts as this
+from gradinit_mt.core.gradients import LossFunction
 
-LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
-RealTokens = Callable[[Any], Tensor]
+LOWEST = 1e-12  # smaller shares, of tokens that are alike to the last bit, count as this
+
 _LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Layers in a row, each of which takes the states that the one before it returns.
+    """Consecutive layers: each takes the states that the previous one returns.
 
     Attributes:
         name: for messages.
         layers: modules whose first argument and whose output (or its first item) are states, [..., channels].
-        real: from a part, as ``loss_fn`` gets it, which states are those of tokens: a mask that broadcasts to [...],
-            false at padding. None reads the padding mask with which PyTorch's own layers are called, if there is one.
+        real: given a part as ``loss_fn`` gets it, a mask that broadcasts to [...]: true at tokens, false at padding.
+            None uses the padding mask with which PyTorch's own layers are called, if there is one.
     """
 
     name: str
     layers: Sequence[nn.Module]
-    real: RealTokens | None = None
+    real: Callable[[Any], Tensor] | None = None
 
 
 def find_stacks(model: nn.Module) -> list[Stack]:
-    """The stacks of ``nn.TransformerEncoderLayer`` or ``nn.TransformerDecoderLayer`` in a model, wherever they are.
+    """The stacks of ``nn.TransformerEncoderLayer`` or ``nn.TransformerDecoderLayer`` anywhere in a model.
 
     Raises:
         ValueError: it has none.
@@ -58,7 +59,7 @@ def find_stacks(model: nn.Module) -> list[Stack]:
     if not stacks:
         raise ValueError(
             f"{type(model).__name__} has no nn.ModuleList of nn.TransformerEncoderLayer or nn.TransformerDecoderLayer: "
-            "give its stacks of layers (gradinit_mt.core.Stack), or signal_weight=0"
+            "pass its stacks of layers (gradinit_mt.core.Stack), or signal_weight=0"
         )
     return stacks
 
@@ -68,10 +69,10 @@ def signal(states: Tensor, real: Tensor | None = None) -> Tensor:
 
     Args:
         states: [..., channels].
-        real: [...], false at padding; None where there is none.
+        real: [...], false at padding; None if there is no padding.
     """
     places = tuple(range(states.dim() - 1))
-    # sums under a mask: an index of unknown length would make the host wait for the device
+    # sums with a mask: an index of unknown length would make the host wait for the device
     mask = states.new_ones(states.shape[:-1], dtype=torch.bool)[..., None] if real is None else real[..., None]
     x = states.float() * mask
     mean = x.sum(dim=places) / mask.sum()
@@ -79,44 +80,44 @@ def signal(states: Tensor, real: Tensor | None = None) -> Tensor:
 
 
 class SignalLoss:
-    """The signal lost in each stack, in nats, averaged over its layers, and added up over stacks.
+    """The signal lost, in nats: averaged over the layers of each stack and summed over the stacks.
 
     A layer's share is -log(signal after the layer / signal before the first layer).
     """
 
     def __init__(self, stacks: Sequence[Stack]) -> None:
         self.stacks = list(stacks)
-        self._states: list[list[Tensor]] = [[] for _ in self.stacks]
-        self._padding: list[Tensor | None] = [None] * len(self.stacks)
+        # by stack, for the latest forward pass
+        self._states: dict[int, list[Tensor]] = {}
+        self._real: dict[int, Tensor | None] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Notes the states of every forward pass."""
         hooks = []
         for index, stack in enumerate(self.stacks):
-            first = stack.layers[0]
-            hooks.append(first.register_forward_pre_hook(self._begin(index), with_kwargs=True))
-            hooks += [layer.register_forward_hook(self._add(index)) for layer in stack.layers]
+            hooks.append(stack.layers[0].register_forward_pre_hook(partial(self._begin, index), with_kwargs=True))
+            hooks += [layer.register_forward_hook(partial(self._add, index)) for layer in stack.layers]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
-            self._states = [[] for _ in self.stacks]
-            self._padding = [None] * len(self.stacks)
+            self._states.clear()
+            self._real.clear()
 
     def __call__(self, part: Any) -> Tensor:
-        """Of the forward pass just done on ``part``, while watching."""
+        """The signal lost in the forward pass just done on ``part``, while watching."""
         lost = []
         for index in range(len(self.stacks)):
-            before, *after = (share.clamp_min(LEAST).log() for share in self.signals(part, index))
+            before, *after = (share.clamp_min(LOWEST).log() for share in self.signals(part, index))
             lost.append(before - torch.stack(after).mean())
         return sum(lost[1:], start=lost[0])
 
     def signals(self, part: Any, index: int) -> list[Tensor]:
-        """In one stack, before the first layer and after every layer, for the same forward pass."""
+        """For the same forward pass, the signal in one stack: before the first layer and after every layer."""
         stack = self.stacks[index]
-        real = self._padding[index] if stack.real is None else stack.real(part)
+        real = self._real[index] if stack.real is None else stack.real(part)
         return [signal(states, real) for states in self._states[index]]
 
     def added_to(self, loss_fn: LossFunction, weight: float) -> LossFunction:
@@ -129,22 +130,18 @@ class SignalLoss:
 
         return with_signal
 
-    def _begin(self, index: int) -> Callable:
-        def hook(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-            self._states[index] = [inputs[0] if inputs else next(iter(named.values()))]
-            self._padding[index] = _real_in_call(layer, inputs, named) if isinstance(layer, _LAYERS) else None
+    def _begin(self, index: int, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._states[index] = [inputs[0] if inputs else next(iter(named.values()))]
+        self._real[index] = _real_in_call(layer, inputs, named) if isinstance(layer, _LAYERS) else None
 
-        return hook
-
-    def _add(self, index: int) -> Callable:
-        def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self._states[index].append(output[0] if isinstance(output, tuple) else output)
-
-        return hook
+    def _add(self, index: int, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self._states[index].append(output[0] if isinstance(output, tuple) else output)
 
 
-def _real_in_call(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor | None:
-    """Which states are those of tokens, in the states' order, from the padding mask of a call of PyTorch's layers."""
+def _real_in_call(
+    layer: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> Tensor | None:
+    """Which states belong to tokens, in the states' order, from the padding mask in a call of PyTorch's layers."""
     side = "src" if isinstance(layer, nn.TransformerEncoderLayer) else "tgt"
     call = inspect.signature(layer.forward).bind(*inputs, **named).arguments
     padding = call.get(f"{side}_key_padding_mask")

@@ -1,10 +1,9 @@
-"""How the scales move along the derivatives of an iteration, and their bounds."""
+"""How the scales move along the derivatives of one iteration, and their bounds."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gradinit_mt.core.config import GradInitConfig
-from gradinit_mt.core.look_ahead import ADAM_EPS
+from gradinit_mt.core.config import ADAM_EPS, GradInitConfig
 from gradinit_mt.core.state import KINDS, OBJECTIVE, State
 
 
@@ -16,34 +15,34 @@ class Scales:
         moments: [2 kinds, 2, blocks], see ``State``.
     """
 
-    def __init__(self, config: GradInitConfig, parameters: list[nn.Parameter], state: State) -> None:
+    def __init__(self, config: GradInitConfig, parameters: list[Tensor], state: State) -> None:
         device = parameters[0].device
         self.config = config
         self.m = state.scales.to(device, copy=True)
         self.moments = state.moments.to(device, copy=True)
         bounds = [config.bounds(p.dim()) for p in parameters]
-        self.bounds = torch.tensor(bounds, dtype=self.m.dtype, device=device).unbind(1)  # all lower, all upper
+        self.lower, self.upper = torch.tensor(bounds, dtype=self.m.dtype, device=device).unbind(1)
 
     def update(self, h: Tensor, kind: str, norm: Tensor, earlier: int) -> None:
-        """One step of m along h, then the bounds.
+        """Takes one step of m along h, within the bounds.
 
         Args:
-            h: the derivatives by m, [blocks]: of the objective, or of the gradient norm.
+            h: the derivatives of the objective, or of the gradient norm, by m: [blocks].
             kind: ``objective`` or ``constraint``.
             norm: the gradient norm.
-            earlier: steps of this kind so far.
+            earlier: number of steps of this kind so far.
         """
         tau = self.config.tau
         if self.config.update == "adam":
             self.m.sub_(tau * self._adam_direction(h, KINDS.index(kind), earlier + 1))
         else:
-            # derivatives by log m: of the objective, or of log ||g||, which has its size
+            # the derivatives by log m of the objective, or of log ||g||, whose size is comparable
             by_log = h * self.m if kind == OBJECTIVE else h * self.m / norm
             self.m.mul_(torch.exp(-tau * by_log.clamp(-1, 1)))
-        self.m.clamp_(*self.bounds)
+        self.m.clamp_(self.lower, self.upper)
 
     def _adam_direction(self, h: Tensor, kind: int, steps: int) -> Tensor:
-        """Of Adam on m, with the moments of this kind of step."""
+        """What Adam on m subtracts, with the moments of this kind of step."""
         beta1, beta2 = self.config.betas
         first, second = self.moments[kind]
         first.mul_(beta1).add_(h, alpha=1 - beta1)

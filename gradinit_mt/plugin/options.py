@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import torch
 from fairseq.dataclass import ChoiceEnum
@@ -12,7 +12,7 @@ from omegaconf import II
 
 from gradinit_mt.core import GradInitConfig, GradInitError
 from gradinit_mt.core.forms import FORMS, TAU, settings_for
-from gradinit_mt.core.look_ahead import FirstSteps
+from gradinit_mt.core.look_ahead import step_settings
 from gradinit_mt.plugin.half_precision import has_native_bfloat16
 
 # Settings of the core that options of the same name give, or leave to the form.
@@ -173,26 +173,26 @@ class GradInitTranslationConfig(TranslationConfig):
     ddp_backend: str = II("distributed_training.ddp_backend")
 
 
-def first_steps_of(optimizer: FairseqOptimizer, gradient_tokens: float = 1.0) -> FirstSteps:
-    """``adam`` with its betas and epsilon, or ``sgd`` with its momentum."""
+def first_steps_of(optimizer: FairseqOptimizer) -> dict[str, Any]:
+    """The settings ``step`` and ``step_*`` of ``GradInitConfig`` as training's optimizer has them."""
     inner = type(optimizer.optimizer)
-    settings = optimizer.optimizer.param_groups[0]
     step = STEP_OF.get(inner.__name__)
+    settings = step_settings(optimizer.optimizer, step)
     if step == "adam":
-        # its own Adam and Apex's older one; PyTorch's and Apex's newer one correct the bias first
-        eps_first = inner.__module__.startswith("fairseq.") and inner.__name__ != "FusedAdamV2"
-        return FirstSteps(step, tuple(settings["betas"]), settings["eps"], eps_first, gradient_tokens=gradient_tokens)
-    momentum = settings.get("momentum", GradInitConfig.step_momentum)
-    return FirstSteps(step, momentum=momentum, gradient_tokens=gradient_tokens)
+        # fairseq's own Adam and Apex's older one; PyTorch's and Apex's newer one correct the bias first
+        settings["step_eps_first"] = inner.__module__.startswith("fairseq.") and inner.__name__ != "FusedAdamV2"
+    return settings
 
 
-def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch.device) -> GradInitConfig:
+def core_config(
+    cfg: GradInitTranslationConfig, steps: dict[str, Any], device: torch.device, gradient_tokens: float = 1.0
+) -> GradInitConfig:
     """The task's options in the core's form: what is not given follows the form, the optimizer and the device.
 
     Raises:
         GradInitError: an option is out of its range, or the optimizer's first step is not known.
     """
-    step = steps.step if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
+    step = steps["step"] if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
     if step is None:
         raise GradInitError("GradInit knows the first step of adam, sgd and nag: give --gradinit-step adam or sgd")
     if cfg.gradinit_update_freq < 1:
@@ -215,6 +215,7 @@ def core_config(cfg: GradInitTranslationConfig, steps: FirstSteps, device: torch
             cfg.lr[0],
             str(cfg.gradinit_form),
             ratio,
+            gradient_tokens,
             **given | {"update": None if cfg.gradinit_update is None else str(cfg.gradinit_update)},
             step=step,
             betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),

@@ -20,7 +20,6 @@ from fairseq.tasks.translation import TranslationTask
 from gradinit_mt.common.errors import differing
 from gradinit_mt.common.progress import Progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
-from gradinit_mt.core.look_ahead import FirstSteps
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.plugin.batches import OverlappingBatches
 from gradinit_mt.plugin.facts import data_checksum, model_options
@@ -51,7 +50,7 @@ class GradInitTranslationTask(TranslationTask):
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
             # a bad option is reported before anything is loaded
-            core_config(cfg, FirstSteps("adam"), torch.device("cpu"))
+            core_config(cfg, {"step": "adam"}, torch.device("cpu"))
 
     def build_model(self, cfg, from_checkpoint=False):
         """As in fairseq; the model's options are kept for the record."""
@@ -89,8 +88,8 @@ class GradInitTranslationTask(TranslationTask):
                     return
                 device = next(learned.parameters()).device
                 # of the first rank, so that ranks with unlike devices compute alike
-                steps = first_steps_of(optimizer, self._gradient_tokens(criterion))
-                config = _from_first_rank(lambda: core_config(self.cfg, steps, device))
+                steps, tokens = first_steps_of(optimizer), self._gradient_tokens(criterion)
+                config = _from_first_rank(lambda: core_config(self.cfg, steps, device, tokens))
                 self._learn(learned, criterion, config)
         except torch.OutOfMemoryError as error:
             # The trainer would take it for a passing shortage and go on uninitialized.
@@ -104,7 +103,7 @@ class GradInitTranslationTask(TranslationTask):
         return any(options.get(name) for name in ("checkpoint_activations", "offload_activations"))
 
     def _gradient_tokens(self, criterion: FairseqCriterion) -> float:
-        """See ``FirstSteps.gradient_tokens``."""
+        """See ``core.forms.settings_for``."""
         if not getattr(criterion, "sentence_avg", False):
             return 1.0
         return float(self.dataset(self.cfg.train_subset).tgt_sizes.mean())

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gradinit_mt.core import GradInitConfig
+from gradinit_mt.core import GradInitConfig, find_blocks
 
 VOCABULARY = 11
 
@@ -113,6 +113,11 @@ def settings(step, gamma, **changes):
 def tensors(model):
     """Copies of the parameters, by name."""
     return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def by_name(model, state):
+    """The learned scales, by the names of their tensors."""
+    return dict(zip((block.name for block in find_blocks(model)), state.scales.tolist(), strict=True))
 
 
 def three_parts(pairs):

@@ -13,7 +13,7 @@ from gradinit_mt.plugin.half_precision import has_native_bfloat16
 def constraint_derivatives(network, pair, step, **settings):
     """h of one constraint step, read off the first Adam moment; the network is left as it was."""
     config = GradInitConfig(step=step, eta=0.05, gamma=1e-9, iterations=1, tau=1e-300, **settings)
-    return learn_scales(network, token_loss, [pair], config).state.moments[1, 0]
+    return learn_scales(network, token_loss, [pair], config).moments[1, 0]
 
 
 def relative_error(h, exact):
@@ -36,7 +36,8 @@ def real_size(request):
     torch.manual_seed(0)
     network = RealSizeTransformer(request.param)
     tokens = torch.randint(1000, (16, 21))
-    pair = [(tokens[:, :-1], tokens[:, 1:])], []
+    part = tokens[:, :-1], tokens[:, 1:]
+    pair = [part], [part]
     exact = {step: constraint_derivatives(network, pair, step, hvp="exact") for step in ("adam", "sgd")}
     return request.param, network, pair, exact
 
@@ -82,7 +83,7 @@ def test_bfloat16_autocast_surrounds_every_loss_and_full_precision_none(gamma):
             return model(inputs).logsumexp(-1).sum(), targets.numel()
 
         config = GradInitConfig(step="adam", eta=0.05, gamma=gamma, iterations=3, tau=0.02, precision=precision)
-        report = learn_scales(network, loss_fn, pairs, config)
+        state = learn_scales(network, loss_fn, pairs, config)
         assert set(seen) == {expected}
         assert all(p.dtype == torch.float32 for p in network.parameters())
-        assert report.state.iteration == 3
+        assert state.iteration == 3

@@ -36,8 +36,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
         learn_scales(network, token_loss, batches, config, state=state, on_iteration=interrupt)
     assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
     rest = learn_scales(network, token_loss, batches[stop:], config, state=state)
-    assert torch.equal(rest.state.scales, whole.state.scales)
-    assert rest.state.history == whole.state.history
+    assert torch.equal(rest.scales, whole.scales)
+    assert rest.history == whole.history
 
 
 def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
@@ -52,7 +52,7 @@ def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
         learn_scales(network, token_loss, [*batches[:7], ([], [])], config, state=state)
     assert state.iteration == 7
     rest = learn_scales(network, token_loss, batches[7:], config, state=state)
-    assert torch.equal(rest.state.scales, whole.state.scales)
+    assert torch.equal(rest.scales, whole.scales)
 
 
 def test_an_interrupt_while_the_last_iteration_is_read_restores_the_model_too():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
-from gradinit_mt.core import GradInitConfig, GradInitError, learn_scales
+from gradinit_mt.core import GradInitConfig, GradInitError, find_blocks, learn_scales
 from gradinit_mt.core.signal import SignalLoss, signal
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerTiny, TinyConfig
 from gradinit_mt.plugin.stacks import stacks_of
@@ -158,12 +158,12 @@ def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model,
         pairs = (
             ([sample(dictionary, k), sample(dictionary, k + 100)], [sample(dictionary, k + 200)]) for k in range(12)
         )
-        report = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=both)
+        state = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=both)
         lost[weight] = behind_first_steps(model, loss_fn, dictionary)
     assert lost[1.0] < lost[0.0] / 2
-    ahead = [entry["ahead"] for entry in report.state.history]
+    ahead = [entry["ahead"] for entry in state.history]
     assert sum(ahead[-3:]) < sum(ahead[:3]) - 1.5
-    scales = dict(zip(report.names, report.state.scales.tolist(), strict=True))
+    scales = dict(zip((block.name for block in find_blocks(model)), state.scales.tolist(), strict=True))
     branches = [scale for name, scale in scales.items() if name.endswith(("v_proj.weight", "out_proj.weight"))]
     assert max(branches) < 1, "what residual branches add is made smaller"
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

@@ -10,8 +10,7 @@ from gradinit_mt.core import learn_scales
 def learned(precision: str, loss_fn=token_loss):
     network, pairs = transformer_case(0, torch.float32)
     config = settings("adam", float("inf"), iterations=5, precision=precision, update="descent", tau=0.5)
-    report = learn_scales(network, loss_fn, pairs, config)
-    return report.state, network
+    return learn_scales(network, loss_fn, pairs, config), network
 
 
 @pytest.mark.parametrize("precision", ["full", "bfloat16"])

@@ -15,7 +15,6 @@ from gradinit_mt.core import GradInitError
 from gradinit_mt.plugin.batches import OverlappingBatches
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.options import (
-    FirstSteps,
     GradInitTranslationConfig,
     core_config,
     first_steps_of,
@@ -32,7 +31,7 @@ def options(**changes):
     return cfg
 
 
-ADAM, SGD = FirstSteps("adam"), FirstSteps("sgd")
+ADAM, SGD = {"step": "adam"}, {"step": "sgd"}
 
 
 def test_the_papers_form_has_the_references_settings_for_iwslt14():
@@ -45,7 +44,7 @@ def test_the_papers_form_has_the_references_settings_for_iwslt14():
 
 
 def test_the_default_form_looks_at_the_first_steps_of_training_itself():
-    config = core_config(options(), FirstSteps("adam", betas=(0.8, 0.9)), CPU)
+    config = core_config(options(), ADAM | {"step_betas": (0.8, 0.9)}, CPU)
     assert (config.eta, config.step_betas, config.look_ahead) == (5e-4, (0.8, 0.9), 8)
     assert config.gamma == float("inf")
     assert config.as_dict()["gamma"] is None
@@ -89,11 +88,10 @@ def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_giv
 def test_a_step_of_sgd_is_as_long_as_the_gradients_of_training():
     """With --sentence-avg they are per sentence, of 30 tokens here; a step of Adam does not depend on their length."""
     cfg = options(lr=[0.1], gradinit_form="paper")
-    sgd, adam = (FirstSteps(step, gradient_tokens=30.0) for step in ("sgd", "adam"))
-    assert core_config(cfg, sgd, CPU).eta == pytest.approx(2 * 0.1 * 30)
-    assert core_config(cfg, sgd, CPU).gamma == pytest.approx(6**-0.5)
-    assert core_config(cfg, adam, CPU).eta == pytest.approx(2 * 0.1)
-    assert core_config(options(gradinit_eta=0.5), sgd, CPU).eta == 0.5, "given for gradients per token"
+    assert core_config(cfg, SGD, CPU, 30.0).eta == pytest.approx(2 * 0.1 * 30)
+    assert core_config(cfg, SGD, CPU, 30.0).gamma == pytest.approx(6**-0.5)
+    assert core_config(cfg, ADAM, CPU, 30.0).eta == pytest.approx(2 * 0.1)
+    assert core_config(options(gradinit_eta=0.5), SGD, CPU, 30.0).eta == 0.5, "given for gradients per token"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +105,7 @@ def test_a_step_of_sgd_is_as_long_as_the_gradients_of_training():
         ({"gradinit_look_ahead": 0}, "look_ahead is 0, expected at least 1"),
         ({"gradinit_gamma": float("nan")}, "gamma is nan, expected a number above 0"),
         ({"gradinit_signal_weight": -1.0}, "signal_weight is -1.0, expected a finite number, at least 0"),
-        ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected in \(0, 1\]"),
+        ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected a number in \(0, 1\]"),
         ({"lr": [0.0]}, "give --gradinit-eta, or an --lr above 0"),
     ],
 )
@@ -122,13 +120,14 @@ def test_the_steps_follow_the_optimizer():
     adam = torch.optim.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
     own = fairseq_adam.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
     sgd, other = torch.optim.SGD(parameters, lr=1, momentum=0.7), torch.optim.Adagrad(parameters)
-    assert first_steps_of(SimpleNamespace(optimizer=adam)) == FirstSteps("adam", (0.8, 0.9), 1e-6, eps_first=False)
-    assert first_steps_of(SimpleNamespace(optimizer=own)) == FirstSteps("adam", (0.8, 0.9), 1e-6, eps_first=True)
+    expected = {"step": "adam", "step_betas": (0.8, 0.9), "step_eps": 1e-6}
+    assert first_steps_of(SimpleNamespace(optimizer=adam)) == expected | {"step_eps_first": False}
+    assert first_steps_of(SimpleNamespace(optimizer=own)) == expected | {"step_eps_first": True}
     config = core_config(options(), first_steps_of(SimpleNamespace(optimizer=own)), CPU)
     assert (config.step_eps, config.step_eps_first) == (1e-6, True)
-    assert first_steps_of(SimpleNamespace(optimizer=sgd)) == FirstSteps("sgd", momentum=0.7)
+    assert first_steps_of(SimpleNamespace(optimizer=sgd)) == {"step": "sgd", "step_momentum": 0.7}
     unknown = first_steps_of(SimpleNamespace(optimizer=other))
-    assert unknown.step is None
+    assert unknown["step"] is None
     with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
         core_config(options(), unknown, CPU)
     assert core_config(options(gradinit_step="adam"), unknown, CPU).step == "adam"

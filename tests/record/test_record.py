@@ -16,12 +16,8 @@ from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, blo
 def record():
     network, pairs = transformer_case(0)
     config = GradInitConfig(step="adam", eta=0.05, gamma=12.0, iterations=5, tau=0.02)
-    report = learn_scales(network, token_loss, pairs, config)
-    blocks = [
-        {"name": name, "shape": [1], "learnable": learnable}
-        for name, learnable in zip(report.names, report.learnable, strict=True)
-    ]
-    return Record(config.as_dict(), blocks, "0" * 64, report.state)
+    state = learn_scales(network, token_loss, pairs, config)
+    return Record(config.as_dict(), block_facts(network), "0" * 64, state)
 
 
 def test_a_saved_record_is_loaded_exactly(record, tmp_path):
@@ -62,8 +58,7 @@ def test_the_fingerprint_sees_values_and_names_and_nothing_else():
 
 def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
     network, _ = transformer_case(0)
-    fitting = replace(record, blocks=block_facts(network))
-    fitting.require_blocks_of(network)
+    record.require_blocks_of(network)
     blocks = block_facts(network)
     blocks[0] = blocks[0] | {"shape": [3, 4]}
     with pytest.raises(RecordError, match=r"another model \(embedding.weight \[3, 4\] there, \[11, 8\] here\)"):
