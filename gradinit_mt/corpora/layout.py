@@ -1,9 +1,9 @@
-"""The one layout of a prepared corpus, written by every preparation and read by training and evaluation.
+"""The layout of a prepared corpus, written by both preparations and read by training and evaluation.
 
-corpus.json                          what the corpus is: see ``PreparedCorpus``
-{train,valid,test}.{src,tgt}         subword text, as fairseq-preprocess reads it
+corpus.json                          the fields of ``PreparedCorpus``
+{train,valid,test}.{src,tgt}         subword text, the input of fairseq-preprocess
 code | sentencepiece.{model,vocab}   the subword model
-raw/{valid,test}.{src,tgt}           the sentences as they came, line by line with the subword text
+raw/{valid,test}.{src,tgt}           the original sentences, parallel to the subword text
 bin/                                 fairseq-preprocess output: dictionaries and binarized splits
 """
 
@@ -13,29 +13,25 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from gradinit_mt import __version__
-from gradinit_mt.common.command import failure
+from gradinit_mt.common.command import failure, step
 from gradinit_mt.common.files import sha256, write_json
-from gradinit_mt.corpora.text import CorpusError, write_lines
+from gradinit_mt.corpora.text import CorpusError, Text, write_lines
 
 FORMAT = 1
-MAX_POSITIONS = 1024  # of fairseq's models, where they are not told otherwise: subwords and the end of a sentence
+MAX_POSITIONS = 1024  # default of fairseq's models, in subwords including the end of the sentence
 SPLITS = ("train", "valid", "test")
 RAW_SPLITS = ("valid", "test")
 SUBWORD_FILES = {"subword-nmt": ("code",), "sentencepiece": ("sentencepiece.model", "sentencepiece.vocab")}
 
-# split -> language -> lines
-Text = Mapping[str, Mapping[str, list[str]]]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PreparedCorpus:
-    """A corpus ready for training: the content of ``corpus.json`` and where its files lie."""
+    """A corpus ready for training: its directory and the content of ``corpus.json``."""
 
-    directory: Path = dataclasses.field(metadata={"stored": False})
+    directory: Path
     name: str
     source: str
     target: str
@@ -43,29 +39,24 @@ class PreparedCorpus:
     lowercased: bool
     moses_tokenized: bool
     joined_dictionary: bool
-    vocab_size: int | None  # pieces asked of sentencepiece; None for subword-nmt
-    bpe_merges: int | None  # merges asked of subword-nmt; None for sentencepiece
-    counts: dict  # split -> sentence pairs
-    dropped: dict  # reason -> training pairs left out
-    tools: dict  # the packages whose version decides the text
-    dictionary: dict = dataclasses.field(default_factory=dict)  # language -> entries of fairseq's dictionary
-    sha256: dict = dataclasses.field(default_factory=dict)  # file -> checksum
-    gradinit_mt_version: str = ""
+    vocab_size: int | None = None  # pieces requested from sentencepiece
+    bpe_merges: int | None = None  # merges requested from subword-nmt
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)  # split -> sentence pairs
+    dropped: dict[str, int]  # reason -> training pairs left out
+    tools: dict[str, str]  # package -> version, for the packages that determine the text
+    dictionary: dict[str, int] = dataclasses.field(default_factory=dict)  # language -> entries of fairseq's dictionary
+    sha256: dict[str, str] = dataclasses.field(default_factory=dict)  # file -> checksum
+    gradinit_mt_version: str = __version__
     format: int = FORMAT
-
-    def __post_init__(self):
-        if self.subword not in SUBWORD_FILES:
-            raise CorpusError(f"subword {self.subword!r}: expected one of {', '.join(SUBWORD_FILES)}")
 
     @classmethod
     def load(cls, directory: Path) -> "PreparedCorpus":
         """Reads the corpus in ``directory``.
 
         Raises:
-            CorpusError: the directory holds no prepared corpus, one of another format, or one with files missing; or
-                its path holds a ``:``.
+            CorpusError: the directory has no prepared corpus, one of another format, or one with files missing; or its
+                path contains a ``:``.
         """
-        directory = Path(directory)
         require_plain_path(directory)
         path = directory / "corpus.json"
         if not path.is_file():
@@ -77,13 +68,15 @@ class PreparedCorpus:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise CorpusError(f"{path}: not valid JSON ({error}); prepare the corpus again") from error
-        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-            found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
+        found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
+        if found != FORMAT:
             raise CorpusError(f"{path}: format {found}, expected {FORMAT}; prepare the corpus again")
-        expected = {field.name for field in dataclasses.fields(cls) if field.metadata.get("stored", True)}
-        if stored.keys() != expected:
-            wrong = ", ".join(sorted(stored.keys() ^ expected))
-            raise CorpusError(f"{path}: missing or unknown entries: {wrong}; prepare the corpus again")
+        if wrong := stored.keys() ^ {field.name for field in dataclasses.fields(cls)} ^ {"directory"}:
+            names = ", ".join(sorted(wrong))
+            raise CorpusError(f"{path}: missing or unknown entries: {names}; prepare the corpus again")
+        if stored["subword"] not in SUBWORD_FILES:
+            expected = ", ".join(SUBWORD_FILES)
+            raise CorpusError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
         corpus = cls(directory=directory, **stored)
         for name in [*corpus.sha256, *(f"bin/dict.{lang}.txt" for lang in corpus.languages)]:
             if not (directory / name).is_file():
@@ -100,124 +93,116 @@ class PreparedCorpus:
         """The binarized data: fairseq's DATA argument."""
         return self.directory / "bin"
 
-    @property
-    def subword_model(self) -> Path:
-        """The merges of subword-nmt or the model of sentencepiece."""
-        return self.directory / SUBWORD_FILES[self.subword][0]
-
     def text(self, split: str, lang: str) -> Path:
         """The subword text of a split."""
         return self.directory / f"{split}.{lang}"
 
     def raw(self, split: str, lang: str) -> Path:
-        """The sentences of ``valid`` or ``test`` as they came."""
+        """The original sentences of ``valid`` or ``test``."""
         return self.directory / "raw" / f"{split}.{lang}"
-
-    def store(self) -> None:
-        """Writes ``corpus.json``."""
-        stored = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del stored["directory"]
-        write_json(self.directory / "corpus.json", stored)
 
 
 def require_plain_path(directory: Path) -> None:
-    """Raises CorpusError for a path that fairseq would take for several: it splits its DATA argument at each ``:``."""
-    path = str(Path(directory).resolve())
+    """Raises CorpusError if the path contains a ``:``, at which fairseq splits its DATA argument."""
+    path = str(directory.resolve())
     if os.pathsep in path:
         raise CorpusError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
 
 
-def write_text(directory: Path, text: Text, raw: Text, max_positions: int = MAX_POSITIONS) -> None:
-    """Writes the subword text of all splits and the raw sentences of ``valid`` and ``test``.
+def complete(
+    corpus: PreparedCorpus, text: Text, raw: Text, workers: int, max_positions: int = MAX_POSITIONS
+) -> PreparedCorpus:
+    """Writes everything except the subword model, which is already in the directory.
 
-    Raises:
-        CorpusError: a split has no pair or unequal sides, its raw text has another number of lines, or a sentence of
-            ``valid`` or ``test`` is longer, with its end, than the models to be trained take.
-    """
-    (directory / "raw").mkdir()
-    for split in SPLITS:
-        lengths = {len(lines) for side in (text, raw) if split in side for lines in side[split].values()}
-        if len(lengths) > 1:
-            raise CorpusError(f"{split}: its texts have unequal numbers of lines: {sorted(lengths)}")
-        if lengths == {0}:
-            raise CorpusError(f"{split}: no sentence pair is left; check the files and the length limits")
-        if split in raw:
-            _require_translatable(split, text[split], max_positions)
-        for lang, lines in text[split].items():
-            write_lines(directory / f"{split}.{lang}", lines)
-    for split in RAW_SPLITS:
-        for lang, lines in raw[split].items():
-            write_lines(directory / "raw" / f"{split}.{lang}", lines)
-
-
-def _require_translatable(split: str, sides: Mapping[str, list[str]], max_positions: int) -> None:
-    for lang, lines in sides.items():
-        for number, line in enumerate(lines, start=1):
-            size = line.count(" ") + 2  # with its end
-            if size > max_positions:
-                raise CorpusError(
-                    f"{split}.{lang}, line {number}: {size:,} subwords with its end; models take {max_positions:,}. "
-                    "Split this line and its translation alike, or leave both out; or prepare with --max-positions "
-                    f"{size} and train with -- --max-source-positions {size} --max-target-positions {size}"
-                )
-
-
-def binarize(corpus: PreparedCorpus, workers: int) -> None:
-    """Runs fairseq's stock preprocessing on the subword text, into ``bin/``.
-
-    Raises:
-        CorpusError: it fails (with the end of what it said).
-    """
-    command = [sys.executable, "-m", "fairseq_cli.preprocess"]
-    command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
-    for option, split in zip(("--trainpref", "--validpref", "--testpref"), SPLITS, strict=True):
-        command += [option, str(corpus.directory / split)]
-    command += ["--destdir", str(corpus.bin), "--workers", str(workers)]
-    if corpus.joined_dictionary:
-        command.append("--joined-dictionary")
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    if done.returncode != 0:
-        raise CorpusError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
-    # Its log repeats the temporary paths of this run, which are gone at once.
-    (corpus.bin / "preprocess.log").unlink(missing_ok=True)
-
-
-def finish(corpus: PreparedCorpus, workers: int) -> PreparedCorpus:
-    """Binarizes the text, adds dictionary sizes, checksums and the version, and stores ``corpus.json``.
+    Args:
+        corpus: its directory is the temporary one.
+        text: subword text of all splits.
+        raw: original sentences, at least of ``valid`` and ``test``.
+        workers: number of processes for binarizing.
+        max_positions: limit for ``valid`` and ``test``, in subwords including the end of the sentence.
 
     Returns:
-        The completed corpus, still in its temporary directory.
+        The corpus with counts, dictionary sizes and checksums.
+
+    Raises:
+        CorpusError: a split is empty, a sentence exceeds the limit, or fairseq-preprocess fails.
     """
+    write_text(corpus, text, raw, max_positions)
+    step("binarizing with fairseq-preprocess")
     binarize(corpus, workers)
     names = [f"{split}.{lang}" for split in SPLITS for lang in corpus.languages]
     names += SUBWORD_FILES[corpus.subword]
     names += [f"raw/{split}.{lang}" for split in RAW_SPLITS for lang in corpus.languages]
-    complete = dataclasses.replace(
+    corpus = dataclasses.replace(
         corpus,
+        counts={split: len(text[split][corpus.source]) for split in SPLITS},
         dictionary={lang: dictionary_size(corpus.bin / f"dict.{lang}.txt") for lang in corpus.languages},
         sha256={name: sha256(corpus.directory / name) for name in names},
-        gradinit_mt_version=__version__,
     )
-    complete.store()
-    return complete
+    stored = dataclasses.asdict(corpus)
+    del stored["directory"]
+    write_json(corpus.directory / "corpus.json", stored)
+    return corpus
+
+
+def write_text(corpus: PreparedCorpus, text: Text, raw: Text, max_positions: int) -> None:
+    """Writes the subword text and the original sentences; see ``complete``."""
+    (corpus.directory / "raw").mkdir()
+    for split in SPLITS:
+        for lang, lines in text[split].items():
+            if not lines:
+                raise CorpusError(f"{split}: no sentence pair is left; check the files and the length limits")
+            if split in RAW_SPLITS:
+                require_short(f"{split}.{lang}", lines, max_positions)
+                write_lines(corpus.raw(split, lang), raw[split][lang])
+            write_lines(corpus.text(split, lang), lines)
+
+
+def require_short(name: str, lines: list[str], max_positions: int) -> None:
+    """Raises CorpusError if a line has more than ``max_positions`` subwords, including the end of the sentence."""
+    for number, line in enumerate(lines, start=1):
+        size = line.count(" ") + 2
+        if size > max_positions:
+            raise CorpusError(
+                f"{name}, line {number}: {size:,} subwords with its end; models take {max_positions:,}. Split this "
+                "line and its translation at the same place, or remove both. Or prepare with --max-positions "
+                f"{size} and train with -- --max-source-positions {size} --max-target-positions {size}"
+            )
+
+
+def binarize(corpus: PreparedCorpus, workers: int) -> None:
+    """Runs the stock fairseq-preprocess on the subword text, with output in ``bin/``.
+
+    Raises:
+        CorpusError: it fails.
+    """
+    command = [sys.executable, "-m", "fairseq_cli.preprocess"]
+    command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
+    for split in SPLITS:
+        command += [f"--{split}pref", str(corpus.directory / split)]
+    command += ["--destdir", str(corpus.bin), "--workers", str(workers)]
+    command += ["--joined-dictionary"] * corpus.joined_dictionary
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode != 0:
+        raise CorpusError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
+    # names the temporary directory, which is about to be renamed
+    (corpus.bin / "preprocess.log").unlink(missing_ok=True)
 
 
 def dictionary_size(path: Path) -> int:
     """Entries of a fairseq dictionary: its lines and the four special symbols that fairseq adds."""
-    with path.open("rb") as file:
-        return sum(1 for _ in file) + 4
+    return path.read_bytes().count(b"\n") + 4
 
 
 def summary(corpus: PreparedCorpus) -> str:
-    """One page about a prepared corpus, with the command that comes next."""
+    """A short description of the corpus, ending with the next command."""
     model = f"{corpus.vocab_size} pieces" if corpus.subword == "sentencepiece" else f"{corpus.bpe_merges} merges"
     sizes = ", ".join(f"{lang} {size:,}" for lang, size in corpus.dictionary.items())
     kind = "joined" if corpus.joined_dictionary else "separate"
-    dropped = ", ".join(f"{reason} {count:,}" for reason, count in corpus.dropped.items())
     lines = [
         f"{corpus.name}: {corpus.source} to {corpus.target}, in {corpus.directory}",
-        "  pairs         " + ", ".join(f"{split} {corpus.counts[split]:,}" for split in SPLITS),
-        f"  dropped       {dropped}",
+        "  pairs         " + ", ".join(f"{split} {count:,}" for split, count in corpus.counts.items()),
+        "  dropped       " + ", ".join(f"{reason} {count:,}" for reason, count in corpus.dropped.items()),
         f"  subwords      {corpus.subword}, {model}",
         f"  dictionaries  {kind}: {sizes} (with fairseq's four special symbols)",
         "  sha256",

@@ -1,4 +1,4 @@
-"""Reading and writing text strictly: UTF-8, lines that end at newlines alone."""
+"""Strict reading and writing of text: UTF-8, with lines that end only at newlines."""
 
 import gzip
 import zlib
@@ -6,9 +6,12 @@ from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
 
+Sides = dict[str, list[str]]  # language -> lines
+Text = dict[str, Sides]  # split -> language -> lines
+
 
 class CorpusError(UserError):
-    """Input or output that a preparation cannot go on with; the message names the file and the remedy."""
+    """Input or output that a preparation cannot use; the message names the file and the remedy."""
 
 
 def find_text(prefix: Path, lang: str) -> Path:
@@ -24,28 +27,39 @@ def find_text(prefix: Path, lang: str) -> Path:
 
 
 def read_lines(path: Path) -> list[str]:
-    """All lines of a plain or gzipped UTF-8 text, split at ``\\n`` alone, without their ends.
+    """All lines of a plain or gzipped text file, see ``split_lines``.
 
     Raises:
-        CorpusError: the file is missing, is not gzip where its name says so, or is not UTF-8 (names the line).
+        CorpusError: the file is missing, is not gzipped although its name ends in .gz, or is not UTF-8.
     """
-    path = Path(path)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"{path}: cannot be read ({error})") from error
+    return split_lines(data, str(path))
+
+
+def split_lines(data: bytes, name: str) -> list[str]:
+    """The lines of a UTF-8 text, split only at ``\\n``, without it.
+
+    Raises:
+        CorpusError: it is not UTF-8 (states ``name`` and the line).
+    """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(f"{path}, line {line}: not valid UTF-8; convert the file first (iconv -t utf-8)") from error
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    return lines
+        raise CorpusError(f"{name}, line {line}: not valid UTF-8; convert the file first (iconv -t utf-8)") from error
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def require_equal(sides: Sides, remedy: str) -> None:
+    """Raises CorpusError unless all ``sides``, here by file name, have the same number of lines."""
+    if len({len(lines) for lines in sides.values()}) > 1:
+        raise CorpusError(f"{', '.join(f'{name} has {len(lines):,} lines' for name, lines in sides.items())}; {remedy}")
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Writes lines as UTF-8 with ``\\n`` ends."""
+    """Writes lines as UTF-8, each followed by ``\\n``."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(line + "\n" for line in lines)

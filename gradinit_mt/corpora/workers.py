@@ -1,52 +1,59 @@
-"""A function over many lines, in several processes, in order, with a progress bar."""
+"""Applies a function to many lines, in several processes, with a progress bar."""
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from tqdm import tqdm
 
-CHUNK = 1000  # lines handed to a process at once
+from gradinit_mt.corpora.text import Text
 
-_function: Callable[[str], str]
+CHUNK = 1000  # lines per task of a process
+
+Function = Callable[[str], str]
+_function: Function
 
 
-def _start(make_function: Callable[[], Callable[[str], str]]) -> None:
+def _start(function: Function) -> None:
     global _function
-    # An interrupt is the parent's to handle: it ends the pool.
+    # The parent process handles interrupts and ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _function = make_function()
+    _function = function
 
 
 def _apply(lines: list[str]) -> list[str]:
     return [_function(line) for line in lines]
 
 
-def map_lines(
-    make_function: Callable[[], Callable[[str], str]], lines: list[str], workers: int = 1, label: str | None = None
-) -> list[str]:
-    """The function that ``make_function`` returns, applied to each line; the order is kept.
+def map_lines(function: Function, lines: list[str], workers: int = 1, label: str | None = None) -> list[str]:
+    """Applies a function to each line; the results keep the order of the lines.
 
     Args:
-        make_function: called once per process, so that costly tables are built there; must be picklable.
+        function: is sent to each process, so it must be picklable.
         lines: the lines.
-        workers: processes; with 1 the work is done in this one.
-        label: what the progress bar says; None shows no bar.
+        workers: number of processes; 1 works in this process.
+        label: title of the progress bar; None shows no bar.
     """
-    # None: no bar where stderr is no terminal
-    bar = tqdm(total=len(lines), desc=label, unit=" lines", disable=label is None or None, mininterval=0.5)
     chunks = [lines[start : start + CHUNK] for start in range(0, len(lines), CHUNK)]
     result: list[str] = []
-    with bar:
-        if workers == 1 or len(chunks) < 2:
-            function = make_function()
-            for chunk in chunks:
-                result += [function(line) for line in chunk]
-                bar.update(len(chunk))
-            return result
-        with multiprocessing.Pool(min(workers, len(chunks)), _start, (make_function,)) as pool:
-            for done in pool.imap(_apply, chunks):
-                result += done
-                bar.update(len(done))
+    with ExitStack() as stack:
+        # disable=None: no bar where stderr is not a terminal
+        bar = stack.enter_context(tqdm(total=len(lines), desc=label, unit=" lines", disable=label is None or None))
+        done: Iterable[list[str]] = ([function(line) for line in chunk] for chunk in chunks)
+        if workers > 1 and len(chunks) > 1:
+            pool = multiprocessing.Pool(min(workers, len(chunks)), _start, (function,))
+            done = stack.enter_context(pool).imap(_apply, chunks)
+        for chunk in done:
+            result += chunk
+            bar.update(len(chunk))
     return result
+
+
+def map_text(function: Function, text: Text, workers: int) -> Text:
+    """Applies a function to each line of all splits and languages; see ``map_lines``."""
+    return {
+        split: {lang: map_lines(function, lines, workers, f"{split}.{lang}") for lang, lines in sides.items()}
+        for split, sides in text.items()
+    }

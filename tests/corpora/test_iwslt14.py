@@ -1,4 +1,4 @@
-"""IWSLT'14 De-En, step by step and on an archive of the release's layout."""
+"""IWSLT'14 De-En: each step, and an archive with the release's layout."""
 
 import dataclasses
 import io
@@ -59,7 +59,7 @@ def test_cleaning_counts_each_pair_once():
 
 
 def number_words(numbers):
-    """Sentences that tell where they come from: number 7 is "Satz n7"."""
+    """Sentences that name their position: number 7 is "Satz n7"."""
     return [f"Satz n{number}" for number in numbers]
 
 
@@ -68,7 +68,7 @@ def test_one_kept_pair_in_23_is_for_validation():
     sentences[4] = "n5"  # dropped: half as long as the other side
     train = {"de": sentences, "en": number_words(range(1, 101))}
     splits, raw, _ = iwslt14.tokenized_splits(train, {"de": ["It\u2019s"], "en": ["It\u2019s"]}, workers=1)
-    # Every 23rd of the lines that are left once the fifth is gone: 24, 47, 70, 93.
+    # Every 23rd of the lines without the fifth: 24, 47, 70, 93.
     assert raw["valid"]["de"] == number_words([24, 47, 70, 93])
     assert splits["valid"]["en"] == [line.lower() for line in number_words([24, 47, 70, 93])]
     assert len(splits["train"]["de"]) == 95
@@ -77,7 +77,7 @@ def test_one_kept_pair_in_23_is_for_validation():
 
 
 def write_archive(path, leave_out=None):
-    """A tiny archive of the release's layout: 60 training pairs, one segment in each evaluation set."""
+    """A tiny archive with the release's layout: 60 training pairs, one segment in each evaluation set."""
     files = {}
     for lang in ("de", "en"):
         files[f"de-en/train.tags.de-en.{lang}"] = "".join(f"Satz Nummer {n} .\n" for n in range(60))
@@ -96,14 +96,14 @@ def run(*arguments):
     return iwslt14.prepare(iwslt14.parse_args([*map(str, arguments), "--workers", "1"]))
 
 
-def test_prepares_an_archive_of_that_layout(tmp_path):
+def test_prepares_an_archive_with_that_layout(tmp_path):
     archive = write_archive(tmp_path / "de-en.tgz")
     corpus, verdict = run("--archive", archive, "--output", tmp_path / "out", "--bpe-merges", 20, "--joined-dictionary")
     assert corpus == PreparedCorpus.load(tmp_path / "out")
     assert corpus.counts == {"train": 58, "valid": 2, "test": 5}
     assert corpus.joined_dictionary
     assert corpus.dictionary["de"] == corpus.dictionary["en"]
-    # The five sets in the order of the reference; a sixth in the archive is not among them.
+    # The five sets in the order of the reference; a sixth in the archive is not used.
     sets = ["TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012"]
     assert corpus.raw("test", "en").read_text().split() == sets
     joined = corpus.text("test", "en").read_text().replace("@@ ", "")
@@ -111,7 +111,7 @@ def test_prepares_an_archive_of_that_layout(tmp_path):
     assert verdict.startswith("not the release")
 
 
-def test_archive_of_the_releases_size_must_be_the_release(tmp_path, monkeypatch):
+def test_an_archive_with_the_releases_size_must_be_the_release(tmp_path, monkeypatch):
     archive = write_archive(tmp_path / "de-en.tgz")
     monkeypatch.setattr(iwslt14, "RELEASE_SIZE", archive.stat().st_size)
     with pytest.raises(CorpusError, match="has the release's size, but gives"):
@@ -122,14 +122,14 @@ def test_archive_of_the_releases_size_must_be_the_release(tmp_path, monkeypatch)
 def test_missing_member_is_named(tmp_path):
     missing = "de-en/IWSLT14.TED.tst2011.de-en.en.xml"
     archive = write_archive(tmp_path / "de-en.tgz", leave_out=missing)
-    with pytest.raises(CorpusError, match=f"no file {missing}"):
+    with pytest.raises(CorpusError, match=f"has no file {missing}"):
         run("--archive", archive, "--output", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["de-en.tgz"]
 
 
 @pytest.fixture
 def release(tmp_path):
-    """What a right preparation of the release would be, as far as it is published."""
+    """A correct preparation of the release, as far as it is published."""
     return PreparedCorpus(
         directory=tmp_path,
         name="iwslt14.de-en",
@@ -144,11 +144,11 @@ def release(tmp_path):
         counts={"train": 160_239, "valid": 7_283, "test": 6_750},
         dropped={},
         tools={},
-        sha256={name: digest for digest, name in iwslt14.checksums(iwslt14.RELEASE_CHECKSUMS)},
+        sha256=iwslt14.published_checksums(),
     )
 
 
-def test_release_is_checked_against_what_is_published(release):
+def test_release_is_compared_with_the_published_preparation(release):
     assert set(release.sha256) == {"code", "valid.de", "valid.en", "test.de", "test.en"}
     assert "all published checksums agree" in iwslt14.check_release(release)
     other = dataclasses.replace(release, sha256={**release.sha256, "code": "0" * 64})

@@ -34,7 +34,7 @@ def test_prepared_corpus_is_what_was_stored(prepared, kept_text):
 
 
 def test_decoded_pieces_are_the_text_again(prepared, kept_text):
-    model = sentencepiece.SentencePieceProcessor(model_file=str(prepared.subword_model))
+    model = sentencepiece.SentencePieceProcessor(model_file=str(prepared.directory / "sentencepiece.model"))
     assert model.get_piece_size() == 80
     for lang in prepared.languages:
         text = {split: read_lines(kept_text / f"{split}.{lang}") for split in ("train", "valid", "test")}
@@ -43,7 +43,7 @@ def test_decoded_pieces_are_the_text_again(prepared, kept_text):
         }
         assert decoded["valid"] == text["valid"] == read_lines(prepared.raw("valid", lang))
         assert decoded["test"] == text["test"] == read_lines(prepared.raw("test", lang))
-        # What is left of the training text, in its order.
+        # The remaining training text is in the original order.
         remaining = iter(text["train"])
         assert all(line in remaining for line in decoded["train"])
     listed = [line.split("\t")[0] for line in read_lines(prepared.directory / "sentencepiece.vocab")]
@@ -66,7 +66,7 @@ def test_both_languages_share_one_dictionary_of_the_training_pieces(prepared):
     assert dictionaries[0] == dictionaries[1]
     lines = [line for lang in prepared.languages for line in read_lines(prepared.text("train", lang))]
     used = {piece for line in lines for piece in line.split()}
-    # fairseq fills its dictionary up to a multiple of eight.
+    # fairseq pads its dictionary to a multiple of eight.
     assert used == {line.split()[0] for line in dictionaries[0] if not line.startswith("madeupword")}
     assert prepared.dictionary == {lang: len(dictionaries[0]) + 4 for lang in ("de", "en")}
 
@@ -103,7 +103,7 @@ SPOILT = {
     "invalid UTF-8": (lambda f: spoil_line(f / "valid.de", 3, b"f\xfcnf"), r"valid\.de, line 3: not valid UTF-8"),
     "unequal sides": (
         lambda f: (f / "test.en").write_text("one\n"),
-        r"test\.de has 20 lines, .*test\.en has 1;",
+        r"test\.de has 20 lines, .*test\.en has 1 lines;",
     ),
     "empty file": (lambda f: [(f / f"test.{lang}").write_text("") for lang in ("de", "en")], r"test\.de: empty"),
     "missing file": (lambda f: (f / "train.de").unlink(), r"train\.de: no such file"),
