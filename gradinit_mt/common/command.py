@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -62,14 +61,3 @@ positive_int = number(int, 1)
 def failure(program: str, status: int, output: list[str]) -> str:
     """The message about a program that failed: its exit status and the last 20 lines of its output."""
     return "\n".join([f"{program} ended with status {status}; its last lines:", *output[-20:]])
-
-
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Adds the option ``--workers``."""
-    parser.add_argument(
-        "--workers",
-        type=positive_int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes to use; the result does not depend on it (default: %(default)s, the CPUs of this machine)",
-    )

@@ -12,14 +12,14 @@ from pathlib import Path
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from gradinit_mt.common.command import add_workers, positive_int, run, step
+from gradinit_mt.common.command import positive_int, run, step
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.archive import download, read_archive
 from gradinit_mt.corpora.layout import PreparedCorpus, complete, require_plain_path, summary
 from gradinit_mt.corpora.moses import lowercase, tokenize
 from gradinit_mt.corpora.text import CorpusError, Sides, Text, read_lines, require_equal, split_lines
-from gradinit_mt.corpora.workers import map_text
+from gradinit_mt.corpora.workers import add_workers, map_text
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"

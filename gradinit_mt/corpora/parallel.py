@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from gradinit_mt.common.command import add_workers, number, positive_int, run, step
+from gradinit_mt.common.command import number, positive_int, run, step
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import MAX_POSITIONS, SPLITS, PreparedCorpus, complete, require_plain_path, summary
 from gradinit_mt.corpora.text import CorpusError, Sides, find_text, read_lines, require_equal
-from gradinit_mt.corpora.workers import map_text
+from gradinit_mt.corpora.workers import add_workers, map_text
 
 
 def read_parallel(prefix: Path, source: str, target: str) -> Sides:

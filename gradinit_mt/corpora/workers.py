@@ -1,12 +1,15 @@
 """Applies a function to many lines, in several processes, with a progress bar."""
 
+import argparse
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from tqdm import tqdm
 
+from gradinit_mt.common.command import positive_int
 from gradinit_mt.corpora.text import Text
 
 CHUNK = 1000  # lines per task of a process
@@ -57,3 +60,9 @@ def map_text(function: Function, text: Text, workers: int) -> Text:
         split: {lang: map_lines(function, lines, workers, f"{split}.{lang}") for lang, lines in sides.items()}
         for split, sides in text.items()
     }
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds the option ``--workers``."""
+    text = "processes to use; the result does not depend on it (default: %(default)s, the CPUs of this machine)"
+    parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, metavar="N", help=text)
