@@ -20,8 +20,8 @@ def overlapping_halves(size: int, generator: torch.Generator) -> tuple[list[int]
     return order[:part], order[size - part :]
 
 
-def shared_out(members: list[int], steps: int) -> list[list[int]]:
-    """An equal share for every step, give or take a sentence. With fewer sentences than steps, sentences repeat."""
+def shared_out(members: list, steps: int) -> list[list]:
+    """An equal share for every step, give or take one member. With fewer members than steps, members repeat."""
     if len(members) < steps:
         return [[members[step % len(members)]] for step in range(steps)]
     return [members[step * len(members) // steps : (step + 1) * len(members) // steps] for step in range(steps)]

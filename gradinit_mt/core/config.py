@@ -97,12 +97,6 @@ class GradInitConfig:
             return "finite" if self.precision == "full" else "exact"
         return self.hvp
 
-    def bounds(self, dimensions: int) -> tuple[float, float]:
-        """The smallest and the largest scale of a tensor with this number of dimensions."""
-        if dimensions < 2:
-            return self.vector_lower_bound, self.vector_upper_bound
-        return self.lower_bound, self.upper_bound
-
     def as_dict(self) -> dict:
         """The settings as plain values for JSON, with ``auto`` resolved; gamma is None if there is no bound."""
         pairs = {"betas": list(self.betas), "step_betas": list(self.step_betas)}

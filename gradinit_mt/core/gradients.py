@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -13,26 +14,25 @@ LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
 Kept = Sequence[tuple[Tensor, Tensor]]
 
 
+@dataclass
 class Gradients:
     """Gradients of a model's losses by its trainable tensors, at their current values.
 
-    Args:
+    Attributes:
         model: the model that the losses call.
         parameters: its trainable tensors, each once, on one device.
         precision: see ``GradInitConfig``.
         all_reduce: sums a tensor over data-parallel ranks in place; None for a single process.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        parameters: list[Tensor],
-        precision: Literal["full", "bfloat16"],
-        all_reduce: Callable[[Tensor], Any] | None,
-    ) -> None:
-        self.model, self.parameters, self.precision, self.all_reduce = model, parameters, precision, all_reduce
-        self.device = parameters[0].device
-        self.places = {id(p): index for index, p in enumerate(parameters)}
+    model: nn.Module
+    parameters: list[Tensor]
+    precision: Literal["full", "bfloat16"]
+    all_reduce: Callable[[Tensor], Any] | None
+
+    def __post_init__(self) -> None:
+        self.device = self.parameters[0].device
+        self.places = {id(p): index for index, p in enumerate(self.parameters)}
 
     def of(self, loss_fn: LossFunction, parts: Sequence[Any], kept: Kept = ()) -> tuple[list[Tensor], Tensor]:
         """The gradient and the value of a loss, averaged over parts and ranks; all tensors are new.

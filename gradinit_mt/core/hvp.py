@@ -21,9 +21,6 @@ def finite_difference(parameters: list[Tensor], v: list[Tensor], gradient: Calla
         parameters: theta, moved in place; the caller restores the exact values.
         v: the direction, one tensor per parameter.
         gradient: computes g at the current values of ``parameters``.
-
-    Returns:
-        One tensor per parameter.
     """
     length = norm(parameters) / norm(v)
     e = RELATIVE_STEP * length
@@ -48,9 +45,6 @@ def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Tensor) -> li
         parameters: theta.
         v: the direction, one tensor per parameter.
         loss: at theta, computed within ``twice_differentiable``.
-
-    Returns:
-        One tensor per parameter.
     """
     g = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
     products = [(a * b).sum() for a, b in zip(g, v, strict=True)]

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from gradinit_mt.core import hvp
+from gradinit_mt.core.batches import shared_out
 from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
 from gradinit_mt.core.config import GradInitConfig
-from gradinit_mt.core.gradients import Gradients, Kept, LossFunction
+from gradinit_mt.core.gradients import Gradients, LossFunction
 from gradinit_mt.core.look_ahead import first_steps, holding
 from gradinit_mt.core.state import CONSTRAINT, KINDS, OBJECTIVE, State
 from gradinit_mt.core.updates import Scales
@@ -173,7 +174,7 @@ class _Learner:
         results = [ahead.double()[None], h.sum()[None], self.scales.m, self.scales.moments.flatten()]
         self.unread = {"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": None}, torch.cat(results)
 
-    def _shares(self, s: Sequence[Any], s_tilde: Sequence[Any]) -> list[Sequence[Any]]:
+    def _shares(self, s: Sequence[Any], s_tilde: Sequence[Any]) -> list[list]:
         """The parts of S for each step looked ahead."""
         if not (len(s) and len(s_tilde)):
             iteration = self.state.iteration + 1 + (self.unread is not None)
@@ -181,8 +182,7 @@ class _Learner:
         steps = self.config.look_ahead
         if len(s) % steps:
             raise ValueError(f"S has {len(s)} parts, expected a multiple of the {steps} steps looked ahead")
-        size = len(s) // steps
-        return [s[k * size : (k + 1) * size] for k in range(steps)]
+        return shared_out(list(s), steps)
 
     def settle(self) -> None:
         """Reads the outcome of the last iteration, if it is not read yet."""
@@ -228,17 +228,14 @@ class _Learner:
             h, [blocks], and the loss (``ahead_loss_fn``) on S~ at theta'.
         """
         with holding(self.held) as kept:
-            self._look_ahead(g, later, kept)
+            direction = first_steps(self.config)
+            self._step(direction(g))
+            g.clear()  # frees a tensor per parameter before the next gradient is computed
+            for parts in later:
+                self._step(direction(self.gradients.of(self.loss_fn, parts, kept)[0]))
+            del direction  # frees the optimizer's moments before the last gradient is computed
             ahead, loss = self.gradients.of(self.ahead_loss_fn, s_tilde, kept)
         return self._block_products(ahead), loss
-
-    def _look_ahead(self, g: list[Tensor], later: Sequence[Sequence[Any]], kept: Kept) -> None:
-        """Takes the steps of the real optimizer, the first one with gradient g."""
-        direction = first_steps(self.config)
-        self._step(direction(g))
-        g.clear()  # frees a tensor per parameter before the next gradient is computed
-        for parts in later:
-            self._step(direction(self.gradients.of(self.loss_fn, parts, kept)[0]))
 
     @torch.no_grad()
     def _step(self, direction: list[Tensor]) -> None:

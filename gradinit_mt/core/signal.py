@@ -32,13 +32,11 @@ class Stack:
     """Consecutive layers: each takes the states that the previous one returns.
 
     Attributes:
-        name: for messages.
         layers: modules whose first argument and whose output (or its first item) are states, [..., channels].
         real: given a part as ``loss_fn`` gets it, a mask that broadcasts to [...]: true at tokens, false at padding.
             None uses the padding mask with which PyTorch's own layers are called, if there is one.
     """
 
-    name: str
     layers: Sequence[nn.Module]
     real: Callable[[Any], Tensor] | None = None
 
@@ -50,8 +48,8 @@ def find_stacks(model: nn.Module) -> list[Stack]:
         ValueError: it has none.
     """
     stacks = [
-        Stack(name, list(module))
-        for name, module in model.named_modules()
+        Stack(list(module))
+        for module in model.modules()
         if isinstance(module, nn.ModuleList)
         and len(module)
         and any(all(isinstance(layer, kind) for layer in module) for kind in _LAYERS)

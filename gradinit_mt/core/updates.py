@@ -20,7 +20,9 @@ class Scales:
         self.config = config
         self.m = state.scales.to(device, copy=True)
         self.moments = state.moments.to(device, copy=True)
-        bounds = [config.bounds(p.dim()) for p in parameters]
+        of_matrix = config.lower_bound, config.upper_bound
+        of_vector = config.vector_lower_bound, config.vector_upper_bound
+        bounds = [of_matrix if p.dim() > 1 else of_vector for p in parameters]
         self.lower, self.upper = torch.tensor(bounds, dtype=self.m.dtype, device=device).unbind(1)
 
     def update(self, h: Tensor, kind: str, norm: Tensor, earlier: int) -> None:

@@ -27,7 +27,7 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
             )
         # by index: a list with LayerDrop draws random numbers where it is iterated
         layers = [layers[index] for index in range(len(layers))]
-        stacks.append(Stack(name, layers, _real_tokens(tokens, part)))
+        stacks.append(Stack(layers, _real_tokens(tokens, part)))
     return stacks
 
 
