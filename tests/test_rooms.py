@@ -9,7 +9,7 @@ ORDER = (
     *("common", "corpora", "core", "record", "models", "lr_schedulers"),
     *("plugin", "tasks", "training", "evaluation"),
 )
-LIMITS = {"common": set(), "corpora": {"common"}, "core": {"common"}, "models": set(), "lr_schedulers": set()}
+LIMITS = {"common": set()} | dict.fromkeys(("corpora", "core", "models", "lr_schedulers"), {"common"})
 
 
 def imported(path) -> set[str]:

@@ -1,1 +1,1 @@
-"""Between fairseq and the core: options, batches, precision, what a record says of a run, and what fairseq lacks."""
+"""Between fairseq and the core: options, batches, precision, the facts that identify a run, and repairs of fairseq."""

@@ -1,4 +1,4 @@
-"""What fairseq 0.12 lacks for current PyTorch and for machines without a GPU; each entry with its reason."""
+"""What fairseq 0.12 lacks for current PyTorch, for machines without a GPU and for checkpoints of unknown origin."""
 
 import argparse
 import os
@@ -6,28 +6,30 @@ import sys
 
 import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct
+from omegaconf import DictConfig
 
 from gradinit_mt.plugin.plain_values import plain_value
 
-# torch >= 2.6 loads checkpoints without running code from them, and refuses the types it does not know. fairseq
-# writes two kinds: the options of parts that have no dataclass (the optimizer sgd, say) as a Namespace of plain values,
+# PyTorch 2.6 and later load checkpoints without running code from them, and refuse types that are not allowed here.
+# fairseq stores options of components without a dataclass, such as the optimizer sgd, as a Namespace of plain values.
 torch.serialization.add_safe_globals([argparse.Namespace])
-# and, under --eval-bleu, the n-gram counts of the running BLEU as arrays of integers.
-torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, np._core.multiarray._reconstruct])
+# With --eval-bleu it stores the n-gram counts of the running BLEU score as arrays of integers.
+torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, _reconstruct])
 
 
 def allow_torchrun_without_gpu() -> None:
     """Lets fairseq-train run under torchrun on a CPU.
 
-    Under torchrun fairseq takes a rank's device to be the rank modulo the number of GPUs, which is 0 there. Besides,
-    it wants ``--cpu --distributed-world-size N --distributed-backend gloo --ddp-backend legacy_ddp``: its other
-    backend names a GPU.
+    Under torchrun, fairseq takes the rank modulo the number of GPUs as the device, which fails without a GPU. The run
+    also needs ``--cpu --distributed-world-size N --distributed-backend gloo --ddp-backend legacy_ddp``, because
+    fairseq's default backend requires a GPU.
     """
     from fairseq.distributed import utils
 
     infer_with_gpu = utils._infer_torch_distributed_launch_init
 
-    def infer(cfg) -> None:
+    def infer(cfg: DictConfig) -> None:
         if torch.cuda.device_count():
             infer_with_gpu(cfg)
             return
@@ -43,12 +45,15 @@ def allow_torchrun_without_gpu() -> None:
 def resume_data_parallel_runs() -> None:
     """Lets a run of several processes load its checkpoint.
 
-    The first rank reads it and sends the others all that is no tensor. fairseq lets them read that as a file of unknown
-    origin, and torch >= 2.6 refuses the settings in it. It comes from a process of this very run.
+    The first rank reads the checkpoint and sends everything but the tensors to the others. fairseq makes them load
+    that like a file of unknown origin, and PyTorch 2.6 and later refuse the settings in it. The data is safe to
+    unpickle, since it comes from a process of the same run.
     """
     from fairseq.distributed import utils
 
-    def broadcast_object(obj, src_rank, group, dist_device):
+    def broadcast_object(
+        obj: object, src_rank: int, group: torch.distributed.ProcessGroup, dist_device: torch.device
+    ) -> object:
         holder = [obj]
         torch.distributed.broadcast_object_list(holder, src=src_rank, group=group, device=dist_device)
         return holder[0]
@@ -57,10 +62,10 @@ def resume_data_parallel_runs() -> None:
 
 
 def evaluate_plain_values_only() -> None:
-    """Keeps fairseq from running options as code, those that a checkpoint brings along among them.
+    """Keeps fairseq from running options as code, including options that come with a checkpoint.
 
-    In many places it calls ``eval`` on the text of an option. A module's own name goes before the builtin of that name.
+    In many places fairseq calls ``eval`` on the text of an option. A module's own ``eval`` shadows the builtin.
     """
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "fairseq":
-            module.eval = plain_value
+            vars(module)["eval"] = plain_value

@@ -1,4 +1,4 @@
-"""Learning in float32 under a trainer that has already cast the model to half precision; where bfloat16 pays."""
+"""Learning in float32 although the trainer has already cast the model to half precision; where bfloat16 is native."""
 
 import copy
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from torch import nn
 
 @contextmanager
 def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Module]:
-    """Yields a float32 model to learn on: ``model`` itself, or a copy whose values ``model`` takes over at the end.
+    """Yields a float32 model to learn on: ``model`` itself, or a copy whose values ``model`` receives at the end.
 
-    A model in half precision is never cast: data-parallel wrappers hang their hooks on its parameters, and a change of
-    type would lose them. An optimizer that holds float32 master copies gets the float32 values as they are, so that
-    rounding happens once, in the model, and the first update starts from the learned values themselves.
+    A model in half precision is never cast: data-parallel wrappers attach hooks to its parameters, and a change of
+    type would lose them. An optimizer with float32 master copies gets the float32 values unrounded, so the first update
+    starts from the learned values themselves. They are rounded once, in the model.
     """
     if next(model.parameters()).dtype == torch.float32:
         yield model
@@ -23,9 +23,9 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
     learned = copy.deepcopy(model).float()
     yield learned
     with torch.no_grad():
-        for parameter, value in zip(model.parameters(), learned.parameters(), strict=True):
-            parameter.copy_(value)
-        values = {id(p): v for p, v in zip(model.parameters(), learned.parameters(), strict=True)}
+        values = {id(p): value for p, value in zip(model.parameters(), learned.parameters(), strict=True)}
+        for parameter in model.parameters():
+            parameter.copy_(values[id(parameter)])
         _fill_master_copies(optimizer, values)
 
 
@@ -33,14 +33,14 @@ def has_native_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices natively; elsewhere it is emulated."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch from 2.11 on
+    capabilities: dict = getattr(torch.cpu, "get_capabilities", dict)()  # absent from some PyTorch versions
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, torch.Tensor]) -> None:
-    """Copies the float32 values (by identity of the model's parameters) to where the optimizer keeps its own."""
+def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, nn.Parameter]) -> None:
+    """Copies the float32 values (by ``id`` of the model's parameter) to the optimizer's master copies."""
     masters = getattr(optimizer, "fp32_params", None)
-    if masters is None:  # a memory-efficient optimizer, or automatic mixed precision: no copies
+    if masters is None:  # memory-efficient optimizers and automatic mixed precision keep no copies
         return
     if isinstance(masters, dict):  # one flat tensor per device
         for device, flat in masters.items():

@@ -1,9 +1,9 @@
-"""The stacks of layers of a fairseq model, for the signal that GradInit keeps in them."""
+"""The stacks of layers of a fairseq model whose signal GradInit preserves."""
 
 from collections.abc import Callable
 
-from fairseq.models import BaseFairseqModel
-from torch import Tensor, nn
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
+from torch import Tensor
 
 from gradinit_mt.core import GradInitError, Stack
 
@@ -18,21 +18,17 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
     """
     stacks = []
     for name, tokens in _INPUTS.items():
-        part = getattr(model, name, None)
-        layers = getattr(part, "layers", ())
+        layers = getattr(getattr(model, name, None), "layers", ())
         if not len(layers):
             raise GradInitError(
-                f"the signal is measured between layers, and the {name} of {type(model).__name__} has none: give "
-                "--gradinit-signal-weight 0, or --gradinit-form paper"
+                f"the signal is measured between layers, but the {name} of {type(model).__name__} has none: give "
+                "--gradinit-signal-weight 0 or --gradinit-form paper"
             )
-        # by index: a list with LayerDrop draws random numbers where it is iterated
+        # by index, because iterating over a list with LayerDrop draws random numbers
         layers = [layers[index] for index in range(len(layers))]
-        stacks.append(Stack(layers, _real_tokens(tokens, part)))
+        stacks.append(Stack(layers, _real_tokens(tokens, getattr(model, name))))
     return stacks
 
 
-def _real_tokens(tokens: str, part: nn.Module) -> Callable[[dict], Tensor]:
-    def real(sample: dict) -> Tensor:
-        return sample["net_input"][tokens].ne(part.padding_idx).t()
-
-    return real
+def _real_tokens(tokens: str, part: FairseqEncoder | FairseqDecoder) -> Callable[[dict], Tensor]:
+    return lambda sample: sample["net_input"][tokens].ne(part.padding_idx).t()

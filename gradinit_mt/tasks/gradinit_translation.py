@@ -1,21 +1,24 @@
-"""Translation whose first update is preceded by GradInit, under the stock fairseq trainer."""
+"""fairseq's translation task, with GradInit before the first update and the stock trainer."""
 
 import logging
 import os
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any, Optional, TypeVar
 
 import torch
-import torch.distributed
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
-from fairseq.data import data_utils
+from fairseq.data import Dictionary, data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
+from omegaconf import DictConfig
+from torch import nn
 
 from gradinit_mt.common.errors import differing
 from gradinit_mt.common.progress import Progress
@@ -26,98 +29,77 @@ from gradinit_mt.plugin.facts import data_checksum, model_options
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
 from gradinit_mt.plugin.stacks import stacks_of
-from gradinit_mt.record.record import TENSORS, Record, RecordError, block_facts, fingerprint
+from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
 
 logger = logging.getLogger(__name__)
 
-SAVE_EVERY = 20
+SAVE_EVERY = 20  # iterations
+
+T = TypeVar("T")
 
 
 @register_task("gradinit_translation", dataclass=GradInitTranslationConfig)
 class GradInitTranslationTask(TranslationTask):
     """fairseq's translation task with GradInit before the first update.
 
-    ``train_step`` of update 0 is the one place where model, criterion, optimizer and devices are all known and no
-    parameter has moved; a resumed run never sees update 0 again.
+    GradInit runs in ``train_step`` of update 0: only there are model, criterion, optimizer and devices all known while
+    no parameter has moved. A resumed run never sees update 0 again.
     """
 
     cfg: GradInitTranslationConfig
 
-    def __init__(self, cfg: GradInitTranslationConfig, src_dict, tgt_dict) -> None:
+    def __init__(self, cfg: GradInitTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit
-        if cfg.no_gradinit and cfg.gradinit_from is not None:
-            raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
         if not cfg.no_gradinit:
-            # a bad option is reported before anything is loaded
-            core_config(cfg, {"step": "adam"}, torch.device("cpu"))
+            core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
+        elif cfg.gradinit_from is not None:
+            raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
 
-    def build_model(self, cfg, from_checkpoint=False):
-        """As in fairseq; the model's options are kept for the record."""
+    def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """As in fairseq; keeps the model's options for the record."""
         self._model_cfg = cfg
         return super().build_model(cfg, from_checkpoint)
 
-    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
-        """As in fairseq, after GradInit if this is the run's first call at update 0."""
+    def train_step(
+        self,
+        sample: dict,
+        model: BaseFairseqModel,
+        criterion: FairseqCriterion,
+        optimizer: FairseqOptimizer,
+        update_num: int,
+        **kwargs: Any,
+    ) -> tuple:
+        """As in fairseq, but after GradInit if this is the run's first call at update 0."""
         if update_num == 0 and self._awaits_initialization:
             self._initialize(model, criterion, optimizer)
             self._awaits_initialization = False
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+        return super().train_step(sample, model, criterion, optimizer, update_num, **kwargs)
 
-    def _initialize(self, model, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
+    def _initialize(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
         restored = _from_first_rank(self._restored_from)
         if restored is not None:
             logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
             return
-        if self.cfg.ddp_backend == "fully_sharded":
-            raise GradInitError("GradInit needs whole parameters on every rank: use another --ddp-backend")
-        if self.cfg.gradinit_from is None and self._recomputes_activations():
-            raise GradInitError(
-                "GradInit takes derivatives that --checkpoint-activations and --offload-activations cannot give: learn "
-                "the scales in a run without them (--max-update 1, with a smaller --gradinit-max-tokens if memory is "
-                "short), then train with --gradinit-from its save dir"
-            )
-        module = model
-        while not isinstance(module, BaseFairseqModel):
-            module = module.module  # inside fairseq's data-parallel wrappers
-        module.eval()  # dropout off; the trainer sets training mode again
+        self._require_derivatives()
+        while not isinstance(model, BaseFairseqModel):
+            model = model.module  # inside fairseq's data-parallel wrappers
+        model.eval()  # turns dropout off; the trainer sets training mode again
         try:
-            with in_float32(module, optimizer) as learned:
-                if self.cfg.gradinit_from is not None:
-                    self._take_given_scales(learned)
-                    return
-                device = next(learned.parameters()).device
-                # of the first rank, so that ranks with unlike devices compute alike
-                steps, tokens = first_steps_of(optimizer), self._gradient_tokens(criterion)
-                config = _from_first_rank(lambda: core_config(self.cfg, steps, device, tokens))
-                self._learn(learned, criterion, config)
+            with in_float32(model, optimizer) as learned:
+                if self.cfg.gradinit_from is None:
+                    self._learn(learned, criterion, optimizer)
+                else:
+                    self._take_scales(self.cfg.gradinit_from, learned)
         except torch.OutOfMemoryError as error:
-            # The trainer would take it for a passing shortage and go on uninitialized.
+            # the trainer would take it for a temporary shortage and continue without initialization
             raise GradInitError(
-                "GradInit does not fit the device's memory: use a smaller --gradinit-max-tokens "
+                "GradInit does not fit into the device's memory: use a smaller --gradinit-max-tokens "
                 f"(now {self._max_tokens()}) with a larger --gradinit-update-freq"
             ) from error
 
-    def _recomputes_activations(self) -> bool:
-        options = model_options(self._model_cfg)
-        return any(options.get(name) for name in ("checkpoint_activations", "offload_activations"))
-
-    def _gradient_tokens(self, criterion: FairseqCriterion) -> float:
-        """See ``core.forms.settings_for``."""
-        if not getattr(criterion, "sentence_avg", False):
-            return 1.0
-        return float(self.dataset(self.cfg.train_subset).tgt_sizes.mean())
-
-    def _take_given_scales(self, model: BaseFairseqModel) -> None:
-        record = _from_first_rank(lambda: _given_record(self.cfg.gradinit_from, model))
-        _from_first_rank(lambda: _continued(record, self.cfg.save_dir))
-        scale_blocks(find_blocks(model), record.state.scales)
-        if _rank_and_world_size()[0] == 0:
-            record.save(self.cfg.save_dir)
-        logger.info("GradInit: %d scales taken from %s", len(record.blocks), self.cfg.gradinit_from)
-
     def _restored_from(self) -> Optional[str]:
-        """The checkpoint that this run started from, if any; the order is fairseq's own."""
+        """The checkpoint that this run started from, if any; searched in fairseq's order."""
         path = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
         if self.cfg.restore_file != "checkpoint_last.pt":
             path = self.cfg.restore_file
@@ -125,36 +107,51 @@ class GradInitTranslationTask(TranslationTask):
             path = self.cfg.continue_once or self.cfg.finetune_from_model or path
         return path if os.path.exists(path) else None
 
-    def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, config: GradInitConfig) -> None:
+    def _require_derivatives(self) -> None:
+        if self.cfg.ddp_backend == "fully_sharded":
+            raise GradInitError("GradInit needs whole parameters on every rank: use another --ddp-backend")
+        options = {} if self.cfg.gradinit_from else model_options(self._model_cfg)
+        if options.get("checkpoint_activations") or options.get("offload_activations"):
+            raise GradInitError(
+                "GradInit takes derivatives that --checkpoint-activations and --offload-activations cannot give: learn "
+                "the scales in a run without them (--max-update 1, with a smaller --gradinit-max-tokens if memory is "
+                "short), then train with --gradinit-from its save dir"
+            )
+
+    def _take_scales(self, path: str, model: BaseFairseqModel) -> None:
+        record = _from_first_rank(lambda: _given_record(path, model))
+        _from_first_rank(lambda: _continued(record, self.cfg.save_dir))
+        scale_blocks(find_blocks(model), record.state.scales)
+        if _rank_and_world_size()[0] == 0:
+            record.save(Path(self.cfg.save_dir))
+        logger.info("GradInit: %d scales taken from %s", len(record.blocks), path)
+
+    def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
         rank, world_size = _rank_and_world_size()
-        record = _from_first_rank(
-            lambda: _continued(self._fresh_record(model, criterion, config, world_size), self.cfg.save_dir)
-        )
+        device = next(model.parameters()).device
+        over_sentences = getattr(criterion, "sentence_avg", False)
+        tokens = float(self.dataset(self.cfg.train_subset).tgt_sizes.mean()) if over_sentences else 1.0
+        # the first rank's settings, so that ranks with different devices compute the same
+        config = _from_first_rank(lambda: core_config(self.cfg, first_steps_of(optimizer), device, tokens))
+        record = _from_first_rank(lambda: _continued(self._fresh_record(model, criterion, config), self.cfg.save_dir))
         started_at = record.state.iteration
         if not record.complete:
-            shown = {name: value for name, value in record.settings.items() if name != "model"}
-            logger.info("GradInit: %s", ", ".join(f"{name} {value}" for name, value in shown.items()))
+            shown = [f"{name} {value}" for name, value in record.settings.items() if name != "model"]
+            logger.info("GradInit: %s", ", ".join(shown))
 
-        over_sentences = getattr(criterion, "sentence_avg", False)
-
-        def loss_fn(module: BaseFairseqModel, sample: dict):
+        def loss_fn(module: nn.Module, sample: dict) -> tuple[torch.Tensor, float]:
             loss, sample_size, _ = criterion(module, sample)
             return loss, sample["ntokens"] if over_sentences else sample_size  # per token either way
 
-        ahead_loss_fn = None
-        if config.signal_weight:
-            ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, config.signal_weight)
-
-        def all_reduce(tensor: torch.Tensor) -> None:
-            distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
-
+        weight = config.signal_weight
+        ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, weight) if weight else None
         with Progress("GradInit", config.iterations, started_at, shown=rank == 0) as progress:
 
             def on_iteration(state: State) -> None:
                 entry = state.history[-1]
                 progress.advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
                 if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
-                    record.save(self.cfg.save_dir)
+                    record.save(Path(self.cfg.save_dir))
 
             learn_scales(
                 model,
@@ -162,7 +159,7 @@ class GradInitTranslationTask(TranslationTask):
                 self._batches(model, config.look_ahead).pairs(started_at),
                 config,
                 ahead_loss_fn=ahead_loss_fn,
-                all_reduce=all_reduce if world_size > 1 else None,
+                all_reduce=_sum_over_ranks if world_size > 1 else None,
                 held=[_softmax(model)] if self.cfg.gradinit_hold_softmax else (),
                 state=record.state,
                 on_iteration=on_iteration,
@@ -176,7 +173,7 @@ class GradInitTranslationTask(TranslationTask):
         longest = utils.resolve_max_positions(self.max_positions(), model.max_positions(), self._max_tokens())
         indices = self.filter_indices_by_size(indices, dataset, longest, ignore_invalid_inputs=True)
         if len(indices) == 0:
-            option = "max-tokens" if self.cfg.gradinit_max_tokens is None else "gradinit-max-tokens"
+            option = "gradinit-max-tokens" if self.cfg.gradinit_max_tokens else "max-tokens"
             raise GradInitError(f"no training sentence fits a batch of {self._max_tokens()} tokens: raise --{option}")
         batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
         device = next(model.parameters()).device
@@ -184,9 +181,9 @@ class GradInitTranslationTask(TranslationTask):
         return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device, steps)
 
     def _max_tokens(self) -> Optional[int]:
-        return self.cfg.max_tokens if self.cfg.gradinit_max_tokens is None else self.cfg.gradinit_max_tokens
+        return self.cfg.gradinit_max_tokens or self.cfg.max_tokens
 
-    def _fresh_record(self, model, criterion, config: GradInitConfig, world_size: int) -> Record:
+    def _fresh_record(self, model: BaseFairseqModel, criterion: FairseqCriterion, config: GradInitConfig) -> Record:
         settings = {
             **config.as_dict(),
             "criterion": type(criterion).__name__,
@@ -197,7 +194,7 @@ class GradInitTranslationTask(TranslationTask):
             "max_tokens": self._max_tokens(),
             "batch_size": self.cfg.batch_size,
             "update_freq": self.cfg.gradinit_update_freq,
-            "world_size": world_size,
+            "world_size": _rank_and_world_size()[1],
             "hold_softmax": self.cfg.gradinit_hold_softmax,
             "seed": self.cfg.seed,
         }
@@ -206,23 +203,19 @@ class GradInitTranslationTask(TranslationTask):
 
     def _log_outcome(self, record: Record, reused: bool) -> None:
         state = record.state
+        objective, constraint = state.steps
         scales = sorted(s for s, b in zip(state.scales.tolist(), record.blocks, strict=True) if b["learnable"])
+        done = "found complete, learned" if reused else f"{state.iteration} iterations"
         logger.info(
-            "GradInit: %s in %.1f s, %d objective and %d constraint steps; "
-            "scales from %.3g over %.3g (median) to %.3g; see %s",
-            "found complete, learned" if reused else f"{state.iteration} iterations",
-            state.seconds,
-            *state.steps,
-            scales[0],
-            scales[len(scales) // 2],
-            scales[-1],
-            os.path.join(self.cfg.save_dir, "gradinit.json"),
+            f"GradInit: {done} in {state.seconds:.1f} s, {objective} objective and {constraint} constraint steps; "
+            f"scales from {scales[0]:.3g} over {scales[len(scales) // 2]:.3g} (median) to {scales[-1]:.3g}; "
+            f"see {os.path.join(self.cfg.save_dir, SUMMARY)}"
         )
 
 
-def _softmax(model: BaseFairseqModel) -> tuple[torch.nn.Module, str]:
+def _softmax(model: BaseFairseqModel) -> tuple[nn.Module, str]:
     projection = getattr(getattr(model, "decoder", None), "output_projection", None)
-    if not isinstance(getattr(projection, "weight", None), torch.nn.Parameter):
+    if not isinstance(projection, nn.Module) or not isinstance(getattr(projection, "weight", None), nn.Parameter):
         raise GradInitError(
             f"--gradinit-hold-softmax: {type(model).__name__} has no decoder.output_projection.weight; drop the option"
         )
@@ -230,16 +223,16 @@ def _softmax(model: BaseFairseqModel) -> tuple[torch.nn.Module, str]:
 
 
 def _continued(fresh: Record, save_dir: str) -> Record:
-    """The record that the save dir holds, if it is of this very run; else ``fresh``.
+    """The record in the save dir if it belongs to this very run; ``fresh`` if there is none.
 
     Raises:
         GradInitError: the save dir holds the record of another run, or one that cannot be read.
     """
-    path = os.path.join(save_dir, TENSORS)
-    if not os.path.exists(path):
+    path = Path(save_dir, TENSORS)
+    if not path.exists():
         return fresh
     try:
-        found = Record.load(save_dir)
+        found = Record.load(path)
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
     changes = differing(_flat(found.settings), _flat(fresh.settings))
@@ -255,28 +248,28 @@ def _continued(fresh: Record, save_dir: str) -> Record:
 
 
 def _flat(settings: dict) -> dict:
-    """The settings with those of the model among them, so that a difference is named by itself."""
+    """The settings with those of the model on the same level, so that each difference is named by itself."""
     model = {f"model.{name}": value for name, value in settings.get("model", {}).items()}
     return {**model, **{name: value for name, value in settings.items() if name != "model"}}
 
 
 def _given_record(path: str, model: BaseFairseqModel) -> Record:
-    """The record at ``path`` as that of this run: with its origin, and with the fingerprint of ``model``.
+    """The record at ``path`` as that of this run, with its origin and with the fingerprint of ``model``.
 
     Raises:
         GradInitError: there is none, it is not complete, or it is that of another model.
     """
     try:
-        record = Record.load(path)
+        record = Record.load(Path(path))
         record.require_blocks_of(model)
     except RecordError as error:
         raise GradInitError(f"--gradinit-from {path}: {error}") from error
     if not record.complete:
         raise GradInitError(
             f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
-            "let the run that learns it go on first"
+            "let the run that learns it finish first"
         )
-    origin = os.path.realpath(path).removesuffix(f"/{TENSORS}")  # the same however it is spelled
+    origin = os.path.realpath(path).removesuffix(f"/{TENSORS}")  # the same for every spelling of the path
     return replace(record, settings=record.settings | {"from": origin}, theta0=fingerprint(model))
 
 
@@ -286,12 +279,16 @@ def _rank_and_world_size() -> tuple[int, int]:
     return distributed_utils.get_data_parallel_rank(), distributed_utils.get_data_parallel_world_size()
 
 
-def _from_first_rank(load: Callable[[], Any]) -> Any:
-    """What ``load()`` returns or raises on the first rank, on every rank, so that all decide alike."""
+def _sum_over_ranks(tensor: torch.Tensor) -> None:
+    distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
+
+
+def _from_first_rank(load: Callable[[], T]) -> T:
+    """What ``load()`` returns or raises on the first rank, on every rank, so that all take the same decision."""
     rank, world_size = _rank_and_world_size()
     if world_size == 1:
         return load()
-    holder = [None]
+    holder: list = [None]
     if rank == 0:
         try:
             holder = [load()]

@@ -71,7 +71,10 @@ def test_checkpoints_with_a_running_bleu_are_loaded_again(fairseq, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--encoder-normalize-before"], "For pre-norm use fairseq's own model: --arch transformer"),
+        (
+            ["--encoder-normalize-before"],
+            "For pre-norm use fairseq's own model with the same sizes: --arch transformer",
+        ),
         (["--gradinit-iterations", "0"], "iterations is 0, expected at least 1"),
         (["--lr-min", "0.5"], "--lr-min is 0.5, expected 0 to --lr"),
     ],

@@ -1,6 +1,7 @@
-"""What stands between fairseq and current PyTorch, and between its users and a crafted checkpoint."""
+"""Repairs of fairseq for current PyTorch, and the protection of its users from crafted checkpoints."""
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import fairseq
@@ -17,11 +18,11 @@ from gradinit_mt.plugin.plain_values import plain_value
 
 @pytest.fixture(autouse=True)
 def loaded_plugin():
-    """What the plugin does when fairseq reads it; here it may have been imported before fairseq."""
+    """Repeats what importing the plugin does, since here it may have been imported before fairseq."""
     compat.evaluate_plain_values_only()
 
 
-def test_no_module_of_fairseq_is_left_with_an_eval_that_runs_code():
+def test_no_module_of_fairseq_keeps_an_eval_that_runs_code():
     root = Path(fairseq.__file__).parent
     evaluating = [
         ".".join(path.relative_to(root.parent).with_suffix("").parts)
@@ -32,53 +33,54 @@ def test_no_module_of_fairseq_is_left_with_an_eval_that_runs_code():
     loaded = [name for name in evaluating if name in sys.modules]
     assert len(loaded) > 10
     assert all(vars(sys.modules[name])["eval"] is plain_value for name in loaded)
-    # the others are never imported by a command: datasets and readers of speech
+    # the other modules, such as speech datasets, are not imported by any command
     assert all(name.startswith("fairseq.data.") for name in set(evaluating) - set(loaded)), evaluating
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(0.9, 0.98)",
-        " [(512, 3)] * 2 + [(1, 2)]",
-        "10000",
-        "True",
-        "None",
-        "{'a': [1, 2.5, None]}",
-        "-1",
-        "1e-3",
-        "3 * (2, 4)",
-    ],
-)
-def test_plain_values_are_what_eval_makes_of_them(text):
+PLAIN = [
+    *("(0.9, 0.98)", " [(512, 3)] * 2 + [(1, 2)]", "10000", "True", "None", "{'a': [1, 2.5, None]}", "-1", "1e-3"),
+    *("3 * (2, 4)", "20000 * 2", "[0] * 10000", "[1] * -1", "'ab' * 2 + 'c'"),
+]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_plain_values_equal_those_of_eval(text):
     assert plain_value(text) == eval(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(
-            "exit()",
-            "__import__('os')",
-            "a.b",
-            "name",
-            "lambda: 0",
-            "(" * 5000,
-            "",
-            "1 if x else 2",
-            "[x for x in 'ab']",
-        ),
-        *("f'{exit()}'", "9**9", "[0] * 99999", "'a' - 1", b"exit()"),
-    ],
-)
+REFUSED = [
+    *("exit()", "__import__('os')", "a.b", "name", "lambda: 0", "1 if x else 2", "[x for x in 'ab']", "f'{exit()}'"),
+    *("(" * 5000, "", "9**9", "9**9**9", "'a' - 1", b"exit()"),
+]
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:20])
 def test_code_is_refused_and_not_run(text):
-    with pytest.raises(UserError, match=r"is no plain value|bytes where"):
+    with pytest.raises(UserError, match=r"is not a plain value|got bytes"):
         plain_value(text)
     with pytest.raises(UserError):
         utils.eval_str_list(text) if isinstance(text, str) else utils.eval_bool(text)
 
 
-def test_what_is_no_text_stays_what_it_was_for_fairseq():
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[0]*10**9", "[0] * 99999", "[0]*9999*9999", "9999*(9999*[0])", "[[0]*9999]*9999", "([0]*9999,)*9999"),
+        *("'a' * 9999 * 9999", "b'a' * 9999 * 9999", "[0]" + " + [0] * 9999" * 50),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_long_values_are_refused_before_they_are_built(text):
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="is not a plain value"):
+            plain_value(text)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_values_other_than_text_are_handled_as_before():
     assert utils.eval_bool(True, default=False) is False
     assert utils.eval_str_list([1, 2], type=int) == [1, 2]
     assert utils.eval_str_list("0.5") == [0.5]

@@ -106,7 +106,7 @@ def test_a_step_of_sgd_is_as_long_as_the_gradients_of_training():
         ({"gradinit_gamma": float("nan")}, "gamma is nan, expected a number above 0"),
         ({"gradinit_signal_weight": -1.0}, "signal_weight is -1.0, expected a finite number, at least 0"),
         ({"gradinit_lower_bound": 0.0}, r"lower_bound is 0.0, expected a number in \(0, 1\]"),
-        ({"lr": [0.0]}, "give --gradinit-eta, or an --lr above 0"),
+        ({"lr": [0.0]}, "--lr is 0.0, expected a finite number above 0: change it, or give --gradinit-eta"),
     ],
 )
 def test_a_bad_option_is_reported_when_the_task_is_set_up(dictionary, changes, message):

@@ -1,6 +1,6 @@
 """Prints every option of the plugin with its default and help text, as Markdown.
 
-python -m gradinit_mt.plugin.options_page > docs/options.md
+.venv/bin/python docs/options_page.py > docs/options.md
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from gradinit_mt.models.post_ln_transformer import PostLNTransformerConfig
 from gradinit_mt.plugin.options import GradInitTranslationConfig, TranslationConfig
 
 
-def table(config: type[FairseqDataclass], beyond: Iterable[str] = ()) -> str:
-    """One row per option of ``config`` that has a help text and is not in ``beyond``."""
+def table(config: type[FairseqDataclass], omitted: Iterable[str] = ()) -> str:
+    """One row per option of ``config`` with a help text, except those in ``omitted``."""
     rows = ["| option | default | |", "|---|---|---|"]
     for field in dataclasses.fields(config):
         text = field.metadata.get("help")
-        if text is None or field.name in beyond:
+        if text is None or field.name in omitted:
             continue
         default = field.default.value if isinstance(field.default, enum.Enum) else field.default
         shown = "" if default is None or default is False else f"`{default}`"
@@ -33,15 +33,15 @@ def page() -> str:
     return "\n\n".join(
         [
             "# Options",
-            "Printed by `python -m gradinit_mt.plugin.options_page` from the dataclasses that hold them. On the "
-            "command line of fairseq-train they stand beside fairseq's own; under fairseq-hydra-train the same names, "
-            "with underscores, are keys of `task`, `model` and `lr_scheduler`.",
+            "Printed by `.venv/bin/python docs/options_page.py > docs/options.md` from the dataclasses that define the "
+            "options. On the command line, fairseq-train takes them beside its own. In a configuration of "
+            "fairseq-hydra-train the same names, with underscores, are keys of `task`, `model` and `lr_scheduler`.",
             "## `--task gradinit_translation`",
-            "All options of fairseq's `translation`, and:",
-            table(GradInitTranslationConfig, beyond=inherited),
+            "All options of fairseq's `translation` task, and:",
+            table(GradInitTranslationConfig, omitted=inherited),
             "## `--arch post_ln_transformer` and its sizes",
-            "Defaults are those of `post_ln_transformer` (the same as `_base`); `_tiny`, `_small` and `_iwslt_de_en` "
-            "change the sizes alone.",
+            "The defaults are those of `post_ln_transformer`, which equals `post_ln_transformer_base`. The "
+            "architectures with `_tiny`, `_small` and `_iwslt_de_en` differ in their sizes only.",
             table(PostLNTransformerConfig),
             "## `--lr-scheduler linear`",
             table(LinearScheduleConfig),
