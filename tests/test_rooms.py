@@ -9,7 +9,7 @@ ORDER = (
     *("common", "corpora", "core", "record", "models", "lr_schedulers"),
     *("plugin", "tasks", "training", "evaluation"),
 )
-LIMITS = {"common": set()} | dict.fromkeys(("corpora", "core", "models", "lr_schedulers"), {"common"})
+LIMITS = {"common": set()} | {room: {"common"} for room in ("corpora", "core", "models", "lr_schedulers")}
 
 
 def imported(path) -> set[str]:

@@ -1,4 +1,4 @@
-"""Checkpoints that nobody should load, and a way of training that leaves GradInit no derivatives."""
+"""Checkpoints with code or with nonsense in them, and training that recomputes activations."""
 
 import argparse
 
@@ -8,15 +8,17 @@ from short_runs import ADAM, GRADINIT
 
 from gradinit_mt.training import checkpoints
 
-SMALL = {"encoder_embed_dim": 16, "decoder_embed_dim": 16, "decoder_out_embed_dim": 16, "dropout": 0.1}
 FCONV = {
     "_name": "fconv",
     "arch": "fconv",
+    "dropout": 0.1,
+    "encoder_embed_dim": 16,
+    "encoder_embed_path": None,
+    "decoder_embed_dim": 16,
+    "decoder_embed_path": None,
+    "decoder_out_embed_dim": 16,
     "decoder_layers": "[(16, 3)]",
     "decoder_attention": "True",
-    **SMALL,
-    "encoder_embed_path": None,
-    "decoder_embed_path": None,
     "share_input_output_embed": False,
     "max_source_positions": 99,
     "max_target_positions": 99,
@@ -28,7 +30,7 @@ def code_in(state: dict, way: str, code: str) -> None:
     cfg, model = state["cfg"], dict(state["cfg"]["model"])
     if way == "option":
         cfg["model"] = argparse.Namespace(_name="transformer", arch="transformer", adaptive_softmax_cutoff=code)
-    elif way == "prefixed option":  # copied without its prefix
+    elif way == "prefixed option":  # fairseq copies it and drops the prefix
         cfg["model"] = argparse.Namespace(_name="transformer", arch="transformer", encoder_xformers_att_config=code)
     elif way == "resolver":
         resolver = '${oc.create:{xformers_att_config:"' + code.replace('"', "'") + '"}}'
@@ -37,61 +39,82 @@ def code_in(state: dict, way: str, code: str) -> None:
         cfg["model"] = argparse.Namespace(**FCONV, encoder_layers=code)
     elif way == "bytes":
         cfg["model"] = argparse.Namespace(**FCONV, encoder_layers=code.encode())
-    else:  # fairseq takes the settings from there first
+    else:  # "args", which fairseq prefers to "cfg"
         state["args"] = argparse.Namespace(**FCONV, encoder_layers=code, task="translation", data="")
 
 
+@pytest.fixture
+def crafted(trained, tmp_path):
+    """A function that saves the trained checkpoint with code in it; the code would create ``tmp_path / "run"``."""
+
+    def save(way):
+        state = checkpoints.load(trained / "checkpoint_last.pt")
+        code_in(state, way, f"__import__('pathlib').Path({str(tmp_path / 'run')!r}).touch()")
+        torch.save(state, tmp_path / "crafted.pt")
+        return tmp_path / "crafted.pt"
+
+    return save
+
+
 @pytest.mark.parametrize("way", ["option", "prefixed option", "resolver", "another model", "bytes", "args"])
-def test_code_in_the_settings_is_not_run(fairseq, trained, tmp_path, way):
-    """Neither by fairseq-generate, which evaluate.sh starts, nor by fairseq-train."""
-    state = checkpoints.load(trained / "checkpoint_last.pt")
-    code_in(state, way, f"__import__('pathlib').Path({str(tmp_path / 'run')!r}).touch()")
-    torch.save(state, tmp_path / "crafted.pt")
-    fairseq.run("generate", "--path", tmp_path / "crafted.pt", "--cpu", status=1)
+def test_fairseq_generate_refuses_code_in_the_settings(fairseq, crafted, tmp_path, way):
+    output = fairseq.run("generate", "--path", crafted(way), "--cpu", status=1)
+    refused = "is not a plain value, and fairseq would run it as code"
+    assert ("expected an option's value as text, got bytes" if way == "bytes" else refused) in output
     assert not (tmp_path / "run").exists()
-    if way == "option":
-        output = fairseq.run("generate", "--path", tmp_path / "crafted.pt", "--cpu", status=1)
-        assert "is no plain value, and fairseq would run it as code" in output
-        output = fairseq.train(tmp_path / "resumed", 9, *GRADINIT, *ADAM, "--restore-file", tmp_path / "crafted.pt")
-        assert "Loaded checkpoint" in output, "training takes its settings from the command line"
-        assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda state: state.update(cfg="text"),
-        lambda state: state["cfg"].update(model="text"),
-        lambda state: state["cfg"].update(model={"_name": ["transformer"]}, task=[1]),
-        lambda state: state.pop("extra_state"),
-        lambda state: state["extra_state"].pop("previous_training_time"),
-        lambda state: state.update(optimizer_history=[]),
-        lambda state: state.update(model=[1]),
-    ],
-)
-def test_a_checkpoint_that_is_none_is_named_or_known_by_no_name(trained, tmp_path, spoil):
+def test_fairseq_train_ignores_code_in_the_settings(fairseq, crafted, tmp_path):
+    """It takes its settings from the command line."""
+    output = fairseq.train(tmp_path / "resumed", 9, *GRADINIT, *ADAM, "--restore-file", crafted("option"))
+    assert "Loaded checkpoint" in output
+    assert not (tmp_path / "run").exists()
+
+
+def spoiled(trained, tmp_path, spoil):
+    """The path of the trained checkpoint after ``spoil`` has changed it."""
     state = checkpoints.load(trained / "checkpoint_last.pt")
     spoil(state)
     torch.save(state, tmp_path / "spoiled.pt")
-    try:
-        assert checkpoints.facts(tmp_path / "spoiled.pt").model in ("None", "['transformer']")
-    except checkpoints.CheckpointError as error:
-        assert "spoiled.pt: " in str(error)
+    return tmp_path / "spoiled.pt"
 
 
-def test_activations_that_are_recomputed_are_an_error_with_a_remedy_that_works(fairseq, trained, tmp_path):
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.update(cfg="text"), r"not a fairseq checkpoint \(no settings in 'cfg' or 'args'\)"),
+        (lambda state: state.pop("extra_state"), r"not a fairseq checkpoint \(it lacks one of .*extra_state"),
+        (lambda state: state.update(model=[1]), r"not a fairseq checkpoint \(it lacks one of model"),
+        (lambda state: state["extra_state"].pop("previous_training_time"), r"KeyError\('previous_training_time'\)"),
+        (lambda state: state.update(optimizer_history=[]), r"IndexError\('list index out of range'\)"),
+    ],
+    ids=["cfg is text", "no extra_state", "model is a list", "no training time", "no optimizer history"],
+)
+def test_a_file_that_is_no_checkpoint_is_an_error_with_its_name_and_reason(trained, tmp_path, spoil, message):
+    with pytest.raises(checkpoints.CheckpointError, match=rf"spoiled\.pt: .*{message}"):
+        checkpoints.facts(spoiled(trained, tmp_path, spoil))
+
+
+@pytest.mark.parametrize(
+    ("settings", "model", "longest"),
+    [
+        ({"model": "text"}, "None", 1024),
+        ({"model": {"_name": ["transformer"]}, "task": [1]}, "['transformer']", None),
+    ],
+    ids=["model is text", "task is a list"],
+)
+def test_settings_that_cannot_be_read_count_as_absent(trained, tmp_path, settings, model, longest):
+    expected = checkpoints.facts(trained / "checkpoint_last.pt")
+    facts = checkpoints.facts(spoiled(trained, tmp_path, lambda state: state["cfg"].update(settings)))
+    assert (facts.model, facts.max_source_positions) == (model, longest)
+    assert (facts.updates, facts.training_seconds) == (expected.updates, expected.training_seconds)
+    assert facts.validation_value == expected.validation_value
+
+
+def test_recomputed_activations_are_an_error_whose_remedy_works(fairseq, trained, tmp_path):
     stock = [
-        *(
-            "--arch",
-            "transformer",
-            "--decoder-layers",
-            "2",
-            "--decoder-embed-dim",
-            "32",
-            "--decoder-ffn-embed-dim",
-            "64",
-        ),
-        *("--decoder-attention-heads", "2", "--checkpoint-activations"),
+        *("--arch", "transformer", "--decoder-layers", "2", "--decoder-embed-dim", "32"),
+        *("--decoder-ffn-embed-dim", "64", "--decoder-attention-heads", "2", "--checkpoint-activations"),
     ]
     output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, status=1)
     assert "derivatives that --checkpoint-activations and --offload-activations cannot give: learn the scales" in output
