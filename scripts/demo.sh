@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The whole path on the embedded sample: prepare, GradInit, train without warmup, translate, score, plot.
+# All steps on the embedded sample: prepare, learn scales, train without warmup, translate, score, plot.
 #
-#   make demo          (or scripts/demo.sh, once scripts/install.sh has run)
+#   make demo          (or scripts/demo.sh, after scripts/install.sh)
 #
-# Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/. About 7 minutes on
-# one CPU core; the first installation takes 2 more, and the download of PyTorch. Run again, it goes on where it stopped.
+# Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/.
+# Time: about 7 minutes on one CPU core. The first installation takes 2 more, plus the download of PyTorch.
+# After an interruption, the same command resumes.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -16,7 +17,7 @@ case "${1:-}" in
     exit 0
     ;;
 *)
-    echo "error: unknown option $1; scripts/demo.sh takes none" >&2
+    echo "error: unknown option $1; scripts/demo.sh has no options" >&2
     exit 2
     ;;
 esac

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Makes the virtual environment .venv with everything the project needs, once.
+# Creates the virtual environment .venv with all dependencies.
 #
 #   scripts/install.sh [--dev]
 #
-# PYTHON=python3.11 chooses the interpreter (3.11 to 3.13); without it the first one found is taken, 3.11 before the
-# others. --dev adds what the tests and linters need. A second call does nothing unless a requirement has changed.
-# Takes 2 minutes and the download of PyTorch, and 2 to 5 more where fairseq must be compiled: on anything but Linux on
-# x86-64, and with Python 3.13. A .venv that this script did not finish is made anew.
+# PYTHON=python3.11 chooses the interpreter (3.11 to 3.13); the default is the first one found, starting with 3.11.
+# --dev adds the tools for tests and linters. A second call does nothing unless a requirement has changed; an unfinished
+# .venv is created again.
+# Time: 2 minutes, plus the download of PyTorch. Compiling fairseq takes 2 to 5 more; it is needed with Python 3.13 and on
+# all platforms except Linux on x86-64.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -34,11 +35,11 @@ choose_python() {
             return
         fi
     done
-    fail "no Python 3.11 to 3.13 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name it: make demo PYTHON=/path/to/python3.11"
+    fail "no Python 3.11 to 3.13 found; install one (Debian, Ubuntu: apt install python3.11 python3.11-venv) or name one: make demo PYTHON=/path/to/python3.11"
 }
 
-# Asked of the platform, not of pip: a download that fails must not look like a missing wheel and end in the compiler.
-# PyTorch's own wheel needs the same glibc or a newer one.
+# Checks the platform instead of asking pip, since a failed download would look like a missing wheel and start the compiler.
+# glibc needs no check: PyTorch's wheel requires the same version or a newer one.
 has_wheel() {
     "$1" -c 'import platform, sys; sys.exit((sys.platform, platform.machine()) != ("linux", "x86_64") or sys.version_info >= (3, 13))'
 }
@@ -52,17 +53,17 @@ check_compilers() {
         fail "no Python.h for $1: install its headers (Debian, Ubuntu: apt install python3-dev, or python3.11-dev)"
 }
 
-# A stamp names what was installed; it is written last.
+# A stamp identifies the installed requirements; it is written last.
 stamp() { cat "$requirements"/{torch,runtime,fairseq,fairseq-source,build}.txt "$root"/pyproject.toml | cksum; }
 dev_stamp() { cksum <"$requirements/dev.txt"; }
 is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
-# pip's warnings are shown only when it fails, and then all of them: they tell why a package was "not found".
+# All of pip's warnings are shown if it fails: they explain why a package was "not found".
 pip_install() {
-    local said
-    said=$("$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" 2>&1) || {
-        echo "$said" >&2
-        fail "pip failed, see above"
+    local output
+    output=$("$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" 2>&1) || {
+        echo "$output" >&2
+        fail "pip failed; see its output above"
     }
 }
 
@@ -72,13 +73,13 @@ install_all() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
     has_wheel "$python" || check_compilers "$python"
-    step "making $venv with $("$python" --version): 2 minutes, and the download of PyTorch"
+    step "creating $venv with $("$python" --version): 2 minutes, plus the download of PyTorch"
     "$python" -m venv --clear "$venv"
     step "PyTorch"
     pip_install -r "$requirements/torch.txt"
     step "the other packages"
     pip_install -r "$requirements/runtime.txt"
-    # Last, and without its dependency list, which asks for packages that text never uses.
+    # Last, and without its dependency list, which includes packages that text never uses.
     if has_wheel "$python"; then
         step "fairseq (prebuilt)"
         pip_install --no-deps --only-binary :all: -r "$requirements/fairseq.txt"
@@ -108,7 +109,7 @@ esac
 
 if [ -n "${PYTHON:-}" ] && is_done "$venv/.installed" "$(stamp)"; then
     usable "$PYTHON" && [ "$("$PYTHON" --version)" = "$("$venv/bin/python" --version)" ] ||
-        fail "PYTHON=$PYTHON is not what $venv was made with ($("$venv/bin/python" --version)); run make clean first"
+        fail "PYTHON=$PYTHON differs from the interpreter of $venv ($("$venv/bin/python" --version)); run make clean first"
 fi
 is_done "$venv/.installed" "$(stamp)" || install_all
 if [ "${1:-}" = --dev ]; then

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fetches the IWSLT'14 German-English release (20 MB) and prepares it byte for byte as fairseq's prepare-iwslt14.sh does.
+# Downloads the IWSLT'14 German-English release (20 MB) and prepares it byte for byte as fairseq's prepare-iwslt14.sh does.
 #   scripts/prepare_iwslt14.sh                        # or with a local archive: --archive de-en.tgz
 # Expected: 160,239 / 7,283 / 6,750 pairs in corpora/iwslt14.de-en, and "the counts and all published checksums agree".
-# Time: about 2 minutes on 2 CPU cores, without the download. All options: --help
+# Time: about 2 minutes on 2 CPU cores, plus the download. All options: --help
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

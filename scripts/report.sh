@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints, and draws, what GradInit learned: scales by layer and role, their trajectories, loss and norm against gamma.
+# Prints and draws what GradInit learned: scales by layer and role, their trajectories, the loss, the norm against gamma.
 #   scripts/report.sh SAVE_DIR [--output scales.png]
-# Expected: one table per stack of layers; with --output also a picture. All options: --help
+# Expected: one table per stack of layers, and a picture with --output. All options: --help
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains a Post-LN Transformer without warmup after GradInit, on all GPUs of the machine or else on the CPU.
+# Trains a Post-LN Transformer without warmup, after GradInit, on all GPUs of the machine or on the CPU if there is none.
 #
 #   scripts/train.sh DATA [--save-dir DIR] [--preset NAME] [--device cpu|gpu] [--processes N] [-- fairseq-train options]
 #
-# DATA is a prepared corpus (scripts/prepare_corpus.sh, scripts/prepare_iwslt14.sh); its name chooses the settings.
-# The same command continues an interrupted run. Result in the save dir (default runs/<corpus>-seed1): checkpoints,
-# gradinit.json, train.log, run.json and tensorboard/.
-# Time: the embedded sample minutes, Multi30k about an hour on one CPU core.
+# DATA is a prepared corpus (scripts/prepare_corpus.sh, scripts/prepare_iwslt14.sh); its name selects the preset.
+# The same command continues an interrupted run.
+# Expected: checkpoints, gradinit.json, train.log, run.json and tensorboard/ in DIR (default runs/<corpus>-seed1).
+# Time on one CPU core: minutes for the embedded sample, about an hour for Multi30k.
 # All options: scripts/train.sh --help
 set -euo pipefail
 
