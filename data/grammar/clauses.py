@@ -1,4 +1,4 @@
-"""Drawing clauses: a verb with what it takes, a tense, and what may stand in front."""
+"""Draws clauses: a verb with its complements, a tense, and a part that may be in front."""
 
 from dataclasses import replace
 from functools import cache
@@ -11,7 +11,7 @@ from .words import Adjective, Fixed, Noun, Tense, Verb
 UNWILLED_KINDS = (("past", 9), ("future", 4), ("will", 2), ("habit", 3), ("now", 3))
 DYNAMIC_KINDS = (*UNWILLED_KINDS, ("modal", 4), ("past modal", 2), ("gern", 2))
 STATIVE_KINDS = (("present", 6), ("past", 3))
-# How often a kind has an adverbial of time that its verb form could do without.
+# How often a kind has an adverbial of time that its verb form does not need.
 OPTIONAL_TIME = {"past": 0.6, "modal": 0.35, "now": 0.25}
 
 
@@ -23,10 +23,10 @@ def clause(
     gap: Gap | None = None,
     affirmative: bool = False,
 ) -> Clause:
-    """A clause of one of the verbs.
+    """A clause with one of the verbs.
 
-    ``doer`` is the subject where it is given already, ``kinds`` narrows the tenses ("condition" is the bare present of
-    wenn clauses and comes only if named), and ``gap`` takes the place of the first complement.
+    ``doer`` is the subject, drawn if not given. ``kinds`` restricts the tenses; "condition", the bare present of wenn
+    clauses, must be named. ``gap`` replaces the first complement.
     """
     usable = [verb for verb in verbs if _kinds_of(verb, kinds) and (doer is None or verb.subjects == ("person",))]
     verb = dice.pick(usable)
@@ -83,7 +83,7 @@ def _modal(dice: Dice, item: Clause, past: bool) -> Clause:
 
 
 def negate(dice: Dice, item: Clause, chance: float = 0.15) -> Clause:
-    """The clause, now and then negated: with kein for an indefinite object, else with nicht."""
+    """The clause, sometimes negated: with kein for an indefinite object, otherwise with nicht."""
     if item.frequency or item.tense in (Tense.SINCE, Tense.NOW) or item.modal is verb_lexicon.LIKING:
         return item
     if not dice.chance(chance) or (isinstance(item.subject, NounPhrase) and item.subject.determiner == "every"):
@@ -104,7 +104,7 @@ VAGUE = ("many", "a few", "every")
 
 
 def with_front(dice: Dice, item: Clause) -> Clause:
-    """The clause with a time, an object or a place in front, where the case still shows who does it."""
+    """The clause, sometimes with a time, an object or a place in front, if the case still identifies the subject."""
     if item.time and dice.chance(0.45):
         return replace(item, front="time")
     if item.negated or not dice.chance(0.5):
@@ -114,7 +114,7 @@ def with_front(dice: Dice, item: Clause) -> Clause:
 
 
 def can_lead(item: Clause, part: Complement) -> bool:
-    """Whether a complement in front cannot be taken for the subject."""
+    """Whether a complement in front cannot be mistaken for the subject."""
     if part.role == "place":
         return isinstance(part.phrase, NounPhrase | Fixed)
     noun = part.phrase
@@ -128,7 +128,7 @@ def can_lead(item: Clause, part: Complement) -> bool:
 
 
 def state(dice: Dice, doer: Phrase | None = None, past: bool = False) -> Clause:
-    """Somebody or something is old, tired, hungry or bigger than another; plain present or past."""
+    """Somebody or something is old, tired, hungry or bigger than another, in the simple present or past."""
     tense = Tense.PAST if past else Tense.PRESENT
     if doer is None and dice.chance(0.4):
         return _thing_state(dice, tense)
@@ -144,7 +144,7 @@ def state(dice: Dice, doer: Phrase | None = None, past: bool = False) -> Clause:
 
 
 def _definite(item: Phrase) -> Phrase:
-    """The noun phrase with the in place of a: nothing general is said of all dogs here."""
+    """The noun phrase with "the" instead of "a", which would make a statement about all dogs."""
     return replace(item, determiner="the") if isinstance(item, NounPhrase) and item.determiner == "a" else item
 
 
@@ -182,7 +182,7 @@ def _comparison(dice: Dice, doer: Phrase, adjective: Adjective, tense: Tense, ot
 
 
 def liking(dice: Dice) -> Clause:
-    """Das Buch gefällt mir is "I like the book": subject and object change places."""
+    """Das Buch gefällt mir is "I like the book": subject and object are swapped."""
     group, noun = dice.pick(phrases.members(("goods", "vehicle", "building", "event")))
     liked = phrases.noun_phrase(dice, group, noun)
     while liked.determiner in ("a", "many", "a few") or liked.number:
@@ -197,9 +197,9 @@ def liking(dice: Dice) -> Clause:
 
 
 def relative(dice: Dice, noun: NounPhrase, kinds: tuple[str, ...] = ("past", "present", "habit", "modal")) -> Clause:
-    """A relative clause for a noun phrase, whose place in it is a Gap.
+    """A relative clause for a noun phrase, which is a Gap in it.
 
-    The gap is an object only beside ich, du, er or wir: die Frau, die das Kind sieht, could be read both ways.
+    The gap is an object only with ich, du, er or wir: die Frau, die das Kind sieht, is ambiguous.
     """
     gap = Gap(plural=noun.plural)
     if noun.human and dice.chance(0.6):
@@ -210,7 +210,7 @@ def relative(dice: Dice, noun: NounPhrase, kinds: tuple[str, ...] = ("past", "pr
 
 @cache
 def takers(noun: Noun) -> tuple[Verb, ...]:
-    """The verbs that have this noun as their only object."""
+    """The verbs that can have this noun as their only object."""
     return tuple(
         verb
         for verb in verb_lexicon.VERBS

@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
@@ -14,37 +14,26 @@ from .dice import Dice
 from .sentences import Pair, sentence
 
 LANGUAGES = ("de", "en")
-# Draws in a row without a new sentence after which the grammar counts as exhausted.
+# After this many draws in a row without a new sentence, the grammar is considered exhausted.
 PATIENCE = 10_000
 
 
 def _option(default: int, low: int, high: int, help_text: str):
-    return field(default=default, metadata={"low": low, "high": high, "help": help_text})
+    return field(default=default, metadata={"range": (low, high), "help": help_text})
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What to generate.
-
-    Raises:
-        CorpusError: a value is out of its range.
-    """
+    """What to generate; the command line checks the ranges."""
 
     train_size: int = _option(24_000, 1, 500_000, "sentence pairs in train")
     valid_size: int = _option(500, 1, 50_000, "sentence pairs in valid")
     test_size: int = _option(500, 1, 50_000, "sentence pairs in test")
     seed: int = _option(1, 0, 2**32 - 1, "seed; the same options give the same text everywhere")
 
-    def __post_init__(self):
-        for option in fields(self):
-            value, low, high = getattr(self, option.name), option.metadata["low"], option.metadata["high"]
-            if not low <= value <= high:
-                name = "--" + option.name.replace("_", "-")
-                raise CorpusError(f"{name} {value}: expected a whole number from {low} to {high}")
-
 
 def distinct_pairs(pairs: Iterator[Pair], count: int) -> list[Pair]:
-    """The first ``count`` pairs of which neither side has come before.
+    """The first ``count`` pairs in which neither side has occurred before.
 
     Raises:
         CorpusError: the pairs end, or PATIENCE of them in a row bring nothing new.
@@ -54,7 +43,7 @@ def distinct_pairs(pairs: Iterator[Pair], count: int) -> list[Pair]:
         pair = next(pairs, None)
         if pair is None or idle == PATIENCE:
             raise CorpusError(
-                f"{count} distinct sentence pairs asked for, but the grammar gave only {len(kept)}; ask for fewer"
+                f"{count} distinct sentence pairs requested, but the grammar gave only {len(kept)}; request fewer"
             )
         if any(text in seen[lang] for lang, text in zip(LANGUAGES, pair, strict=True)):
             idle += 1
@@ -67,14 +56,14 @@ def distinct_pairs(pairs: Iterator[Pair], count: int) -> list[Pair]:
 
 
 def generate(options: SampleOptions) -> dict[str, list[Pair]]:
-    """The splits; valid and test come first, so that they stay the same when train grows."""
+    """The splits; valid and test are drawn first, so they do not depend on the size of train."""
     sizes = {"valid": options.valid_size, "test": options.test_size, "train": options.train_size}
     pairs = iter(distinct_pairs(map(sentence, repeat(Dice(options.seed))), sum(sizes.values())))
     return {split: [next(pairs) for _ in range(size)] for split, size in sizes.items()}
 
 
 def write(output: Path, options: SampleOptions) -> None:
-    """Writes SPLIT.LANG.gz and SHA256SUMS, which is of the texts: gzip's bytes differ between versions of zlib.
+    """Writes SPLIT.LANG.gz and SHA256SUMS, with checksums of the texts: gzip's bytes depend on the version of zlib.
 
     Raises:
         UserError: ``output`` exists, or the grammar has too few sentences.

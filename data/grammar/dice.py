@@ -1,4 +1,4 @@
-"""Random choices that come out the same on every Python: ``random()`` is the one method whose sequence is promised."""
+"""Random choices that are the same on every Python: only the sequence of ``random()`` is guaranteed."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""English word order: phrases, and clauses with do, progressive, future and modals where English wants them."""
+"""English word order: phrases, and clauses with do, progressive, future and modals where needed."""
 
 from . import english_forms as forms
 from .meaning import Clause, Complement, Gap, Name, NounPhrase, Phrase, Pronoun
@@ -8,7 +8,7 @@ ROLES = ("object", "predicate", "manner", "place", "companion")
 
 
 def phrase(item: Phrase, subject: bool = False) -> list[str]:
-    """The words of a phrase, as a subject or else as an object."""
+    """The words of a phrase, as a subject or an object."""
     match item:
         case Pronoun():
             return [item.en_subject if subject else item.en_object]
@@ -56,7 +56,7 @@ def _be(clause: Clause) -> str:
 
 
 def _inflected(verb: EnglishVerb, clause: Clause, support: bool) -> tuple[str, str]:
-    """(auxiliary, verb) of the simple tenses; ``support`` brings in do."""
+    """Auxiliary and verb of the simple tenses; ``support`` adds do."""
     third = clause.subject.person == 3 and not clause.subject.plural
     if verb.base == "be":
         return _be(clause), ""
@@ -68,7 +68,7 @@ def _inflected(verb: EnglishVerb, clause: Clause, support: bool) -> tuple[str, s
 
 
 def _verbs(clause: Clause, support: bool) -> tuple[str, list[str]]:
-    """The auxiliary, "" if there is none, and the other verbs."""
+    """The auxiliary, or "", and the other verbs."""
     verb, modal = clause.verb.en, clause.modal
     if modal:
         rest = [*modal.en_tail, verb.base]
@@ -114,7 +114,7 @@ def clause_words(clause: Clause, inverted: bool = False) -> list[str]:
 
 
 def main_clause(clause: Clause) -> list[str]:
-    """A statement; a fronted time is in front here too, other fronted parts are not."""
+    """A statement; of the fronted parts, only a time is also in front here."""
     clause = clause.english or clause
     front = clause.time.en.split() if clause.front == "time" else []
     return front + clause_words(clause)

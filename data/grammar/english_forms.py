@@ -6,7 +6,7 @@ VOWELS = "aeiou"
 
 
 def plural(noun: Noun) -> str:
-    """The plural of a noun: irregular from the lexicon, else -s, -es or -ies."""
+    """The plural of a noun: from the lexicon if irregular, otherwise with -s, -es or -ies."""
     return noun.en_plural or add_s(noun.en)
 
 
@@ -18,7 +18,7 @@ def add_s(word: str) -> str:
 
 
 def article(next_word: str) -> str:
-    """a or an; of the words used here only "hour" does not sound as it is spelled."""
+    """a or an; in this vocabulary only "hour" is not pronounced as spelled."""
     return "an" if next_word[0] in VOWELS or next_word == "hour" else "a"
 
 

@@ -1,4 +1,4 @@
-"""Drawing sentences about numbers, times and facts: how many there are, how old, how much, how long, when."""
+"""Draws sentences about numbers, times and facts: how many there are, how old, how much, how long, when."""
 
 from dataclasses import replace
 

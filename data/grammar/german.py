@@ -20,7 +20,7 @@ CONTRACTIONS = {
     ("zu", "der"): "zur",
     ("von", "dem"): "vom",
 }
-# The middle field from left to right; a subject that is not in front comes between LIGHT and PRONOUN.
+# The middle field from left to right; SUBJECT is for a subject that is not in front.
 LIGHT, SUBJECT, PRONOUN, KNOWN, TIME, FREQUENCY, OBJECT, NEGATION, MANNER, PLACE, BARE = range(11)
 
 
@@ -81,7 +81,7 @@ def relative(item: NounPhrase) -> list[str]:
 
 
 def _verbs(clause: Clause) -> tuple[str, list[str]]:
-    """The finite verb and the infinitive or participle that goes with it."""
+    """The finite verb, and its infinitive or participle."""
     verb, subject = clause.verb.de, clause.subject
     person, plural, past = subject.person, subject.plural, clause.tense is Tense.PAST
     if clause.modal and clause.modal.de:
@@ -97,21 +97,21 @@ def _verbs(clause: Clause) -> tuple[str, list[str]]:
 
 
 def _is_known(item: Phrase) -> bool:
-    """Whether an object is definite, so that it stands before adverbs and nicht."""
+    """Whether an object is definite and therefore precedes adverbs and nicht."""
     return isinstance(item, Name) or (
         isinstance(item, NounPhrase) and item.determiner not in ("", "a", "no", "many", "a few")
     )
 
 
 def _is_bare(item: Phrase) -> bool:
-    """Whether an object stands next to the verb: Klavier spielen, Wein trinken."""
+    """Whether an object stays next to the verb: Klavier spielen, Wein trinken."""
     return isinstance(item, Fixed) or (isinstance(item, NounPhrase) and item.noun.mass and item.determiner == "")
 
 
 def _rank(item: Complement, known_first: bool, after_subject: bool) -> int:
-    """Where a complement stands; pronouns stand before a subject that is a noun: hat mich der Lehrer gefragt.
+    """The position of a complement; pronouns precede a subject that is a noun: hat mich der Lehrer gefragt.
 
-    Not so sie (and ihr): weil sie die Frau gefragt hat would change its meaning.
+    sie (and ihr) does not: weil sie die Frau gefragt hat would have another meaning.
     """
     if item.de or item.role != "object":
         return PLACE if item.role == "place" else MANNER
@@ -123,7 +123,7 @@ def _rank(item: Complement, known_first: bool, after_subject: bool) -> int:
 
 
 def _middle_field(clause: Clause, front) -> list[str]:
-    """Everything between the two verb positions, without the part that is in front."""
+    """Everything between the two verb positions, except the part in front."""
     adverb = clause.frequency or (Fixed(clause.modal.adverb, "") if clause.modal and clause.modal.adverb else None)
     known_first = clause.negated or adverb is not None
     light_subject = isinstance(clause.subject, Pronoun)
@@ -151,7 +151,7 @@ def _has_kein(clause: Clause) -> bool:
 
 
 def _extraposed(clause: Clause) -> tuple[Clause, list[str]]:
-    """The clause without the relative clause of an object, and that relative clause, which goes to the end."""
+    """The clause without the relative clause of an object, and that relative clause, which moves to the end."""
     for index, item in enumerate(clause.complements):
         if item is not clause.front and isinstance(item.phrase, NounPhrase) and item.phrase.relative:
             bare = replace(item, phrase=replace(item.phrase, relative=None))
@@ -169,7 +169,7 @@ def verb_first(clause: Clause, front=None) -> list[str]:
 
 
 def main_clause(clause: Clause) -> list[str]:
-    """The finite verb is second, after whatever ``clause.front`` names."""
+    """A statement: the finite verb is second, after the part that ``clause.front`` names."""
     front = clause.front
     if front == "subject":
         words = phrase(clause.subject, "nom")
@@ -191,5 +191,5 @@ def verb_last(clause: Clause, without_gap: bool = False) -> list[str]:
 
 
 def infinitive_clause(clause: Clause) -> list[str]:
-    """An infinitive with zu, its complements before it: dich anzurufen."""
+    """An infinitive with zu, after its complements: dich anzurufen."""
     return [*_middle_field(clause, "subject"), forms.infinitive(clause.verb.de, zu=True)]

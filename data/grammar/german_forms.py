@@ -17,7 +17,7 @@ DER_WORD = {
     "gen": ("es", "er", "es", "er"),
 }
 EIN_WORD = DER_WORD | {"nom": ("", "e", "", "e"), "acc": ("en", "e", "", "e")}
-# Adjectives: weak after der words, mixed after ein words, strong where no determiner shows the case.
+# Adjectives: weak after der words, mixed after ein words, strong if no determiner shows the case.
 WEAK = {
     "nom": ("e", "e", "e", "en"),
     "acc": ("en", "e", "e", "en"),
@@ -35,10 +35,10 @@ def ending(table: dict, case: str, gender: str, plural: bool) -> str:
 
 
 def determiner(stem: str, case: str, gender: str, plural: bool) -> tuple[str, dict]:
-    """The inflected determiner and the adjective endings it asks for.
+    """The inflected determiner and the adjective endings it requires.
 
-    ``stem`` is "der", a der word (dies-, jed-, welch-), an ein word (ein, kein, mein, ...), "viel", or any other word,
-    which does not inflect. That word, viel- and no word at all leave the endings strong: Annas alter Hund.
+    ``stem`` is "der", a der word (dies-, jed-, welch-), an ein word (ein, kein, mein, ...), "viel", or any other word
+    or "", which are not inflected. The last three take strong endings: Annas alter Hund.
     """
     if stem == "der":
         return ending(DEFINITE, case, gender, plural), WEAK
@@ -57,7 +57,7 @@ def adjective(word: Adjective, table: dict, case: str, gender: str, plural: bool
 
 
 def noun(word: Noun, case: str, plural: bool) -> str:
-    """A noun in its case. The genitive singular of masculines and neuters must be in the lexicon."""
+    """A noun in its case. The genitive singular of masculine and neuter nouns must be in the lexicon."""
     if plural:
         needs_n = case == "dat" and not word.de_plural.endswith(("n", "s"))
         return word.de_plural + ("n" if needs_n else "")
@@ -121,12 +121,12 @@ def present(verb: GermanVerb, person: int, plural: bool) -> str:
     stem = verb.changed or stem
     if person == 2:
         return stem + vowel + ("t" if stem.endswith(("s", "ß", "z")) else "st")
-    # A changed stem in -t or -d takes no second t: er lädt, but gefäll-t.
+    # A changed stem in -d or -t has no extra e: er lädt.
     return stem + vowel + "t"
 
 
 def preterite(infinitive: str, person: int, plural: bool) -> str | None:
-    """The preterite of sein, haben and the modals, which use it where other verbs use the perfect; else None."""
+    """The preterite of sein, haben and the modals, which use it instead of the perfect; None for other verbs."""
     if infinitive == "sein":
         return ("war", "warst", "war", "waren", "waren")[_slot(person, plural)]
     stem = PRETERITE_STEMS.get(infinitive)

@@ -1,4 +1,4 @@
-"""Pronouns, nouns, places and adjectives, by the groups that verbs select: food is eaten and people are called."""
+"""Pronouns, nouns, places and adjectives, in groups that verbs select: food is eaten, people are called."""
 
 from .meaning import Name, Pronoun
 from .words import Adjective, Fixed, Noun, Place
@@ -12,8 +12,8 @@ PRONOUNS = (
     Pronoun(3, True, "sie", "sie", "ihnen", "sich", "they", "them"),
 )
 ICH, DU, ER, SIE, WIR, SIE_PLURAL = PRONOUNS
-# As an object sie could be "her" or "them": here it is always "her". The formal Sie, and ihr for several people, are
-# left out; sie as a subject is told apart by its verb.
+# The object sie is always "her" here, never "them". The subject sie is identified by its verb. The formal Sie, and ihr
+# for several people, are left out.
 ES = Pronoun(3, False, "es", "es", "ihm", "sich", "it", "it")
 
 NAMES = (
@@ -27,7 +27,7 @@ NAMES = (
     Name("Tim", "m"),
 )
 
-# English determiner to the German stem. "their" is missing on purpose: ihr is always "her".
+# English determiner -> German stem. "their" is left out on purpose: ihr is always "her".
 POSSESSIVES = {"my": "mein", "your": "dein", "his": "sein", "her": "ihr", "our": "unser"}
 
 NOUNS = {
@@ -153,7 +153,7 @@ NOUNS = {
         Noun("Kurs", "m", "Kurse", "course"),
     ),
 }
-# What a slot may name besides one group.
+# Sets of groups that a slot may name.
 GROUP_SETS = {
     "person": ("kin", "friend", "people", "child"),
     "text": ("writing", "paper"),
@@ -189,13 +189,13 @@ TOWNS = (
     Fixed("Italien", "Italy"),
     Fixed("Frankreich", "France"),
 )
-# (being there, going there) for places said without an article in either language.
+# (being there, going there) for places without an article in both languages.
 BARE_PLACES = (
     (Fixed("zu Hause", "at home"), Fixed("nach Hause", "home")),
     (Fixed("in der Schule", "at school"), Fixed("in die Schule", "to school")),
 )
 SWITZERLAND = (Fixed("in der Schweiz", "in Switzerland"), Fixed("in die Schweiz", "to Switzerland"))
-# German preposition, English preposition, and the furniture it goes with; accusative for going there, else dative.
+# German preposition, English preposition, and suitable furniture; accusative for going there, otherwise dative.
 SPOTS = (
     ("auf", "on", ("table", "chair", "bed", "shelf")),
     ("unter", "under", ("table", "chair", "bed")),
@@ -226,7 +226,7 @@ QUIET = Adjective("ruhig", "quiet", 1, "", "ruhiger", "quieter")
 DARK = Adjective("dunkel", "dark", 1, "dunkl", "dunkler", "darker")
 DIRTY, CLEAN = Adjective("schmutzig", "dirty"), Adjective("sauber", "clean")
 PERSONAL = (
-    # Of people groß is "tall": the one adjective whose translation hangs on its noun.
+    # For people groß is "tall": the only adjective whose translation depends on its noun.
     Adjective("groß", "tall", 0, "", "größer", "taller"),
     OLD,
     YOUNG,
@@ -239,7 +239,7 @@ PERSONAL = (
     Adjective("glücklich", "happy", 0, "", "glücklicher", "happier"),
     Adjective("traurig", "sad", 0, "", "trauriger", "sadder"),
 )
-# Before a noun these would be odd ("my ill brother"): they are predicates only.
+# Predicates only: before a noun these would sound odd ("my ill brother").
 PREDICATE_ONLY = ("tired", "ill", "happy", "sad")
 
 ADJECTIVES = {

@@ -1,4 +1,4 @@
-"""The meaning of a sentence, the same for both languages: phrases and clauses, not yet in any word order."""
+"""The meaning of a sentence, shared by both languages: phrases and clauses without word order."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Gap:
-    """A place left empty, since a relative pronoun, a question word or an infinitive stands for it."""
+    """An empty position, replaced by a relative pronoun, a question word or an infinitive."""
 
     person: int = 3
     plural: bool = False
@@ -39,7 +39,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """A noun with its companions. ``determiner`` is English ("the", "a", "no", "my", a name's "Anna's", or "")."""
+    """A noun with its modifiers. ``determiner`` is English ("the", "a", "no", "my", a name's "Anna's", or "")."""
 
     noun: Noun
     determiner: str = ""
@@ -57,7 +57,7 @@ Phrase = Pronoun | Name | Gap | NounPhrase | Fixed
 
 @dataclass(frozen=True)
 class Complement:
-    """A phrase in its case, after a preposition where ``de`` and ``en`` are given; ``role`` as in Slot."""
+    """A phrase in its case, after the prepositions ``de`` and ``en`` if given; ``role`` as in Slot."""
 
     phrase: Phrase
     case: str = "acc"

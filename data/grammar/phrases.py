@@ -1,4 +1,4 @@
-"""Drawing phrases: who and what, where, when, and how many."""
+"""Draws phrases: who and what, where, when, and how many."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from .meaning import Complement, Gap, Name, NounPhrase, Phrase, Pronoun
 from .words import Fixed, Noun, Place, Slot, Tense
 
 PRONOUN_OBJECTS = (lexicon.ICH, lexicon.DU, lexicon.ER, lexicon.SIE, lexicon.WIR)
-# How a group is introduced, with weights. "name" is Annas, "whose" a person in the genitive after the noun.
+# Determiners of each group, with weights. "name" is Annas, "whose" a person in the genitive after the noun.
 DETERMINERS = {
     "kin": (("my", 5), ("your", 4), ("his", 3), ("her", 4), ("our", 3), ("name", 2)),
     "friend": (("my", 4), ("your", 3), ("his", 2), ("her", 3), ("our", 3), ("the", 5), ("a", 2), ("this", 1)),
@@ -31,7 +31,7 @@ PEOPLE = lexicon.GROUP_SETS["person"]
 
 
 def quantity(dice: Dice, low: int = 2, high: int = 99) -> Fixed:
-    """A number in words, or above twelve also in digits."""
+    """A number in words; above twelve, sometimes in digits."""
     top = 12 if low < 12 and dice.chance(0.6) else high
     value = low + dice.below(top - low + 1)
     if value > 12 and dice.chance(0.4):
@@ -47,7 +47,7 @@ def members(groups: tuple[str, ...]) -> tuple[tuple[str, Noun], ...]:
 
 
 def noun_phrase(dice: Dice, group: str, noun: Noun, subject: bool = False) -> NounPhrase:
-    """A noun with determiner, number and adjectives as suit its group."""
+    """A noun with a determiner, number and adjectives that suit its group."""
     habits = DETERMINERS["mass"] if noun.mass else DETERMINERS.get(group, DETERMINERS["thing"])
     determiner = dice.weighted([item for item in habits if subject or item[0] != "every"])
     number = possessor = None
@@ -64,7 +64,7 @@ def noun_phrase(dice: Dice, group: str, noun: Noun, subject: bool = False) -> No
 
 
 def owner(dice: Dice) -> NounPhrase:
-    """A person in the singular, to stand in the genitive."""
+    """A person in the singular, for the genitive."""
     _, noun = dice.pick(members(("kin", "friend")))
     return NounPhrase(noun, dice.pick(("my", "your", "his", "her", "our")), human=True)
 
@@ -94,7 +94,7 @@ def subject(dice: Dice, groups: tuple[str, ...]) -> Phrase:
 
 
 def pronoun_for(item: Phrase) -> Pronoun | None:
-    """The pronoun that takes up a person, or None for children and girls, where German wavers."""
+    """The pronoun that refers to a person, or None for children and girls, where German usage varies."""
     if isinstance(item, Pronoun):
         return item
     if isinstance(item, Name):
@@ -107,9 +107,9 @@ def pronoun_for(item: Phrase) -> Pronoun | None:
 
 
 def person_object(dice: Dice, doer: Phrase) -> Phrase:
-    """A pronoun or a name as an object, never the doer nor a group the doer belongs to.
+    """A pronoun or a name as an object, but never the doer or a group that includes the doer.
 
-    Beside a Gap it is not sie: die Frauen, die sie gefragt haben, could be read both ways.
+    With a Gap it is never sie: die Frauen, die sie gefragt haben, is ambiguous.
     """
     if dice.chance(0.3):
         return dice.pick(lexicon.NAMES)
@@ -122,7 +122,7 @@ def person_object(dice: Dice, doer: Phrase) -> Phrase:
 
 
 def place_phrase(dice: Dice, place: Place, case: str) -> Complement:
-    """In the park, or to the park: dative where somebody is, accusative or zu where somebody goes."""
+    """In the park, with the dative, or to the park, with the accusative or zu."""
     adjectives = attributes(dice, "place") if dice.chance(0.4) else ()
     item = NounPhrase(place.noun, "the", adjectives=adjectives)
     if case == "dat":

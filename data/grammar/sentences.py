@@ -1,4 +1,4 @@
-"""Drawing sentences: each kind of sentence puts clauses together and says them in both languages."""
+"""Draws sentences: each kind combines clauses and expresses them in both languages."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ BEFORE_CONDITIONS = ("will", "future", "modal")
 
 
 def sentence(dice: Dice) -> Pair:
-    """One sentence in German and English, in which no noun comes twice."""
+    """One sentence in German and English, in which no noun occurs twice."""
     while True:
         pair = dice.weighted(KINDS)(dice)
         nouns = [word[:4] for word in pair[0].split() if word[0].isupper()]
@@ -28,13 +28,13 @@ def sentence(dice: Dice) -> Pair:
 
 
 def statement(dice: Dice) -> Pair:
-    """One main clause, often with something other than the subject in front."""
+    """One main clause, often with another part than the subject in front."""
     item = clauses.with_front(dice, clauses.clause(dice))
     return say(german.main_clause(item), english.main_clause(item))
 
 
 def description(dice: Dice) -> Pair:
-    """What somebody or something is like: adjectives, comparisons, haben for be."""
+    """A description of somebody or something: adjectives, comparisons, haben for be."""
     item = clauses.state(dice, past=dice.chance(0.3))
     return say(german.main_clause(item), english.main_clause(item))
 
@@ -71,7 +71,7 @@ def past_time(dice: Dice) -> Pair:
 
 
 def _other_clause(dice: Dice, doer: Phrase, kinds: tuple[str, ...]) -> Clause:
-    """The weather, a state, or a clause of these kinds; its subject mostly takes up the ``doer`` of the first one."""
+    """The weather, a state, or a clause of these kinds; its subject usually refers to the first clause's ``doer``."""
     past = "past" in kinds and dice.chance(0.5 if "now" in kinds else 1)
     if dice.chance(0.12):
         verb = dice.pick((verb_lexicon.TO_RAIN, verb_lexicon.TO_SNOW))
@@ -89,7 +89,7 @@ def _kinds_beside(main: Clause) -> tuple[str, ...]:
 
 
 def _compound(dice: Dice, conjunction: Fixed, main: Clause, other: Clause) -> Pair:
-    """A main and a subordinate clause; where the subordinate one leads, the main verb follows it at once."""
+    """A main and a subordinate clause; after a leading subordinate clause, the main verb follows immediately."""
     de_other = [conjunction.de, *german.verb_last(other)]
     en_other = [*conjunction.en.split(), *english.clause_words(other)]
     if dice.chance(0.4):
@@ -110,7 +110,7 @@ def report(dice: Dice) -> Pair:
 
 
 def doubt(dice: Dice) -> Pair:
-    """An indirect question: ob, wo, wann or warum with the verb last; do is not needed in English."""
+    """An indirect question: ob, wo, wann or warum with the verb last; English has no do."""
     word = dice.pick((*QUESTION_WORDS, Fixed("ob", "whether")))
     other = _asked_about(dice, word)
     opening = dice.pick(OPENINGS)
@@ -123,7 +123,7 @@ def doubt(dice: Dice) -> Pair:
 
 
 def _asked_about(dice: Dice, word: Fixed) -> Clause:
-    """A clause that leaves open what a question word asks for."""
+    """A clause without the part that a question word asks for."""
     kinds = {"wann": ("past", "future", "modal"), "wo": ("past", "habit", "modal", "present")}.get(word.de, ())
     verbs = LOCATED if word.de == "wo" else verb_lexicon.VERBS
     item = clauses.clause(dice, kinds=kinds, verbs=verbs, affirmative=word.de in ("wo", "wann"))
@@ -143,7 +143,7 @@ def question(dice: Dice) -> Pair:
 
 
 def object_question(dice: Dice) -> Pair:
-    """Asking for an object: Welches Buch ..., Mit wem ...; English leaves prepositions behind."""
+    """A question about an object: Welches Buch ..., Mit wem ...; English strands prepositions."""
     doer = phrases.subject(dice, ("person",))
     group, noun = dice.pick(phrases.members(("person", "goods", "vehicle", "drink", "dish")))
     item = clauses.clause(dice, doer, ("past", "modal", "present", "future"), clauses.takers(noun), Gap(), True)
@@ -165,7 +165,7 @@ def _question_phrase(dice: Dice, group: str, noun: Noun) -> Phrase:
 
 
 def subject_question(dice: Dice) -> Pair:
-    """Asking for the doer: Wer ...? English without do."""
+    """A question about the subject: Wer ...? English has no do."""
     item = clauses.clause(dice, Gap(), affirmative=True)
     return say(["wer", *german.verb_first(item)], ["who", *english.clause_words(item)], "?")
 
@@ -181,12 +181,12 @@ def relative_subject(dice: Dice) -> Pair:
 
 
 def _takes_relative(item: Phrase) -> bool:
-    """Whether a relative clause can tell which one is meant; one has few brothers to tell apart."""
+    """Whether a relative clause can identify the noun; relatives are too few to need one."""
     return isinstance(item, NounPhrase) and item.noun not in lexicon.NOUNS["kin"]
 
 
 def relative_object(dice: Dice) -> Pair:
-    """A relative clause of the last object, moved behind the closing verb in German."""
+    """A relative clause of the last object, which German moves after the final verb."""
     while True:
         item = replace(clauses.clause(dice, affirmative=True), time=None)
         last = item.complements[-1] if item.complements else None
@@ -215,7 +215,7 @@ def purpose(dice: Dice) -> Pair:
 
 
 def _intended(dice: Dice, doer: Phrase) -> Clause:
-    """A clause whose verb may stand in the infinitive, with neither tense nor modal."""
+    """A clause whose verb can be an infinitive, without tense or modal."""
     item = clauses.clause(dice, doer, ("past",), INTENDED, affirmative=True)
     return replace(item, tense=Tense.PRESENT, time=None)
 
@@ -233,7 +233,7 @@ def attempt(dice: Dice) -> Pair:
 
 
 def pair_of_clauses(dice: Dice) -> Pair:
-    """Two main clauses with aber, und or deshalb, which takes the first place and puts the verb before the subject."""
+    """Two main clauses with aber, und or deshalb; deshalb is in front and moves the verb before the subject."""
     first = clauses.with_front(dice, clauses.clause(dice))
     second = _other_clause(dice, first.subject, _kinds_beside(first))
     word = dice.pick((Fixed("aber", "but"), Fixed("und", "and"), Fixed("deshalb", "so")))

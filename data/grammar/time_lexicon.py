@@ -1,4 +1,4 @@
-"""Days, months, and adverbials of time. Each adverbial fits one tense only, since English needs to know it."""
+"""Days, months, and adverbials of time. Each adverbial fits only one tense, which determines the English form."""
 
 from .words import Fixed, Noun, Tense
 
@@ -19,7 +19,7 @@ MONTHS = (
     Fixed("Oktober", "October"),
     Fixed("Dezember", "December"),
 )
-# One unit of time: noun for numerals in the dative, English singular and plural.
+# Units of time, as nouns for numerals in the dative.
 SPANS = (
     Noun("Tag", "m", "Tage", "day"),
     Noun("Woche", "f", "Wochen", "week"),
@@ -62,4 +62,4 @@ FREQUENCIES = (
     Fixed("selten", "rarely"),
     Fixed("nie", "never"),
 )
-JUST_NOW = Fixed("gerade", "")  # said by the English progressive alone
+JUST_NOW = Fixed("gerade", "")  # English expresses it with the progressive alone

@@ -1,4 +1,4 @@
-"""Verbs with what they take, modals, and the adverbs of manner that suit some verbs."""
+"""Verbs with their complements, modals, and adverbs of manner for some verbs."""
 
 from .words import EnglishVerb, Fixed, GermanVerb, Modal, Slot, Verb
 
@@ -172,7 +172,7 @@ TO_SNOW = Verb(GermanVerb("schneien", "geschneit"), EnglishVerb("snow"))
 TO_LEAVE = Verb(GermanVerb("fahren", "abgefahren", "ab", "fähr", "sein"), EnglishVerb("leave", "left"), stative=True)
 TO_ARRIVE = Verb(GermanVerb("kommen", "angekommen", "an", auxiliary="sein"), EnglishVerb("arrive"), stative=True)
 TO_BEGIN = Verb(GermanVerb("beginnen", "begonnen"), EnglishVerb("begin", "began"), stative=True)
-# haben with a noun is be with an adjective.
+# haben with a noun corresponds to be with an adjective.
 AILMENTS = (Fixed("Hunger", "hungry"), Fixed("Durst", "thirsty"), Fixed("Angst", "afraid"), Fixed("recht", "right"))
 TO_HAVE_AILMENT = Verb(GermanVerb("haben", "gehabt"), EnglishVerb("be"), stative=True)
 # Matrix verbs of dass clauses and of infinitives with zu.

@@ -1,11 +1,11 @@
-"""What the lexicon stores of a word. All other forms are inflected from it by the two language modules."""
+"""What the lexicon stores for a word. The two language modules inflect all other forms."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Tense(enum.Enum):
-    """A tense of the meaning. German says all but PAST with its present; the adverbial tells them apart."""
+    """A tense of the meaning. German uses its present for all except PAST; the adverbial distinguishes them."""
 
     PRESENT = "present"  # er liest oft        he often reads
     NOW = "now"  # er liest gerade     he is reading
@@ -16,7 +16,7 @@ class Tense(enum.Enum):
 
 @dataclass(frozen=True)
 class Fixed:
-    """Words that are the same wherever they stand: a city, an adverb, a predicate adjective."""
+    """Words that are never inflected: a city, an adverb, a predicate adjective."""
 
     de: str
     en: str
@@ -24,7 +24,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun. ``gender`` is m, f or n; an empty ``en_plural`` is regular; ``weak`` nouns add -n off the nominative."""
+    """A noun. ``gender`` is m, f or n; an empty ``en_plural`` is regular; ``weak`` nouns have -n in other cases."""
 
     de: str
     gender: str
@@ -73,9 +73,10 @@ class EnglishVerb:
 
 @dataclass(frozen=True)
 class Slot:
-    """A complement a verb takes: nouns of some ``groups`` in a case, after a preposition if one is given.
+    """A complement of a verb: nouns of some ``groups`` in a case, after an optional preposition.
 
-    ``role`` places it: object, predicate, place or companion. Groups may be "location" and "direction" (see lexicon).
+    ``role`` determines its position: object, predicate, place or companion. Groups include "location" and "direction"
+    (see lexicon).
     """
 
     groups: tuple[str, ...]
@@ -88,9 +89,9 @@ class Slot:
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb in both languages with what it takes.
+    """A verb in both languages with its complements.
 
-    ``stative`` verbs have no progressive and no modal, ``unwilled`` ones only no modal; ``lasting`` ones take seit.
+    ``stative`` verbs have no progressive and no modal, ``unwilled`` verbs no modal; ``lasting`` verbs allow seit.
     """
 
     de: GermanVerb

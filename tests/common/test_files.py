@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all, and overwrite nothing."""
+"""Atomic files and directories, which overwrite nothing."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from gradinit_mt.common.files import new_directory, sha256, whole, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path, error):
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path, error):
     path = tmp_path / "file"
     with whole(path) as temporary:
         temporary.write_text("one")
@@ -19,7 +19,7 @@ def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path, error):
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
 
 
-def test_new_directory_appears_whole(tmp_path):
+def test_new_directory_appears_when_complete(tmp_path):
     with new_directory(tmp_path / "deep" / "out") as directory:
         (directory / "file").write_text("x")
         assert not (tmp_path / "deep" / "out").exists()
@@ -51,7 +51,7 @@ def test_new_directory_does_not_replace_a_broken_link(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_failed_json_keeps_the_old_file(tmp_path):
+def test_json_that_cannot_be_written_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"ü": 1})
     with pytest.raises(TypeError):

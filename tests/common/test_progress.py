@@ -1,4 +1,4 @@
-"""Progress of long work, as a log sees it."""
+"""Progress of long computations in a log."""
 
 import logging
 
@@ -8,7 +8,7 @@ from gradinit_mt.common.progress import Progress
 
 
 @pytest.mark.parametrize(("total", "expected"), [(100, 20), (7, 7), (780, 20)])
-def test_a_log_gets_a_fixed_number_of_lines_and_the_last_step(caplog, monkeypatch, total, expected):
+def test_a_log_gets_a_fixed_number_of_lines_including_the_last_step(caplog, monkeypatch, total, expected):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     with caplog.at_level(logging.INFO), Progress("GradInit", total) as progress:
         for step in range(total):
@@ -17,7 +17,7 @@ def test_a_log_gets_a_fixed_number_of_lines_and_the_last_step(caplog, monkeypatc
     assert caplog.messages[-1].startswith(f"GradInit: {total}/{total}, 0 s left; step {total - 1}")
 
 
-def test_work_that_goes_on_counts_from_where_it_stopped(caplog, monkeypatch):
+def test_resumed_work_counts_from_where_it_stopped(caplog, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     with caplog.at_level(logging.INFO), Progress("GradInit", 10, done=8) as progress:
         progress.advance()

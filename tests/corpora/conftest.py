@@ -1,4 +1,4 @@
-"""Small parallel texts for the tests of this room."""
+"""Small parallel texts for the tests of the preparations."""
 
 import random
 from pathlib import Path
@@ -31,11 +31,11 @@ def write_parallel_text(folder: Path) -> Path:
 
 @pytest.fixture
 def parallel_text(tmp_path) -> Path:
-    """A folder of parallel text that the test may spoil."""
+    """A folder of parallel text that the test may change."""
     return write_parallel_text(tmp_path / "text")
 
 
 @pytest.fixture(scope="module")
 def kept_text(tmp_path_factory) -> Path:
-    """The same text, to be left as it is."""
+    """The same text, not to be changed."""
     return write_parallel_text(tmp_path_factory.mktemp("kept") / "text")

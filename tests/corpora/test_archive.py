@@ -70,19 +70,19 @@ def test_a_broken_download_is_resumed(server, tmp_path, resumes):
     assert path.read_bytes() == CONTENT
 
 
-def test_complete_part_needs_no_server(tmp_path):
+def test_a_complete_part_needs_no_server(tmp_path):
     (tmp_path / "a.tgz.part").write_bytes(CONTENT)
     download("http://127.0.0.1:1/", tmp_path / "a.tgz", len(CONTENT))
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT
 
 
-def test_other_size_is_refused_before_a_byte_is_kept(server, tmp_path):
+def test_another_size_is_refused_before_anything_is_written(server, tmp_path):
     with pytest.raises(CorpusError, match="offers 256,000 bytes, expected 255,999"):
         download(server.url, tmp_path / "a.tgz", len(CONTENT) - 1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_present_file_of_another_size_is_not_touched(server, tmp_path):
+def test_an_existing_file_of_another_size_is_not_touched(server, tmp_path):
     (tmp_path / "a.tgz").write_bytes(b"mine")
     with pytest.raises(CorpusError, match=r"a\.tgz: has 4 bytes, expected 256,000"):
         download(server.url, tmp_path / "a.tgz", len(CONTENT))

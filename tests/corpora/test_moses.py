@@ -1,16 +1,16 @@
-"""The Moses tokenizer in Python: exact cases whose right-hand side tokenizer.perl itself wrote."""
+"""The Moses tokenizer in Python, on cases whose expected output is that of tokenizer.perl."""
 
 import pytest
 
 from gradinit_mt.corpora.moses import detokenize, lowercase, tokenize
 
 PERL = [
-    # The last word loses its period whatever it is.
+    # The period is split off any last word.
     ("de", "Sie nimmt die Linie A.", "Sie nimmt die Linie A ."),
     ("en", "He lives in the U.S.", "He lives in the U.S ."),
     ("en", "John vs. Doe, says vs.", "John vs. Doe , says vs ."),
     ("en", "No. 5 is alive. No.", "No. 5 is alive . No ."),
-    # Abbreviations within a sentence keep theirs.
+    # Abbreviations inside a sentence keep their period.
     ("de", "Das ist z.B. gut, d.h. sehr gut.", "Das ist z.B. gut , d.h. sehr gut ."),
     ("de", "Dr. Schmidt wohnt in Nr. 5.", "Dr. Schmidt wohnt in Nr. 5 ."),
     ("en", "e.g. this one...", "e.g. this one ..."),
@@ -26,7 +26,7 @@ PERL = [
     ("en", "'quoted.'", "&apos;quoted . &apos; "),
     ("de", '"Hallo", sagt er...', "&quot; Hallo &quot; , sagt er ..."),
     ("de", "a|b [c] <d> & e", "a &#124; b &#91; c &#93; &lt; d &gt; &amp; e"),
-    # Letters that sacremoses does not know, and white space that Perl does not.
+    # Letters unknown to sacremoses, and characters that are white space to Python only.
     ("de", "Er liest 漢字 und kana あい.", "Er liest 漢字 und kana あい ."),
     ("en", "The 漢's '漢' sign", "The 漢 &apos;s &apos; 漢 &apos; sign"),
     ("de", "ein\x1cWort", "einWort"),
@@ -37,7 +37,7 @@ PERL = [
 
 
 @pytest.mark.parametrize(("lang", "line", "expected"), PERL)
-def test_tokenizes_as_the_perl_script(lang, line, expected):
+def test_tokenizes_like_the_perl_script(lang, line, expected):
     assert tokenize([line], lang) == [expected]
 
 
@@ -46,7 +46,7 @@ def test_processes_keep_the_order():
     assert tokenize(lines, "de", workers=2) == [f"Satz {number} , Linie A ." for number in range(2500)]
 
 
-def test_lowercase_knows_no_final_sigma():
+def test_lowercase_has_no_rule_for_a_final_sigma():
     assert lowercase("ΟΔΟΣ ÄÖÜ İ") == "οδοσ äöü i̇"
 
 

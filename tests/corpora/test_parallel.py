@@ -33,7 +33,7 @@ def test_prepared_corpus_is_what_was_stored(prepared, kept_text):
     assert {"train.de-en.de.bin", "valid.de-en.en.idx", "test.de-en.de.bin"} <= names
 
 
-def test_decoded_pieces_are_the_text_again(prepared, kept_text):
+def test_decoded_pieces_are_the_original_text(prepared, kept_text):
     model = sentencepiece.SentencePieceProcessor(model_file=str(prepared.directory / "sentencepiece.model"))
     assert model.get_piece_size() == 80
     for lang in prepared.languages:
@@ -71,7 +71,7 @@ def test_both_languages_share_one_dictionary_of_the_training_pieces(prepared):
     assert prepared.dictionary == {lang: len(dictionaries[0]) + 4 for lang in ("de", "en")}
 
 
-def test_same_input_gives_the_same_files_whatever_the_processes(prepared, parallel_text, tmp_path):
+def test_the_files_do_not_depend_on_the_number_of_processes(prepared, parallel_text, tmp_path):
     for path in list(parallel_text.iterdir()):
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
@@ -92,15 +92,15 @@ def test_pairs_are_dropped_at_the_bounds_and_counted():
     assert drop_pairs(train, 3, 3)[1] == {"length": 2, "ratio": 0}
 
 
-def spoil_line(path, number, content):
+def replace_line(path, number, content):
     lines = path.read_bytes().split(b"\n")
     lines[number - 1] = content
     path.write_bytes(b"\n".join(lines))
 
 
-SPOILT = {
-    "empty line": (lambda f: spoil_line(f / "train.en", 7, b" \t"), r"train\.en, line 7: empty"),
-    "invalid UTF-8": (lambda f: spoil_line(f / "valid.de", 3, b"f\xfcnf"), r"valid\.de, line 3: not valid UTF-8"),
+CHANGES = {
+    "empty line": (lambda f: replace_line(f / "train.en", 7, b" \t"), r"train\.en, line 7: empty"),
+    "invalid UTF-8": (lambda f: replace_line(f / "valid.de", 3, b"f\xfcnf"), r"valid\.de, line 3: not valid UTF-8"),
     "unequal sides": (
         lambda f: (f / "test.en").write_text("one\n"),
         r"test\.de has 20 lines, .*test\.en has 1 lines;",
@@ -110,9 +110,9 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "message"), SPOILT.values(), ids=SPOILT.keys())
-def test_bad_text_is_an_error_that_names_the_place(parallel_text, tmp_path, spoil, message):
-    spoil(parallel_text)
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES.keys())
+def test_an_error_in_the_text_names_the_place(parallel_text, tmp_path, change, message):
+    change(parallel_text)
     with pytest.raises(CorpusError, match=message):
         run(parallel_text, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
@@ -128,13 +128,13 @@ def test_bad_text_is_an_error_that_names_the_place(parallel_text, tmp_path, spoi
         ("--max-length=1", "no sentence pair is left"),
     ],
 )
-def test_options_that_cannot_work(parallel_text, tmp_path, option, message):
+def test_options_that_do_not_fit_the_text_or_each_other(parallel_text, tmp_path, option, message):
     with pytest.raises(CorpusError, match=message):
         run(parallel_text, tmp_path / "out", option)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-def test_the_bound_in_the_error_is_the_bound(parallel_text):
+def test_the_bound_in_the_error_is_exact(parallel_text):
     lines = read_lines(parallel_text / "train.de")
     with pytest.raises(CorpusError) as error:
         learn_model(lines, 100_000, 1.0)
@@ -142,14 +142,14 @@ def test_the_bound_in_the_error_is_the_bound(parallel_text):
     assert sentencepiece.SentencePieceProcessor(model_proto=learn_model(lines, bound, 1.0)).get_piece_size() == bound
 
 
-def test_output_that_exists_is_not_touched(parallel_text, tmp_path):
+def test_an_existing_output_is_not_touched(parallel_text, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="out: already exists"):
         run(parallel_text, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_loading_what_is_no_prepared_corpus(prepared, tmp_path):
+def test_loading_anything_but_a_prepared_corpus_fails(prepared, tmp_path):
     copy = shutil.copytree(prepared.directory, tmp_path / "copy")
     with pytest.raises(CorpusError, match="not a prepared corpus"):
         PreparedCorpus.load(copy / "raw")

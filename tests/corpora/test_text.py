@@ -1,4 +1,4 @@
-"""Reading text strictly."""
+"""Strict reading of text."""
 
 import gzip
 
@@ -7,7 +7,7 @@ import pytest
 from gradinit_mt.corpora.text import CorpusError, find_text, read_lines, write_lines
 
 
-def test_lines_end_at_newlines_alone(tmp_path):
+def test_lines_end_only_at_newlines(tmp_path):
     path = tmp_path / "text"
     path.write_bytes("a\rb\n\nc\u2028d\x85e\x0cf\nlast".encode())
     assert read_lines(path) == ["a\rb", "", "c\u2028d\x85e\x0cf", "last"]
@@ -35,7 +35,7 @@ CORRUPT = WHOLE[:12] + bytes([WHOLE[12] ^ 0xFF]) + WHOLE[13:]  # inside the defl
 @pytest.mark.parametrize(
     "content",
     [b"no gzip at all", WHOLE[:-9], CORRUPT, WHOLE[:-6] + b"xx" + WHOLE[-4:]],
-    ids=["text", "cut short", "corrupt", "another checksum"],
+    ids=["text", "truncated", "corrupt", "another checksum"],
 )
 def test_broken_gzip_is_an_error(tmp_path, content):
     path = tmp_path / "text.de.gz"

@@ -1,4 +1,4 @@
-"""The grammar of the sample corpus, against German and English forms written out by hand."""
+"""The grammar of the sample corpus, compared with German and English forms written by hand."""
 
 import pytest
 from grammar import english, english_forms, german, german_forms, lexicon, verb_lexicon
@@ -49,7 +49,7 @@ PARADIGMS = {
         "Annas reicher Freund|Annas reichen Freund|Annas reichem Freund|Annas reichen Freundes"
     ),
 }
-# The lexicon has no genitive of things, which own nothing.
+# The lexicon has no genitives of things, since only people own things.
 SHORT_PARADIGMS = {
     ("", "kalt", "Wein", False): "kalter Wein|kalten Wein|kaltem Wein",
     ("", "kalt", "Milch", False): "kalte Milch|kalte Milch|kalter Milch",
@@ -186,7 +186,7 @@ def the(noun, determiner="the", **more):
 
 
 def said(item, order="main"):
-    """(German, English) of a clause as a statement, a question, or a subordinate clause."""
+    """German and English for a clause as a statement, a question, or a subordinate clause."""
     if order == "main":
         return text(german.main_clause(item)), text(english.main_clause(item))
     if order == "question":
@@ -264,7 +264,7 @@ def test_perfect_with_sein_and_place():
     assert said(going) == ("Wir sind gestern nach Berlin gefahren.", "We went to Berlin yesterday.")
 
 
-def test_an_object_in_front_puts_the_subject_behind_the_verb():
+def test_an_object_in_front_puts_the_subject_after_the_verb():
     book = Complement(the("Brief"))
     item = Clause(the("Frau"), VERBS["lesen"], Tense.PAST, (book,), time=YESTERDAY, front=book)
     assert said(item) == ("Den Brief hat die Frau gestern gelesen.", "The woman read the letter yesterday.")
@@ -308,7 +308,7 @@ def test_relative_pronouns_agree_in_gender_and_take_the_case_of_their_clause(
     assert " ".join(english.relative(item)) == en
 
 
-def test_a_relative_clause_of_an_object_moves_behind_the_closing_verb():
+def test_a_relative_clause_of_an_object_moves_after_the_final_verb():
     who = Clause(Gap(), VERBS["arbeiten"], Tense.PRESENT, frequency=OFTEN)
     item = Clause(lexicon.ICH, VERBS["abholen"], Tense.PAST, (Complement(the("Mann", relative=who)),))
     assert said(item) == ("Ich habe den Mann abgeholt, der oft arbeitet.", "I picked up the man who often works.")

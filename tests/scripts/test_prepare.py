@@ -1,4 +1,4 @@
-"""The two preparation scripts, run as a user runs them."""
+"""The two preparation scripts, run as users run them."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ LINES = [
 
 
 def run(root, script, *arguments, **options):
-    """Runs a script from a directory that is not the checkout's."""
+    """Runs a script of the checkout."""
     return subprocess.run(
         [root / "scripts" / script, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
     )
@@ -64,7 +64,7 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("output", "spoil", "message"),
+    ("output", "long_line", "message"),
     [
         ("a:b", None, "fairseq splits paths at ':'; give a directory without it"),
         ("link", None, "link: a broken symbolic link"),
@@ -72,17 +72,17 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
         ("out", ("test", "de", "Katze " * 1100), "test.de, line 3: "),
     ],
 )
-def test_what_could_not_be_trained_on_or_translated_is_refused_now(root, tmp_path, output, spoil, message):
+def test_a_corpus_that_cannot_be_trained_on_or_translated_is_refused(root, tmp_path, output, long_line, message):
     arguments = corpus_arguments(tmp_path, output)
     (tmp_path / "link").symlink_to("gone")
-    if spoil:
-        split, lang, text = spoil
+    if long_line:
+        split, lang, text = long_line
         write_lines(tmp_path / f"{split}.{lang}", [*LINES[:2], text, *LINES[3:]])
     done = run(root, "prepare_corpus.sh", *arguments, "--vocab-size", 50, cwd=tmp_path)
     assert done.returncode == 2
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: ") and message in error
-    if spoil:
+    if long_line:
         assert "models take 1,024" in error and "Or prepare with --max-positions" in error
     assert not any(path.is_dir() for path in tmp_path.iterdir())
 
@@ -102,13 +102,13 @@ def test_termination_leaves_nothing(root, tmp_path):
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
+    """Serves files without logging."""
 
     def log_message(self, *_):
         pass
 
 
-def test_fetched_archive_of_another_size_is_refused(root, tmp_path):
+def test_a_downloaded_archive_of_another_size_is_refused(root, tmp_path):
     (tmp_path / "de-en.tgz").write_bytes(b"something else")
 
     def handler(*arguments):

@@ -1,4 +1,4 @@
-"""Data-parallel training by the scripts: killed, continued, recognized as complete, evaluated and averaged."""
+"""Data-parallel training with the scripts: a run is killed, continued, found complete, evaluated and averaged."""
 
 import json
 import os
@@ -44,16 +44,16 @@ def call(root):
 
 @pytest.fixture(scope="module")
 def whole(call, toy_corpus, tmp_path_factory):
-    """A run of two processes that nothing disturbed."""
+    """An undisturbed run of two processes."""
     directory = tmp_path_factory.mktemp("two") / "whole"
     call("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
     return directory
 
 
-def test_a_killed_run_continues_in_the_midst_of_an_epoch_and_ends_bit_for_bit_as_one_left_alone(
+def test_a_run_killed_during_an_epoch_continues_and_ends_bit_for_bit_like_an_undisturbed_one(
     call, toy_corpus, whole, tmp_path
 ):
-    """By SIGKILL of the launcher: torchrun and its two workers end with it, and the lock with them."""
+    """SIGKILL of the launcher also ends torchrun and its two workers, which releases the lock."""
     directory, killed_at = tmp_path / "killed", None
     command = ("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
     launcher = call.start(*command)
@@ -61,7 +61,7 @@ def test_a_killed_run_continues_in_the_midst_of_an_epoch_and_ends_bit_for_bit_as
     while killed_at is None:
         assert time.monotonic() < end
         assert launcher.poll() is None, launcher.stdout.read()
-        # in the first epoch, since fairseq itself reseeds where it resumes in a later one
+        # in the first epoch, since fairseq reseeds when it resumes in a later one
         saved = sorted(directory.glob("checkpoint_1_*.pt"))
         killed_at = saved[0].name if saved else None
         time.sleep(0.02)
@@ -94,7 +94,7 @@ def test_a_complete_run_is_recognized(call, toy_corpus, whole):
     assert {path.name: path.read_bytes() for path in whole.glob("*.pt")} == before
 
 
-def test_its_checkpoints_are_averaged_as_any_others(call, whole):
+def test_its_checkpoints_can_be_averaged(call, whole):
     short = ("--beam", "2", "--", "--max-len-b", "5")
     output = call("evaluate.sh", whole, "--average", "2", *short)
     assert "test: 20 sentences" in output

@@ -1,4 +1,4 @@
-"""scripts/train.sh from the shell: a run, its continuation, and what it refuses; the plots drawn from it."""
+"""scripts/train.sh from the shell: a run, its continuation, refused commands, and the plot of its scales."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def train(root, tmp_path_factory):
-    """A function that runs the script from another directory and returns (status, what it printed)."""
+    """A function that runs the script from another directory and returns (status, output)."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
 
@@ -54,11 +54,11 @@ def run_dir(train, toy_corpus, tmp_path_factory):
     assert "training on toy (preset other; CPU, 1 process)" in output
     assert "GradInit: 3 iterations" in output
     assert "update 2/2: loss" in output
-    assert f"done; next: scripts/evaluate.sh '{save_dir}'" in output, "to be pasted into a shell as it is"
+    assert f"done; next: scripts/evaluate.sh '{save_dir}'" in output, "can be pasted into a shell"
     return save_dir
 
 
-def test_a_run_notes_what_it_is_and_keeps_its_log(run_dir, toy_corpus):
+def test_a_run_records_its_command_and_log(run_dir, toy_corpus):
     run = json.loads((run_dir / "run.json").read_text())
     assert run["data"] == str(toy_corpus)
     assert len(run["starts"]) == 1
@@ -76,8 +76,8 @@ def test_the_same_command_continues_the_run(run_dir, train, toy_corpus):
     assert len(json.loads((run_dir / "run.json").read_text())["starts"]) == 2
 
 
-def test_a_complete_run_is_left_as_it_is(run_dir, train, toy_corpus):
-    """Reached by another path: the run is the same."""
+def test_a_complete_run_is_not_changed(run_dir, train, toy_corpus):
+    """A different path to the same run makes no difference."""
     before = {path.name: path.read_bytes() for path in run_dir.glob("*.pt")}
     status, output = train(toy_corpus, "--save-dir", run_dir / ".." / run_dir.name, "--", *SMALL, "--max-update", "4")
     assert status == 0, output
@@ -95,8 +95,8 @@ def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, tr
     assert (run_dir / "run.json").read_bytes() == before
 
 
-def test_an_interrupt_of_the_launcher_alone_ends_the_run_and_a_kill_leaves_none_behind(train, toy_corpus, tmp_path):
-    """One save dir: a run is interrupted, then continued, and killed once another launcher has been turned away."""
+def test_interrupting_or_killing_only_the_launcher_ends_the_run(train, toy_corpus, tmp_path):
+    """A run is interrupted and continued. Another launcher is refused, then the run is killed."""
     endless = [*SMALL, "--max-update", "99999", "--total-num-update", "100000", "--no-epoch-checkpoints"]
     here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *endless, "--disable-validation", "--no-save")
     log = tmp_path / "run" / "train.log"
@@ -116,7 +116,7 @@ def test_an_interrupt_of_the_launcher_alone_ends_the_run_and_a_kill_leaves_none_
     output, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 130
     assert "interrupted: the same command continues the run" in output
-    assert "KeyboardInterrupt" in log.read_text(), "what fairseq-train says at its end is logged"
+    assert "KeyboardInterrupt" in log.read_text(), "the last output of fairseq-train is logged"
 
     before = updates()
     launcher = train.start(*here)
@@ -130,7 +130,7 @@ def test_an_interrupt_of_the_launcher_alone_ends_the_run_and_a_kill_leaves_none_
     wait_for(lambda: not in_use(tmp_path / "run"))
     logged = log.stat().st_size
     time.sleep(2)
-    assert log.stat().st_size == logged, "no training goes on without its launcher"
+    assert log.stat().st_size == logged, "no training continues without its launcher"
 
 
 def in_use(directory) -> bool:
@@ -141,7 +141,7 @@ def in_use(directory) -> bool:
         return True
 
 
-def test_the_other_direction_is_refused_and_so_is_a_corrupt_description(run_dir, train, toy_corpus, tmp_path):
+def test_the_reverse_direction_and_a_corrupt_run_json_are_refused(run_dir, train, toy_corpus, tmp_path):
     status, output = train(toy_corpus, "--save-dir", tmp_path / "new", "--", "-s", "en", "-t", "de")
     assert status == 2
     assert "--source-lang after --: the launcher sets it" in output
@@ -155,7 +155,7 @@ def test_the_other_direction_is_refused_and_so_is_a_corrupt_description(run_dir,
     assert "run.json: cannot be read" in output
 
 
-def test_a_corpus_that_fairseq_would_split_into_two_is_refused(train, toy_corpus, tmp_path):
+def test_a_corpus_whose_path_fairseq_would_split_is_refused(train, toy_corpus, tmp_path):
     (tmp_path / "a:b").mkdir()
     (tmp_path / "a:b" / "corpus").symlink_to(toy_corpus)
     shutil.copytree(toy_corpus, tmp_path / "a:b" / "copy")
@@ -165,11 +165,11 @@ def test_a_corpus_that_fairseq_would_split_into_two_is_refused(train, toy_corpus
     assert "fairseq splits paths at ':'" in output
     assert not (tmp_path / "run").exists()
     status, output = train(tmp_path / "a:b" / "corpus", "--dry-run")
-    assert status == 0, "a link that leads elsewhere is resolved first"
+    assert status == 0, "symbolic links are resolved first"
 
 
 def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
-    """The log lies on a device without space."""
+    """The log is on a full device."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text(json.dumps({"data": str(toy_corpus), "options": [], "starts": []}))
     (tmp_path / "run/train.log").symlink_to("/dev/full")
@@ -189,10 +189,10 @@ def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_pa
     assert "For pre-norm use fairseq's own model" in output
     assert "fairseq-train ended with status 1" in output
     status, output = train(*here)
-    assert status == 0, "a corrected command may follow: nothing was computed yet"
+    assert status == 0, "a corrected command may follow, since nothing was computed"
 
 
-def test_what_is_no_prepared_corpus_is_named(train, tmp_path):
+def test_a_directory_without_a_prepared_corpus_is_refused(train, tmp_path):
     status, output = train(tmp_path)
     assert status == 2
     assert "not a prepared corpus" in output
