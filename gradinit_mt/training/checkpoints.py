@@ -13,43 +13,43 @@ from gradinit_mt.common.files import sha256
 
 
 class CheckpointError(UserError):
-    """A file that is no usable checkpoint; the message names it and the remedy."""
+    """A file that is not a usable checkpoint; the message names it and the remedy."""
 
 
-# What fairseq calls the files it keeps: by epoch "checkpoint7.pt", by update "checkpoint_2_1000.pt".
+# fairseq's names: "checkpoint7.pt" by epoch, "checkpoint_2_1000.pt" by epoch and update
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """What a result says about the checkpoint it was made with."""
+    """What a result reports of its checkpoint."""
 
     file: str
     sha256: str
     model: str  # the name of its architecture
-    source: str | None  # the languages it was trained on, where it says so
+    source: str | None  # the languages it was trained on, if noted
     target: str | None
-    max_source_positions: int | None  # the longest source and target that its model takes, ends included
+    max_source_positions: int | None  # longest source and target that the model takes, with the end of the sentence
     max_target_positions: int | None
     updates: int
-    training_seconds: float  # wall-clock of the run up to this checkpoint, over all restarts
+    training_seconds: float  # wall-clock time of the run up to this checkpoint, over all restarts
     validation_metric: str | None  # fairseq's name of it; a loss is in bits per target token
-    validation_value: float | None  # None where this checkpoint was not validated, such as an average
-    averaged_from: list[dict] | None  # "file" and "sha256" of each, where it is an average
+    validation_value: float | None  # None if it was not validated, like an average
+    averaged_from: list[dict] | None  # "file" and "sha256" of each, if it is an average
 
 
 def load(path: Path) -> dict:
-    """A fairseq checkpoint, on the CPU, through PyTorch's safe loader.
+    """Loads a fairseq checkpoint to the CPU with PyTorch's safe loader.
 
     Raises:
-        CheckpointError: the file is missing, truncated, no fairseq checkpoint, or holds types not allowed.
+        CheckpointError: the file is missing, truncated, not from fairseq, or holds types that are not allowed.
     """
-    path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint{_present(path.parent)}")
+        present = ", ".join(sorted(other.name for other in path.parent.glob("*.pt")))
+        raise CheckpointError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds: of zip files, of pickles, of its own
+    except Exception as error:  # torch raises those of zip files, of pickles, and its own
         raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
     kinds = {"model": dict, "extra_state": dict, "optimizer_history": list}
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
@@ -60,7 +60,7 @@ def load(path: Path) -> dict:
 
 
 def _settings(state: dict, part: str) -> dict:
-    """One part of the settings ("model", "task", ...); fairseq takes them from ``args``, which has no parts, first."""
+    """One part of the settings ("model", "task", ...). fairseq looks first in ``args``, which has no parts."""
     settings = state.get("args") or state["cfg"].get(part)
     settings = vars(settings) if isinstance(settings, argparse.Namespace) else settings
     return settings if isinstance(settings, dict) else {}
@@ -73,34 +73,29 @@ def _reason(error: Exception) -> str:
     return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
 
 
-def _present(directory: Path) -> str:
-    names = sorted(path.name for path in directory.glob("*.pt"))
-    return f"; {directory} holds {', '.join(names)}" if names else f"; {directory} holds no .pt file"
-
-
 def facts(path: Path) -> CheckpointFacts:
-    """Reads what ``CheckpointFacts`` holds; raises as ``load`` does."""
+    """The facts of a checkpoint; raises as ``load`` does."""
     state = load(path)
     task, model = _settings(state, "task"), _settings(state, "model")
     try:
         value = state["extra_state"].get("val_loss")
         return CheckpointFacts(
-            file=str(Path(path).resolve()),
+            file=str(path.resolve()),
             sha256=sha256(path),
-            model=str(model.get("_name") or model.get("arch")),  # in fairseq's order
+            model=str(model.get("_name") or model.get("arch")),  # fairseq's order
             source=task.get("source_lang"),
             target=task.get("target_lang"),
             max_source_positions=_positions(task, model, "max_source_positions"),
             max_target_positions=_positions(task, model, "max_target_positions"),
             updates=state["optimizer_history"][-1]["num_updates"],
-            # a tensor in a run of several processes
+            # float() for the tensor of a data-parallel run
             training_seconds=round(float(state["extra_state"]["previous_training_time"]), 1),
             validation_metric=None if value is None else _settings(state, "checkpoint")["best_checkpoint_metric"],
             validation_value=None if value is None else float(value),
             averaged_from=state.get("averaged_from"),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not say what fairseq notes in a checkpoint ({error!r})") from error
+        raise CheckpointError(f"{path}: lacks what fairseq stores in a checkpoint ({error!r})") from error
 
 
 def _positions(task: dict, model: dict, name: str) -> int | None:
@@ -109,15 +104,11 @@ def _positions(task: dict, model: dict, name: str) -> int | None:
 
 
 def choose(save_dir: Path, checkpoint: str) -> Path:
-    """``best`` and ``last`` are fairseq's files of that name in ``save_dir``; anything else is a path."""
+    """``best`` and ``last`` name fairseq's files in ``save_dir``; anything else is a path."""
     return save_dir / f"checkpoint_{checkpoint}.pt" if checkpoint in ("best", "last") else Path(checkpoint)
 
 
 def numbered(save_dir: Path, kind: str) -> dict[int, Path]:
-    """The checkpoints kept by ``kind`` ("epoch" or "update"), by their number, in rising order."""
-    found = {}
-    for path in save_dir.iterdir():
-        match = _NUMBERED[kind].fullmatch(path.name)
-        if match:
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    """The checkpoints kept by ``kind`` ("epoch" or "update"): their number and path, in ascending order."""
+    matches = {path: _NUMBERED[kind].fullmatch(path.name) for path in save_dir.iterdir()}
+    return dict(sorted((int(match[1]), path) for path, match in matches.items() if match))

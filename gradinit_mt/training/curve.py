@@ -1,13 +1,15 @@
-"""Training and validation loss and the learning rate against updates, from fairseq's logs of one or more runs.
+"""Training loss, validation loss and learning rate over the updates, from fairseq's logs of one or more runs.
 
     python -m gradinit_mt.training.curve RUN_DIR [RUN_DIR ...] --output FILE.png
 
-A run's log is its ``train.log``: what fairseq-train printed under ``--log-format json``. The loss is the negative
-log-likelihood without label smoothing; fairseq logs it in bits per target token, so that perplexity is 2 to its power.
+A run's log is its ``train.log``: the output of fairseq-train with ``--log-format json``. The loss is the negative
+log-likelihood without label smoothing, in bits per target token, so perplexity is 2 to the power of the loss.
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -17,26 +19,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
 from gradinit_mt.common import command
-from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, write
-from gradinit_mt.training import log
+from gradinit_mt.training import TrainingError, log
+from gradinit_mt.training.save_dir import LOG
 
-LOG = "train.log"
-
-# Bits at which a token is one of four billion, picked blindly: a run above it has diverged, and leaves the picture.
+# Bits of a blind guess among four billion tokens: a run above it has diverged, and the picture leaves it out.
 DIVERGED = 32.0
-
-
-class LogError(UserError):
-    """A log that cannot be drawn; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one run logged; each series maps the number of updates to a value, in rising order."""
+    """What one run logged: each series maps the number of updates to a value, in ascending order."""
 
     name: str
-    training: dict[int, float]  # bits per target token, the mean since the value before
+    training: dict[int, float]  # bits per target token, mean since the previous value
     validation: dict[int, float]  # bits per target token
     learning_rate: dict[int, float]
 
@@ -44,39 +40,37 @@ class Curve:
 def read_log(path: Path, name: str) -> Curve:
     """The curve in a log of fairseq-train.
 
-    Updates that were logged twice, because the run was resumed from an older checkpoint, count as logged last.
+    Where a resumed run logged an update twice, the later values count.
 
     Raises:
-        LogError: there is no such file, or no training loss in it.
+        TrainingError: there is no such file, or no training loss in it.
     """
     if not path.is_file():
-        raise LogError(f"{path}: no such log; expected what fairseq-train printed, in a file {LOG} of the run")
-    curve = Curve(name, {}, {}, {})
+        raise TrainingError(
+            f"{path}: no such log; expected the output of fairseq-train, as {LOG} in the run's directory"
+        )
     with path.open(encoding="utf-8", errors="replace") as lines:
-        for kind, numbers in filter(None, map(log.statistics, lines)):
-            _add(curve, kind, numbers)
-    if not curve.training:
-        raise LogError(
+        found = [found for line in lines if (found := log.statistics(line))]
+    training = [numbers for kind, numbers in found if kind == "train_inner"]
+    validation = [numbers for kind, numbers in found if kind == "valid"]
+    if not training:
+        raise TrainingError(
             f"{path}: holds no training loss; train with --log-format json, and a --log-interval below the updates"
         )
-    for series in (curve.training, curve.validation, curve.learning_rate):
-        ordered = sorted(series.items())
-        series.clear()
-        series.update(ordered)
-    return curve
+    return Curve(
+        name,
+        training=_series((numbers["num_updates"], log.loss(numbers)) for numbers in training),
+        validation=_series((numbers["valid_num_updates"], log.loss(numbers, "valid_")) for numbers in validation),
+        learning_rate=_series((numbers["num_updates"], float(numbers["lr"])) for numbers in training),
+    )
 
 
-def _add(curve: Curve, kind: str, numbers: dict) -> None:
-    if kind == "valid":
-        curve.validation[int(numbers["valid_num_updates"])] = log.loss(numbers, "valid_")
-    else:
-        update = int(numbers["num_updates"])
-        curve.training[update] = log.loss(numbers)
-        curve.learning_rate[update] = float(numbers["lr"])
+def _series(values: Iterable[tuple[str, float]]) -> dict[int, float]:
+    return dict(sorted({int(update): value for update, value in values}.items()))
 
 
 def diverged(bits: float) -> bool:
-    """Whether a loss is not finite, or so high that the run has diverged."""
+    """Whether a loss is infinite, nan, or so high that the run has diverged."""
     return not bits <= DIVERGED
 
 
@@ -98,14 +92,14 @@ def draw(curves: list[Curve]) -> Figure:
         rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         rate.set_xlim(left=0)
         _add_perplexity(loss)
-        _add_legend(loss, curves)
+        figure.legend(handles=_legend(curves), loc="outside upper left", ncols=2, frameon=False)
     return figure
 
 
 def _plot_loss(axes: Axes, curve: Curve, colour: str) -> None:
-    axes.plot(*_shown(curve.training), color=colour, linewidth=0.8, alpha=0.55)
-    axes.plot(*_shown(curve.validation), color=colour, linewidth=1.4, marker="o", markersize=3)
     updates, losses = _shown(curve.training)
+    axes.plot(updates, losses, color=colour, linewidth=0.8, alpha=0.55)
+    axes.plot(*_shown(curve.validation), color=colour, linewidth=1.4, marker="o", markersize=3)
     if updates and len(updates) < len(curve.training):
         axes.plot(updates[-1], losses[-1], color=colour, marker="x", markersize=8, linestyle="none")
 
@@ -127,25 +121,24 @@ def _add_perplexity(axes: Axes) -> None:
     right.spines["right"].set_visible(True)
 
 
-def _add_legend(axes: Axes, curves: list[Curve]) -> None:
-    handles = [
+def _legend(curves: list[Curve]) -> list[Line2D]:
+    grey = partial(Line2D, [], [], color="0.3")
+    lines = [
         Line2D([], [], color=COLOURS[number % len(COLOURS)], linewidth=2, label=curve.name)
         for number, curve in enumerate(curves)
     ]
-    handles.append(Line2D([], [], color="0.3", linewidth=0.8, label="training"))
-    handles.append(Line2D([], [], color="0.3", linewidth=1.4, marker="o", markersize=3, label="validation"))
+    lines += [grey(linewidth=0.8, label="training"), grey(linewidth=1.4, marker="o", markersize=3, label="validation")]
     if any(diverged(value) for curve in curves for value in curve.training.values()):
         label = f"diverged: above {DIVERGED:.0f} bits, or not finite"
-        handles.append(Line2D([], [], color="0.3", marker="x", linestyle="none", label=label))
-    axes.legend(handles=handles, frameon=False)
+        lines.append(grey(marker="x", linestyle="none", label=label))
+    return lines
 
 
 def parse_run(text: str) -> tuple[str, Path]:
-    """``NAME=PATH`` or ``PATH``; a directory stands for the log in it, and its name is the run's."""
-    name, equals, path = text.partition("=")
-    path = Path(path if equals else text)
-    name = name if equals else path.resolve().name
-    return name, path / LOG if path.is_dir() else path
+    """The name and the log of a run given as ``NAME=PATH`` or ``PATH``, where PATH is the log or its directory."""
+    name, equals, rest = text.partition("=")
+    path = Path(rest if equals else text)
+    return name if equals else path.resolve().name, path / LOG if path.is_dir() else path
 
 
 def main() -> None:

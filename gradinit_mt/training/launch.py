@@ -1,4 +1,4 @@
-"""Trains a model on a prepared corpus through the stock fairseq-train; continues where an earlier start stopped.
+"""Trains a model on a prepared corpus with the stock fairseq-train, or continues an earlier start.
 
 python -m gradinit_mt.training.launch DATA [options] [-- options of fairseq-train]
 """
@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from gradinit_mt.training import TrainingError, options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.watch import Outcome, watch
 
-# glibc gives the large tensors of every update back to the system and faults their pages in again at the next.
+# By default glibc returns each update's large tensors to the system, and the next update faults their pages in again.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
 
 
@@ -27,7 +28,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     presets = "\n".join(f"  {name:14} {preset.about}" for name, preset in PRESETS.items())
     parser = argparse.ArgumentParser(
         prog="scripts/train.sh",
-        description="Train a model on a prepared corpus, without warmup after GradInit unless told otherwise.",
+        description="Train a model on a prepared corpus, by default with GradInit and without warmup.",
         epilog=f"presets:\n{presets}\n\nOptions after -- go to fairseq-train and override the preset's, for example\n"
         "  scripts/train.sh DATA -- --no-gradinit --warmup-updates 1000 --lr 5e-4",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -36,23 +37,17 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("data", type=Path, metavar="DATA", help="prepared corpus (the directory with corpus.json)")
     add("--save-dir", type=Path, metavar="DIR", help="checkpoints and logs (default: runs/<corpus>-seed<seed>)")
     add("--preset", choices=tuple(PRESETS), help="settings (default: by the corpus's name, else other)")
-    add("--seed", type=int, default=1, help="of parameters, order of batches and dropout (default: %(default)s)")
+    add("--seed", type=int, default=1, help="for parameters, batch order and dropout (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: GPUs if there are any")
-    add(
-        "--processes",
-        type=command.positive_int,
-        metavar="N",
-        help="data-parallel processes (default: all GPUs; CPU: 1)",
-    )
-    add(
-        "--tokens-per-update", type=command.positive_int, metavar="N", help="over all processes (default: the preset's)"
-    )
+    add_number = partial(add, type=command.positive_int, metavar="N")
+    add_number("--processes", help="data-parallel processes (default: all GPUs; CPU: 1)")
+    add_number("--tokens-per-update", help="over all processes (default: the preset's)")
     add("--dry-run", action="store_true", help="print the command and stop")
     return command.parse_with_further(parser, arguments)
 
 
 def command_line(arguments: list[str], processes: int) -> list[str]:
-    """The stock fairseq-train, under torchrun if there are several processes."""
+    """The command line of fairseq-train, started by torchrun if there are several processes."""
     python = [sys.executable]
     if processes > 1:
         python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
@@ -60,10 +55,10 @@ def command_line(arguments: list[str], processes: int) -> list[str]:
 
 
 def devices(device: str, processes: int | None) -> tuple[int, int]:
-    """(GPUs to use, processes).
+    """The numbers of GPUs to use and of processes.
 
     Raises:
-        TrainingError: more GPUs are asked for than the machine has.
+        TrainingError: the machine has fewer GPUs.
     """
     present = torch.cuda.device_count()
     if device == "cpu" or (device == "auto" and not present):
@@ -76,7 +71,7 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
 
 
 def train(arguments: list[str]) -> None:
-    """Runs the command."""
+    """Runs ``scripts/train.sh`` with these arguments."""
     chosen = parse_arguments(arguments)
     corpus = PreparedCorpus.load(chosen.data.resolve())
     directory = (chosen.save_dir or Path("runs", f"{corpus.name}-seed{chosen.seed}")).resolve()
@@ -92,8 +87,8 @@ def train(arguments: list[str]) -> None:
     save_dir.require_usable(directory)
     with save_dir.locked(directory) as lock:
         run = checked_run(directory, corpus, fairseq_arguments)
-        if mended := save_dir.mend_last_checkpoint(directory):
-            command.step(mended)
+        if message := save_dir.fix_last_checkpoint(directory):
+            command.step(message)
         shown = shlex.quote(str(_from_here(directory)))
         max_update = options.given(fairseq_arguments).get("max_update")
         if save_dir.is_complete(directory, max_update):
@@ -123,10 +118,10 @@ def _require_success(outcome: Outcome, log: str) -> None:
 
 
 def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:
-    """What ``run.json`` is to hold: the run that the save dir has begun, or a new one.
+    """The run to note in ``run.json``: the one that the save dir has begun, or a new one.
 
     Raises:
-        TrainingError: it holds a run with other settings.
+        TrainingError: the save dir has begun a run with other settings.
     """
     run = save_dir.read_run(directory)
     if run is None or not save_dir.has_begun(directory):
@@ -144,14 +139,12 @@ def _from_here(path: Path) -> Path:
 
 
 def environment(gpus: int, processes: int) -> dict[str, str]:
-    """The variables of the training processes: without GPUs none is visible, and the cores are shared out."""
-    variables = dict(os.environ)
-    if not gpus:
-        cores = len(os.sched_getaffinity(0))
-        variables |= {"CUDA_VISIBLE_DEVICES": ""}
-        variables.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
-        variables.setdefault("GLIBC_TUNABLES", KEEP_MEMORY)
-    return variables
+    """The variables of the training processes: on a CPU they see no GPU and share the cores."""
+    if gpus:
+        return dict(os.environ)
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    defaults = {"OMP_NUM_THREADS": str(threads), "GLIBC_TUNABLES": KEEP_MEMORY}
+    return defaults | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What fairseq-train prints under ``--log-format json``, line by line."""
+"""The lines that fairseq-train prints with ``--log-format json``."""
 
 import json
 import math
@@ -8,7 +8,7 @@ _STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})\s*$")
 
 
 def statistics(line: str) -> tuple[str, dict] | None:
-    """``train_inner`` or ``valid`` and the numbers of such a line; None for any other, and for one cut short."""
+    """``train_inner`` or ``valid``, and the numbers of such a line; None for any other line, or one cut short."""
     match = _STATISTICS.search(line)
     if match is None:
         return None
@@ -19,12 +19,12 @@ def statistics(line: str) -> tuple[str, dict] | None:
 
 
 def loss(numbers: dict, prefix: str = "") -> float:
-    """Bits per target token, without label smoothing where fairseq logs that apart; nan where there is no loss."""
+    """Bits per target token, without label smoothing if fairseq logs that separately; nan if there is no loss."""
     return float(numbers.get(f"{prefix}nll_loss", numbers.get(f"{prefix}loss", "nan")))
 
 
 def perplexity(bits: float) -> float:
-    """2 to the loss; infinite beyond what a float holds, which a diverging run reaches."""
+    """2 to the power of the loss; infinite where a diverging run exceeds the range of floats."""
     try:
         return 2.0**bits
     except OverflowError:

@@ -1,25 +1,28 @@
-"""The options of fairseq-train: composed of preset, run and the user's own, and read as fairseq-train reads them."""
+"""The options of fairseq-train: composed of preset, run and user's choice, and parsed as fairseq-train parses them."""
 
 import contextlib
 import io
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import gradinit_mt
+from gradinit_mt.common.errors import differing
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import TrainingError
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, PRESETS
 
-# What the launcher sets itself, and would lose track of.
+# Set by the launcher, which relies on their values.
 OWNED = ("save_dir", "seed", "user_dir", "source_lang", "target_lang", "distributed_world_size", "cpu")
 
-# What may change when a run is continued: where its files lie, what it logs and keeps. (The number of updates may too,
-# if --total-num-update fixes the schedule.)
+# May change when a run is continued: where files are, what is logged and kept. (So may the number of updates if
+# --total-num-update fixes the schedule.)
 FREE = {"user_dir", "save_dir", "tensorboard_logdir", "num_workers", "log_interval", "keep_last_epochs"}
 
-# Files of other runs: the same file is the same option, however its path is spelled.
+# Files of other runs: different spellings of a path are the same option.
 PATHS = ("gradinit_from", "finetune_from_model")
 
 USAGE = 2  # argparse's exit status for options that it refuses
@@ -36,13 +39,13 @@ def compose(
     gpus: int = 0,
     processes: int = 1,
 ) -> list[str]:
-    """The arguments of fairseq-train: what all runs share, the preset, this run, and last the user's own.
+    """The arguments of fairseq-train: the common ones, the preset's, this run's, and last the user's (``further``).
 
-    Where the user makes another choice than the preset, the settings that belong to the preset's choice are left out,
-    such as Adam's betas with ``--optimizer sgd``.
+    Where the user makes another choice than the preset, options that belong to the preset's choice are left out, such
+    as Adam's betas with ``--optimizer sgd``.
 
     Raises:
-        TrainingError: among the user's own is an option that the launcher sets, or one that fairseq-train refuses.
+        TrainingError: ``further`` has an option that the launcher sets, or one that fairseq-train refuses.
     """
     preset = PRESETS[preset_name]
     settings = {
@@ -63,102 +66,97 @@ def compose(
         settings["cpu"] = True
         if processes > 1:
             settings |= {"distributed-backend": "gloo", "ddp-backend": "legacy_ddp"}
-    chosen = _choices(further)
-    arguments = [str(corpus.bin)]
+    return _with_further([str(corpus.bin), *_flags(settings, _choices(further))], further)
+
+
+def _flags(settings: dict, chosen: dict[str, str | None]) -> list[str]:
+    """The settings as arguments, without those that belong to another choice than the user's."""
+    arguments = []
     for name, value in settings.items():
         owner = BELONGS_TO.get(name)
         if owner is None or chosen[owner] in (None, settings[owner]):
             arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    if not further:
-        return arguments
-    ours, all_together = given(arguments), given([*arguments, *further])
-    for name in OWNED:
-        if all_together.get(name) != ours.get(name):
-            option = name.replace("_", "-")
-            raise TrainingError(f"--{option} after --: the launcher sets it; see scripts/train.sh --help")
-    arguments += further
-    for name in PATHS:
-        if name in all_together:
-            arguments += [f"--{name.replace('_', '-')}", _real_path(all_together[name])]
     return arguments
 
 
+def _with_further(arguments: list[str], further: list[str]) -> list[str]:
+    ours, together = given(arguments), given([*arguments, *further])
+    for name in OWNED:
+        if together.get(name) != ours.get(name):
+            raise _owned(name)
+    paths = [(f"--{name.replace('_', '-')}", _real_path(together[name])) for name in PATHS if name in together]
+    return [*arguments, *further, *(part for option in paths for part in option)]
+
+
+def _owned(name: str) -> TrainingError:
+    return TrainingError(f"--{name.replace('_', '-')} after --: the launcher sets it; see scripts/train.sh --help")
+
+
 def _real_path(path: str) -> str:
-    """However it is spelled; a record of GradInit by the save dir that it is in."""
-    if not Path(path).exists():  # fairseq knows places that are no paths
+    """The path without links, relative parts or the name of the record of GradInit in a save dir."""
+    if not Path(path).exists():  # fairseq also takes names that are not paths
         return path
     real = Path(path).resolve()
     return str(real.parent if real.name == TENSORS else real)
 
 
 def given(arguments: list[str]) -> dict:
-    """The options that stand in ``arguments``, by fairseq's name of each, with the values that fairseq-train takes.
+    """The options that ``arguments`` set, without defaults: fairseq's name of each, and its value for fairseq-train.
 
     Raises:
         TrainingError: fairseq-train would refuse them.
     """
-    options = _fairseq_options()
-    with _refusals_raised():
-        parser = options.get_training_parser()
-        return vars(options.parse_args_and_arch(parser, arguments, suppress_defaults=True))
+    with _fairseq_options() as options:
+        return vars(options.parse_args_and_arch(options.get_training_parser(), arguments, suppress_defaults=True))
 
 
-def _choices(arguments: list[str]) -> dict[str, str | None]:
-    """What the arguments choose of that to which other options belong; None where they leave the choice."""
+def _choices(further: list[str]) -> dict[str, str | None]:
+    """The user's choices to which other options belong; None where the preset's choice stays."""
     owners = {owner: owner.replace("-", "_") for owner in BELONGS_TO.values()}
-    if not arguments:
-        return dict.fromkeys(owners)
-    fairseq_options = _fairseq_options()
-    with _refusals_raised():
-        parser = fairseq_options.get_training_parser()
+    with _fairseq_options() as options:
+        parser = options.get_training_parser()
         parser.set_defaults(**dict.fromkeys([*owners.values(), "user_dir"]))
-        found, _ = parser.parse_known_args(arguments)
-    if found.user_dir not in (None, USER_DIR):  # parsing the rest would import it
-        raise TrainingError("--user-dir after --: the launcher sets it; see scripts/train.sh --help")
+        found, _ = parser.parse_known_args(further)
+    if found.user_dir not in (None, USER_DIR):  # a full parse would import it
+        raise _owned("user_dir")
     return {owner: getattr(found, name) for owner, name in owners.items()}
 
 
-def _fairseq_options():
-    """fairseq's parsers, with the plugin registered; importing them takes seconds."""
+@contextlib.contextmanager
+def _fairseq_options() -> Iterator[ModuleType]:
+    """fairseq's parsers, with the plugin registered; importing them takes seconds. What they refuse is raised."""
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # or it advertises TensorBoard
     from fairseq import options
 
     from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers the plugin's options
 
-    return options
-
-
-@contextlib.contextmanager
-def _refusals_raised():
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            yield
+        with contextlib.redirect_stderr(printed):
+            yield options
     except SystemExit as error:
         if error.code != USAGE:  # --help, or a signal
             raise
-        reason = said.getvalue().strip().rpartition("error: ")[2]
+        reason = printed.getvalue().strip().rpartition("error: ")[2]
         raise TrainingError(f"fairseq-train refuses its options: {reason}") from error
     except (SyntaxError, ValueError, RuntimeError) as error:
         raise TrainingError(f"fairseq-train refuses its options: {error}") from error
 
 
 def changed(before: list[str], now: list[str]) -> list[str]:
-    """The options that differ between two runs' arguments, but for those that may."""
+    """The options that differ between two runs' arguments and must not, each with both values."""
     # fairseq's parser imports the user dir, which may have been another checkout
     old, new = given([*before, "--user-dir", USER_DIR]), given(now)
-    for run in (old, new):
-        run.update({name: _real_path(run[name]) for name in PATHS if name in run})
+    old |= {name: _real_path(old[name]) for name in PATHS if name in old}
     free = FREE | ({"max_update"} if "total_num_update" in new else set())
-    return [
-        f"{name.replace('_', '-')} {_shown(old.get(name))} there, {_shown(new.get(name))} now"
-        for name in sorted((old.keys() | new.keys()) - free)
-        if old.get(name) != new.get(name)
-    ]
+    before_shown, now_shown = (
+        {name.replace("_", "-"): _shown(value) for name, value in run.items() if name not in free} for run in (old, new)
+    )
+    return sorted(differing(before_shown, now_shown, missing="unset"))
 
 
 def _shown(value: object) -> object:
-    """As on the command line, where lists of one are single values and flags have none."""
+    """As on the command line: a list of one item as the item, a flag as set."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return {None: "unset", True: "set"}.get(value, value) if isinstance(value, bool | None) else value
+    return "set" if value is True else value

@@ -1,8 +1,8 @@
-"""Settings per corpus. Options are fairseq-train's own; whatever follows ``--`` on the command line overrides them."""
+"""Training settings per corpus, as options of fairseq-train; options after ``--`` override them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-# Settings that make sense only with the choice that they stand beside: fairseq-train refuses most of them with another.
+# option of a preset: the choice it belongs to. With another choice, fairseq-train refuses most of these options.
 BELONGS_TO = {
     "adam-betas": "optimizer",
     "label-smoothing": "criterion",
@@ -24,7 +24,7 @@ COMMON = {
     "keep-last-epochs": 10,
     "max-tokens-valid": 8000,
     "num-workers": 0,
-    # Above 1, fairseq leaves a last batch of another size out, of validation too.
+    # Above 1, fairseq drops a last batch of another size, in validation as well.
     "required-batch-size-multiple": 1,
 }
 
@@ -33,18 +33,13 @@ COMMON = {
 class Preset:
     """How one corpus is trained.
 
-    Attributes:
-        about: what it is for, in one line.
-        tokens_per_update: tokens of a batch as fairseq counts them (sentences times the longest, of the longer side),
-            over all processes.
-        gradinit_tokens: the same for one iteration of GradInit.
-        options: options of fairseq-train, beyond ``COMMON``.
+    Tokens are counted over all processes, and as fairseq counts them: sentences times the longest side of any sentence.
     """
 
     about: str
     tokens_per_update: int
-    gradinit_tokens: int
-    options: dict = field(default_factory=dict)
+    gradinit_tokens: int  # per iteration of GradInit
+    options: dict  # beyond COMMON
 
 
 PRESETS = {
@@ -91,7 +86,7 @@ PRESETS = {
         },
     ),
     "other": Preset(
-        about="any other corpus: a middle-sized model, to be tuned",
+        about="any other corpus: a mid-sized model, to be tuned",
         tokens_per_update=4096,
         gradinit_tokens=4096,
         options={
@@ -106,5 +101,5 @@ PRESETS = {
 
 
 def preset_for(corpus_name: str) -> str:
-    """The preset that carries the corpus's name, else ``other``."""
+    """The preset of the corpus's name if there is one, else ``other``."""
     return corpus_name if corpus_name in PRESETS else "other"

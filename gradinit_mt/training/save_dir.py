@@ -1,10 +1,9 @@
-"""What the launcher keeps in a save dir: the run's description, its lock, and the checkpoint to go on from."""
+"""What the launcher keeps in a save dir: the run's description, its lock, its log, and a checkpoint to resume from."""
 
 import contextlib
 import datetime
 import fcntl
 import json
-import os
 import shlex
 import shutil
 import zipfile
@@ -26,57 +25,51 @@ def locked(save_dir: Path) -> Iterator[int]:
     """Makes the save dir and keeps other launchers out of it.
 
     Yields:
-        A file descriptor. The lock lasts until the last process that holds it has ended, killed or not, so the training
-        process is to inherit it.
+        A file descriptor for the training process to inherit: the lock lasts until every process that holds it ends.
 
     Raises:
-        TrainingError: another launcher, or the training process of one that was killed, is at work there.
+        TrainingError: another launcher is running there, or the training process of a killed one.
     """
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise TrainingError(f"{save_dir}: exists and is no directory; use another --save-dir") from error
-    descriptor = os.open(save_dir / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
+        raise TrainingError(f"{save_dir}: exists and is not a directory; use another --save-dir") from error
+    with (save_dir / LOCK).open("a") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise TrainingError(
                 f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
             ) from error
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        yield file.fileno()
 
 
 def read_run(save_dir: Path) -> dict | None:
-    """What ``run.json`` holds; None where there is none.
+    """The content of ``run.json``, or None if there is no such file.
 
     Raises:
-        TrainingError: it is not what ``note_start`` writes.
+        TrainingError: ``note_start`` did not write it.
     """
     path = save_dir / RUN
+    kinds = {"data": str, "options": list, "starts": list}
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(run, dict) or any(not isinstance(run.get(name), kind) for name, kind in kinds.items()):
+            raise ValueError(f"it lacks one of {', '.join(kinds)}")
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise TrainingError(f"{path}: cannot be read ({error}); restore it, or use another save dir") from error
-    kinds = {"data": str, "options": list, "starts": list}
-    if not isinstance(run, dict) or any(not isinstance(run.get(name), kind) for name, kind in kinds.items()):
-        raise TrainingError(
-            f"{path}: does not describe a run (data, options, starts); restore it, or use another save dir"
-        )
     return run
 
 
 def has_begun(save_dir: Path) -> bool:
-    """Whether there is a checkpoint or a record to go on from. (fairseq also leaves a ``crash.pt`` where it fails.)"""
+    """Whether there is a checkpoint or a record to resume from. (A failing fairseq leaves a ``crash.pt``, too.)"""
     return any(save_dir.glob("checkpoint*.pt")) or (save_dir / TENSORS).exists()
 
 
 def require_usable(save_dir: Path) -> None:
-    """Raises TrainingError where the save dir holds files of which nothing is known."""
+    """Raises TrainingError if the save dir holds files, but no description of their run."""
     if not save_dir.is_dir() or (save_dir / RUN).exists():
         return
     if any(path.name != LOCK for path in save_dir.iterdir()):
@@ -92,21 +85,18 @@ def note_start(save_dir: Path, run: dict, command: list[str]) -> None:
 
 
 def is_complete(save_dir: Path, max_update: int | None) -> bool:
-    """Whether the last checkpoint has all updates.
-
-    fairseq-train itself would make one more and write its checkpoints again.
-    """
-    last = save_dir / "checkpoint_last.pt"
-    return bool(max_update) and last.exists() and checkpoints.facts(last).updates >= max_update
+    """Whether the last checkpoint has all updates: fairseq-train would still make another one, and save again."""
+    last = checkpoints.choose(save_dir, "last")
+    return bool(max_update and last.exists() and checkpoints.facts(last).updates >= max_update)
 
 
-def mend_last_checkpoint(save_dir: Path) -> str | None:
-    """Replaces a ``checkpoint_last.pt`` that a kill left truncated by the newest whole checkpoint beside it.
+def fix_last_checkpoint(save_dir: Path) -> str | None:
+    """Replaces a ``checkpoint_last.pt`` that a kill left truncated with the newest complete checkpoint.
 
     Returns:
-        What was done, or None if there was nothing to mend.
+        A message, or None if there was nothing to fix.
     """
-    last = save_dir / "checkpoint_last.pt"
+    last = checkpoints.choose(save_dir, "last")
     if not last.exists() or zipfile.is_zipfile(last):
         return None
     last.rename(save_dir / "checkpoint_last.broken")
@@ -116,5 +106,5 @@ def mend_last_checkpoint(save_dir: Path) -> str | None:
         if zipfile.is_zipfile(path):
             with whole(last) as temporary:
                 shutil.copyfile(path, temporary)
-            return f"{last} was truncated: going on from {path.name}"
-    return f"{last} was truncated and no other checkpoint is whole: starting again"
+            return f"{last} was truncated: resuming from {path.name}"
+    return f"{last} was truncated and no other checkpoint is complete: starting over"

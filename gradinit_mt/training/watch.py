@@ -1,4 +1,4 @@
-"""Runs fairseq-train, keeps all it prints in a log, and shows a line of progress."""
+"""Runs fairseq-train, logs everything it prints, and shows its progress."""
 
 import ctypes
 import os
@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -28,7 +28,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the command ended: its exit status, the signal that ended the wait for it, and its last lines."""
+    """How the command ended: its exit status, the signal that interrupted it, and its last lines."""
 
     status: int
     interrupted_by: int | None
@@ -42,29 +42,25 @@ def watch(
     max_update: int | None,
     keep_open: Sequence[int] = (),
 ) -> Outcome:
-    """Runs ``command`` to its end; its output is appended to ``log_file``, progress is shown on stderr.
+    """Runs ``command`` to its end, appends its output to ``log_file``, and shows its progress on stderr.
 
-    The first SIGINT or SIGTERM to this process is passed on, and what the command still prints is logged; the second
-    kills the command. Whatever else ends this process, SIGKILL included (on Linux), ends the command too. A signal that
-    this process was started to ignore stays ignored.
-
-    Args:
-        command: fairseq-train, logging as JSON.
-        environment: its variables.
-        log_file: its directory exists.
-        max_update: for the progress.
-        keep_open: file descriptors that the command inherits.
+    The first SIGINT or SIGTERM is passed on to the command, whose output is still logged; the second one kills the
+    command. A signal that this process was started to ignore stays ignored. The command never outlives this process,
+    not even after a SIGKILL (on Linux). It inherits the file descriptors ``keep_open``.
 
     Raises:
         TrainingError: the log cannot be written; the command has been ended.
     """
     if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # workers whose own parent has ended stay among this one's descendants
-    display = _Display(max_update)
-    last: deque[str] = deque(maxlen=LAST_LINES)
-    # unbuffered: a line that the disk does not take is not tried again when the file is closed
-    with open(log_file, "ab", buffering=0) as file, _Interrupts() as interrupts:
-        process = subprocess.Popen(
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphaned workers become children of this process
+    interrupts = _Interrupts()
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
+    with (
+        # unbuffered: otherwise closing the file would retry a line for which the disk had no space
+        open(log_file, "ab", buffering=0) as file,
+        _handled(interrupts.handle),
+        closing(_Display(max_update)) as display,
+        subprocess.Popen(
             command,
             env=environment,
             stdout=subprocess.PIPE,
@@ -72,23 +68,22 @@ def watch(
             text=True,
             errors="replace",
             pass_fds=tuple(keep_open),
-            start_new_session=True,  # the terminal's Ctrl-C reaches this process alone, which passes it on
-            preexec_fn=_end_with(os.getpid()),
-        )
+            start_new_session=True,  # Ctrl-C in the terminal reaches only this process, which passes it on
+            preexec_fn=partial(_end_with, os.getpid()),
+        ) as process,
+    ):
         try:
             interrupts.pass_on_to(process)
+            assert process.stdout is not None
             for line in process.stdout:
                 _append(file, line)
-                last.append(line.rstrip("\n"))
+                last_lines.append(line.rstrip("\n"))
                 display.show(line.rstrip())
             status = process.wait()
         except BaseException:
-            _end(process)  # nothing goes on unlogged
+            _end(process)  # training must not continue without a log
             raise
-        finally:
-            process.stdout.close()
-            display.close()
-    return Outcome(status, interrupts.first, list(last))
+    return Outcome(status, interrupts.first, list(last_lines))
 
 
 def _append(file: FileIO, line: str) -> None:
@@ -102,54 +97,50 @@ def _append(file: FileIO, line: str) -> None:
 
 
 class _Interrupts:
-    """SIGINT and SIGTERM while a process runs: the first one is passed on to it, the second one kills it.
+    """Passes the first signal on to a process; the second one kills it.
 
     Attributes:
-        first: the number of the first one, or None.
+        first: the number of the first signal, or None.
     """
 
     def __init__(self) -> None:
         self.first: int | None = None
         self._process: subprocess.Popen | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def pass_on_to(self, process: subprocess.Popen) -> None:
-        """From now on, and a signal that came before."""
+        """Sends signals to ``process`` from now on, and also one that came before."""
         self._process = process
         if self.first is not None:
             process.send_signal(self.first)
 
-    def _handle(self, number: int, _frame: object) -> None:
+    def handle(self, number: int, _frame: object) -> None:
+        """A signal handler."""
         if self.first is not None and self._process is not None:
             _kill(self._process)
             return
         self.first = number
-        # print could be interrupted in the midst of itself
-        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; once more kills it\n")
+        # not print: the signal may have interrupted another print
+        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; interrupt again to kill it\n")
         if self._process is not None:
             self._process.send_signal(number)
 
 
-def _end_with(parent: int) -> Callable[[], None]:
-    """What a child runs before its command, so that the system ends it when ``parent`` has ended."""
+@contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Sets the handler of SIGINT and SIGTERM, except where this process was started to ignore them."""
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                stack.callback(signal.signal, number, signal.signal(number, handler))
+        yield
 
-    def prepare() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it ended before the call
-                os._exit(1)
 
-    return prepare
+def _end_with(parent: int) -> None:
+    """In the child, before its command starts: makes the system end it when ``parent`` ends."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # the parent ended before this call
+            os._exit(1)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -162,9 +153,10 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """Kills a process and all that it has started: torchrun's workers are in sessions of their own.
+    """Kills a process and everything it has started.
 
-    They are found as the descendants of this process, which starts nothing else.
+    torchrun's workers have their own sessions, so they are found as descendants of this process, which starts nothing
+    else.
     """
     for number in _descendants(os.getpid()) or [process.pid]:
         with suppress(ProcessLookupError):
@@ -172,36 +164,34 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _descendants(ancestor: int) -> list[int]:
-    """The numbers of the processes that a process has started, and those have started, and so on; on Linux."""
+    """The ids of all processes below ``ancestor``; empty where there is no /proc."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            # "number (name) state parent ...": a name may hold blanks and brackets
+            # "id (name) state parent ...", where the name may contain spaces and brackets
             parent = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(path.parent.name))
-    found, ahead = [], [ancestor]
-    while ahead:
-        started = children.get(ahead.pop(), [])
-        found += started
-        ahead += started
-    return found
+    found = [ancestor]
+    for number in found:  # which grows
+        found += children.get(number, [])
+    return found[1:]
 
 
 class _Display:
-    """A bar on a terminal, lines elsewhere."""
+    """Messages of GradInit, validation losses, and updates: as a bar on a terminal, as lines elsewhere."""
 
     def __init__(self, max_update: int | None) -> None:
         self.total = max_update or None
         self.valid = ""
-        self.bar = None
+        self.bar: tqdm | None = None
 
     def show(self, line: str) -> None:
-        """Shows what a line of fairseq's output says, if it is worth showing."""
+        """Shows what is worth showing in a line of fairseq-train's output."""
         if match := SHOWN.search(line):
-            self._say(match[1])
+            _say(match[1])
         elif found := log.statistics(line):
-            kind, numbers = found
-            self._validated(numbers) if kind == "valid" else self._updated(numbers)
+            show = {"valid": self._validated, "train_inner": self._updated}[found[0]]
+            show(found[1])
 
     def close(self) -> None:
         """Leaves the bar as it is."""
@@ -212,7 +202,7 @@ class _Display:
         bits = log.loss(numbers, "valid_")
         self.valid = f", valid {bits:.2f}"
         epoch = numbers.get("epoch", "?")
-        self._say(f"epoch {epoch}: validation loss {bits:.3f} bits, perplexity {log.perplexity(bits):.2f}")
+        _say(f"epoch {epoch}: validation loss {bits:.3f} bits, perplexity {log.perplexity(bits):.2f}")
 
     def _updated(self, numbers: dict) -> None:
         update = int(numbers.get("num_updates", 0))
@@ -223,8 +213,8 @@ class _Display:
             self.bar.set_postfix_str(note, refresh=False)
             self.bar.update(update - self.bar.n)
         else:
-            self._say(f"update {update}/{self.total or '?'}: {note}, {float(numbers.get('wps', 0)):,.0f} tokens/s")
+            _say(f"update {update}/{self.total or '?'}: {note}, {float(numbers.get('wps', 0)):,.0f} tokens/s")
 
-    @staticmethod
-    def _say(text: str) -> None:
-        tqdm.write(text, file=sys.stderr)
+
+def _say(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)

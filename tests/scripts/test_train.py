@@ -91,7 +91,7 @@ def test_other_settings_in_the_same_save_dir_are_refused_in_one_line(run_dir, tr
     status, output = train(toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4", "--lr", "0.5")
     assert status == 2
     assert output.count("\n") == 1
-    assert "holds a run with other settings (lr 0.0005 there, 0.5 now)" in output
+    assert "holds a run with other settings (lr 0.0005 there, 0.5 here)" in output
     assert (run_dir / "run.json").read_bytes() == before
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import write
-from gradinit_mt.training.curve import LogError, draw, parse_run, read_log
+from gradinit_mt.training import TrainingError
+from gradinit_mt.training.curve import draw, parse_run, read_log
 
 
 def line(kind: str, **values) -> str:
@@ -63,12 +64,12 @@ def test_without_label_smoothing_the_loss_itself_is_read(log):
 
 @pytest.mark.parametrize("lines", [(), (valid(10, 7.0),), ("| INFO | train_inner | epoch 1: loss 9\n",)])
 def test_a_log_without_training_loss_is_refused(log, lines):
-    with pytest.raises(LogError, match="--log-format json"):
+    with pytest.raises(TrainingError, match="--log-format json"):
         read_log(log(*lines), "a")
 
 
 def test_a_missing_log_is_named(tmp_path):
-    with pytest.raises(LogError, match=r"train.log: no such log"):
+    with pytest.raises(TrainingError, match=r"train.log: no such log"):
         read_log(tmp_path / "train.log", "a")
 
 
@@ -82,8 +83,11 @@ def test_the_picture_holds_the_curves_of_all_runs(log):
     assert ([10], [9.0]) in drawn, "the last finite value of a failed run is marked"
     assert len(rate.get_lines()) == 2
     assert perplexity.get_ylim() == pytest.approx(tuple(2**bound for bound in loss.get_ylim()))
-    labels = [text.get_text() for text in loss.get_legend().get_texts()]
+    [legend] = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["with warmup", "without", "training", "validation", "diverged: above 32 bits, or not finite"]
+    figure.draw_without_rendering()
+    assert not legend.get_window_extent().overlaps(loss.get_tightbbox()), "no curve is hidden"
     assert "bits" in loss.get_ylabel() and rate.get_xlabel() == "updates"
 
 

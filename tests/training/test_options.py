@@ -79,7 +79,7 @@ def test_what_fairseq_train_would_refuse_is_refused_in_its_words(composed, furth
 
 
 def test_a_signal_while_options_are_read_is_no_refusal():
-    with pytest.raises(SystemExit, match="143"), options._refusals_raised():
+    with pytest.raises(SystemExit, match="143"), options._fairseq_options():
         sys.exit(143)
 
 
@@ -153,17 +153,17 @@ def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch(comp
     assert options.changed(moved, [*before, "--log-interval", "7"]) == []
     other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
     assert options.changed(before, other) == [
-        "arch post_ln_transformer_small there, post_ln_transformer_tiny now",
-        f"data {before[0]} there, other/bin now",
-        "fp16 unset there, set now",
-        "lr 0.1 there, 0.2 now",
+        "arch post_ln_transformer_small there, post_ln_transformer_tiny here",
+        f"data {before[0]} there, other/bin here",
+        "fp16 unset there, set here",
+        "lr 0.1 there, 0.2 here",
     ]
 
 
 def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
     """The linear schedule ends at --max-update: more updates would raise the learning rate of the next one."""
     assert options.changed(composed("--max-update", "10"), composed("--max-update", "20")) == [
-        "max-update 10 there, 20 now"
+        "max-update 10 there, 20 here"
     ]
     fixed = ["--total-num-update", "20"]
     assert options.changed(composed(*fixed, "--max-update", "10"), composed(*fixed, "--max-update", "20")) == []

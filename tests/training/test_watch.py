@@ -141,7 +141,7 @@ def test_an_interrupt_of_this_process_alone_is_passed_on_and_what_follows_is_log
     output, _ = driver.communicate(timeout=30)
     status, last = (3, "saved\n") if number == signal.SIGINT else (-signal.SIGTERM, f"pid {child}\n")
     assert f"status {status} interrupted by {int(number)}" in output
-    assert "once more kills it" in output
+    assert "interrupt again to kill it" in output
     assert (tmp_path / "train.log").read_text().endswith(last)
     assert not is_alive(child)
 
