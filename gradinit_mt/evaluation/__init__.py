@@ -1,4 +1,4 @@
-"""From a checkpoint to reported scores. Knows fairseq only as the command ``fairseq-generate``."""
+"""From a checkpoint to reported scores; translation itself is the command ``fairseq-generate``."""
 
 from gradinit_mt.common.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Running the stock ``fairseq-generate`` as a process of its own, on a split of a prepared corpus."""
+"""Runs the stock ``fairseq-generate`` as a separate process on a split of a prepared corpus."""
 
 import argparse
 import os
@@ -11,11 +11,12 @@ from tqdm import tqdm
 from gradinit_mt.common.command import failure
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.training.checkpoints import CheckpointFacts
+from gradinit_mt.training.options import USER_DIR
 
-PACKAGE = Path(__file__).resolve().parents[1]  # fairseq's --user-dir
 OUTPUT, MESSAGES = "generate.txt", "generate.log"
 
-# Options that this package sets itself, or that would change what the H- lines hold or which sentences they cover.
+# Options that this package sets, or that would change what the H- lines contain or which sentences they cover.
 _RESERVED = (
     *("--path", "--gen-subset", "--source-lang", "-s", "--target-lang", "-t", "--task", "--user-dir"),
     *("--beam", "--lenpen", "--max-tokens", "--cpu", "--results-path", "--quiet", "--model-overrides"),
@@ -25,78 +26,65 @@ _RESERVED = (
 )
 
 
-def check_further_options(options: list[str]) -> None:
-    """Refuses options for ``fairseq-generate`` that belong to this package, however they are spelled.
-
-    Raises:
-        EvaluationError: names the option.
-    """
+def _require_allowed(options: list[str]) -> None:
     for option in options:
         if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
             raise EvaluationError(f"{option}: set by this command; leave it out after --")
 
 
 def _spells(name: str, reserved: str) -> bool:
-    """Whether an argument is this option, an abbreviation of it, or, of a short one, also its value (``-sde``)."""
+    """Whether an argument is this option, its abbreviation, or a short option joined to its value (``-sde``)."""
     if name.startswith("--"):
         return name == reserved or (len(name) > 3 and reserved.startswith(name))
     return len(reserved) == 2 and name.startswith(reserved)
 
 
 def nbest(options: list[str]) -> int:
-    """How many hypotheses per sentence the further options ask for."""
+    """How many hypotheses per sentence the options for ``fairseq-generate`` request."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--nbest", type=int, default=1)
     return parser.parse_known_args(options)[0].nbest
 
 
-def command_line(
-    corpus: PreparedCorpus,
-    split: str,
-    checkpoint: Path,
-    max_positions: tuple[int | None, int | None],
-    beam: int,
-    lenpen: float,
-    max_tokens: int,
-    cpu: bool,
-    further: list[str],
-) -> list[str]:
-    """The arguments of ``fairseq-generate``, the interpreter first.
+def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argparse.Namespace) -> list[str]:
+    """The command line of ``fairseq-generate``, starting with the interpreter.
 
     Args:
-        max_positions: the longest source and target that the model takes, ends included; None for fairseq's 1,024.
+        corpus: what to translate.
+        facts: of the checkpoint.
+        options: those of ``evaluation.run``.
 
     Raises:
-        EvaluationError: a path holds a ``:``, at which fairseq would split it; an option in ``further`` is reserved.
+        EvaluationError: a path contains ``:``, where fairseq would split it; or the further options include one that
+            this package sets, in any spelling.
     """
-    check_further_options(further)
-    data, path = str(corpus.bin.resolve()), str(Path(checkpoint).resolve())
-    for name in (data, path):
+    _require_allowed(options.further)
+    data = str(corpus.bin.resolve())
+    for name in (data, facts.file):
         if os.pathsep in name:
             raise EvaluationError(f"{name}: fairseq splits paths at {os.pathsep!r}; rename or link it")
-    command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", str(PACKAGE), "--task", "translation"]
-    command += ["--source-lang", corpus.source, "--target-lang", corpus.target, "--gen-subset", split, "--path", path]
-    command += ["--beam", str(beam), "--lenpen", str(lenpen), "--max-tokens", str(max_tokens)]
-    for side, limit in zip(("source", "target"), max_positions, strict=True):
+    command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", USER_DIR, "--task", "translation"]
+    command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
+    command += ["--gen-subset", options.split, "--path", facts.file]
+    command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]
+    limits = {"source": facts.max_source_positions, "target": facts.max_target_positions}
+    for side, limit in limits.items():
         command += [] if limit is None else [f"--max-{side}-positions", str(limit)]
-    # fairseq's default of 8 leaves out the last batch, silently, where it is no multiple of 8
+    # with its default of 8, fairseq silently drops a last batch whose size is no multiple of 8
     command += ["--required-batch-size-multiple", "1"]
-    return command + (["--cpu"] if cpu else []) + further
+    return command + ["--cpu"] * options.cpu + options.further
 
 
 def run(command: list[str], directory: Path, sentences: int) -> list[str]:
-    """Runs ``fairseq-generate`` with a progress bar; its output and messages are kept in ``directory``.
+    """Runs ``fairseq-generate`` with a progress bar over so many sentences.
 
-    Args:
-        command: see ``command_line``.
-        directory: receives ``generate.txt`` (standard output) and ``generate.log`` (the messages).
-        sentences: how many it will translate, for the bar.
+    Its standard output and messages are kept in ``directory``, as ``generate.txt`` and ``generate.log``.
 
     Returns:
         The lines of its standard output.
 
     Raises:
-        EvaluationError: it fails (with the end of what it said).
+        EvaluationError: it failed; the message ends with the last lines it printed.
     """
     lines: list[str] = []
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -106,6 +94,7 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
         tqdm(total=sentences, desc="translating", unit=" sentences", disable=None, mininterval=0.5) as bar,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, env=environment) as process,
     ):
+        assert process.stdout is not None
         try:
             for line in process.stdout:
                 output.write(line)
@@ -115,6 +104,6 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
             process.kill()
             raise
     if process.returncode != 0:
-        said = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace").splitlines()
-        raise EvaluationError(failure("fairseq-generate", process.returncode, said))
+        printed = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace").splitlines()
+        raise EvaluationError(failure("fairseq-generate", process.returncode, printed))
     return lines

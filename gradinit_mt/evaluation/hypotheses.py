@@ -1,11 +1,11 @@
 """From the output of ``fairseq-generate`` to hypotheses in corpus order, as tokenized and as plain text.
 
-The ``H-`` lines are read, and fairseq is asked for no post-processing, so they hold the subwords exactly as the model
-produced them; words are put together here. (fairseq's ``D-`` lines would pass through its own ``--bpe`` and
-``--tokenizer``, and its ``--post-process`` is one more option that a comparison could get wrong.)
+fairseq is not asked to post-process, so its ``H-`` lines hold the subwords exactly as the model produced them, and this
+module joins them. (Its ``D-`` lines depend on ``--bpe``, ``--tokenizer`` and ``--post-process``, options that a
+comparison could get wrong.)
 
-An unknown symbol in a hypothesis becomes a word of its own, ``⁇`` (as SentencePiece writes it): it matches no
-reference and so counts as one wrong word, in both kinds of score.
+An unknown symbol in a hypothesis becomes a separate word, ``⁇`` as in SentencePiece. It matches no reference, so both
+kinds of score count it as one wrong word.
 """
 
 import re
@@ -13,7 +13,7 @@ import re
 from gradinit_mt.corpora import moses
 from gradinit_mt.evaluation import EvaluationError
 
-UNKNOWN = "<unk>"  # fairseq's symbol, in the output of its Dictionary.string
+UNKNOWN = "<unk>"  # as written by fairseq's Dictionary.string
 UNKNOWN_WORD = "⁇"
 
 _HYPOTHESIS = re.compile(r"H-(\d+)\t([^\t]+)\t(.*)", re.DOTALL)
@@ -23,55 +23,51 @@ def parse(lines: list[str], sentences: int, nbest: int = 1) -> list[str]:
     """The best hypothesis of each sentence, as subwords, in the order of the corpus.
 
     Args:
-        lines: the output of ``fairseq-generate``, which orders sentences by length; other lines are passed over.
-        sentences: how many sentences the corpus has; their ids are 0 to ``sentences`` - 1.
-        nbest: how many hypotheses per sentence were asked for; the one of highest score is taken.
+        lines: the output of ``fairseq-generate``, which orders sentences by length; other lines are ignored.
+        sentences: size of the corpus; its ids are 0 to ``sentences`` - 1.
+        nbest: number of hypotheses requested per sentence; the one with the highest score is taken.
 
     Raises:
-        EvaluationError: an id is missing, unknown, or has more than ``nbest`` hypotheses; a score is no number.
+        EvaluationError: an id is missing, unknown, or has more than ``nbest`` hypotheses; a score is not a number.
     """
     found: dict[int, list[tuple[float, str]]] = {}
-    for line in lines:
-        match = _HYPOTHESIS.fullmatch(line)
-        if match is None:
-            continue
-        number, text = int(match[1]), match[3]
+    for match in filter(None, map(_HYPOTHESIS.fullmatch, lines)):
         try:
-            found.setdefault(number, []).append((float(match[2]), text))
+            found.setdefault(int(match[1]), []).append((float(match[2]), match[3]))
         except ValueError:
-            raise EvaluationError(f"sentence {number}: {match[2]!r} is no score of fairseq-generate") from None
+            raise EvaluationError(f"sentence {match[1]}: {match[2]!r} is not a score of fairseq-generate") from None
     _check_ids(found, sentences, nbest)
     return [max(found[number], key=lambda scored: scored[0])[1] for number in range(sentences)]
 
 
 def _check_ids(found: dict[int, list], sentences: int, nbest: int) -> None:
-    missing = [number for number in range(sentences) if number not in found]
-    if missing:
+    if missing := [number for number in range(sentences) if number not in found]:
         raise EvaluationError(
             f"{len(missing)} of {sentences} sentences have no hypothesis (first: {missing[0]}); generation stopped "
-            "early, or left them out (--skip-invalid-size-inputs-valid-test, --required-batch-size-multiple above 1)"
+            "early, or skipped them (--skip-invalid-size-inputs-valid-test, --required-batch-size-multiple above 1)"
         )
-    strange = [number for number in found if number >= sentences]
-    if strange:
+    if unknown := [number for number in found if number >= sentences]:
         raise EvaluationError(
-            f"hypothesis for sentence {min(strange)}, but the reference has {sentences} (0 to {sentences - 1}); "
+            f"hypothesis for sentence {min(unknown)}, but the reference has {sentences} (0 to {sentences - 1}); "
             "was another corpus translated?"
         )
     for number, scored in found.items():
         if len(scored) > nbest:
-            raise EvaluationError(f"sentence {number} has {len(scored)} hypotheses, not {nbest}; output of two runs?")
+            raise EvaluationError(
+                f"sentence {number} has {len(scored)} hypotheses, not {nbest}; is this the output of two runs?"
+            )
 
 
 def join_subwords(lines: list[str], subword: str) -> list[str]:
     """The words of each line of subwords.
 
     Args:
-        lines: subwords separated by blanks.
-        subword: "subword-nmt" (``@@`` at the end of a piece joins it to the next) or "sentencepiece" (``▁`` at the
-            start of a piece begins a word).
+        lines: subwords separated by spaces.
+        subword: "subword-nmt" (a final ``@@`` joins a piece to the next) or "sentencepiece" (an initial ``▁`` begins a
+            word).
 
     Raises:
-        EvaluationError: ``subword`` is neither of them.
+        EvaluationError: ``subword`` has another value.
     """
     if subword not in ("subword-nmt", "sentencepiece"):
         raise EvaluationError(f"unknown kind of subword {subword!r}; expected 'subword-nmt' or 'sentencepiece'")
@@ -86,11 +82,11 @@ def join_subwords(lines: list[str], subword: str) -> list[str]:
 
 
 def as_tokenized_lowercase(text: list[str], lang: str, moses_tokenized: bool) -> list[str]:
-    """Moses tokens in lower case; text that is Moses-tokenized already is only lowercased."""
+    """Moses tokens in lower case; text that is already Moses-tokenized is only lowercased."""
     tokenized = text if moses_tokenized else moses.tokenize(text, lang)
     return [moses.lowercase(line) for line in tokenized]
 
 
 def as_detokenized(text: list[str], lang: str, moses_tokenized: bool) -> list[str]:
-    """Plain text; text that was never Moses-tokenized is plain already."""
+    """Plain text; text that was never Moses-tokenized is returned as it is."""
     return moses.detokenize(text, lang) if moses_tokenized else text

@@ -1,43 +1,41 @@
 """Whether two systems' scores on one test set differ by more than chance: sacrebleu's paired bootstrap (Koehn 2004).
 
-1,000 resamples, sacrebleu's default seed 12345; both stand in the signatures (the environment variable
-SACREBLEU_SEED changes the seed).
+It takes 1,000 resamples with sacrebleu's default seed 12345, unless the environment variable SACREBLEU_SEED sets
+another. The signatures contain both numbers.
 """
 
 from pathlib import Path
 
 from sacrebleu.metrics.base import Metric
-from sacrebleu.significance import PairedTest
+from sacrebleu.significance import PairedTest, Result
 
 from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.evaluation import EvaluationError, results
-from gradinit_mt.evaluation.scores import detokenized_metrics, tokenized_lowercase_metric
+from gradinit_mt.evaluation.scores import kinds
 
 
 def compare(system: Path, baseline: Path) -> dict:
-    """Tests the result in ``system`` against the one in ``baseline`` and notes the outcome in ``system``.
+    """Tests the result in ``system`` against the one in ``baseline`` and saves the outcome in ``system``.
 
     Returns:
-        What ``paired-CHECKSUM.json`` then holds: per score, both values, their difference, p-value and signature.
+        The content of ``paired-CHECKSUM.json``: per score, both values, their difference, p-value and signature.
 
     Raises:
-        EvaluationError: one of them is no result, or they are results over other data.
+        EvaluationError: one of them is not a result, or the results are of different data.
     """
     ours, theirs = results.load(system), results.load(baseline)
     for key, name in (("data_sha256", "data"), ("split", "split")):
         if ours["settings"][key] != theirs["settings"][key]:
             raise EvaluationError(f"{baseline}: other {name} than in {system}; a paired test needs the same")
-    a, b = results.Texts.read(system), results.Texts.read(baseline)
-    bleu, chrf = detokenized_metrics(ours["data"]["lowercased"])
+    our_kinds, their_kinds = (
+        kinds(results.Texts.read(directory), ours["data"]["lowercased"]) for directory in (system, baseline)
+    )
     comparison = {
         "system": str(system.resolve()),
         "baseline": str(baseline.resolve()),
         "scores": {
-            "tokenized_lowercase_bleu": paired_bootstrap(
-                tokenized_lowercase_metric(), a.tokenized, b.tokenized, a.tokenized_reference
-            ),
-            "detokenized_bleu": paired_bootstrap(bleu, a.detokenized, b.detokenized, a.raw_reference),
-            "detokenized_chrf": paired_bootstrap(chrf, a.detokenized, b.detokenized, a.raw_reference),
+            key: paired_bootstrap(kind.metric, kind.hypotheses, their_kinds[key].hypotheses, kind.references)
+            for key, kind in our_kinds.items()
         },
     }
     write_json(system / f"paired-{sha256(baseline / results.SCORES)[:12]}.json", comparison)
@@ -45,10 +43,10 @@ def compare(system: Path, baseline: Path) -> dict:
 
 
 def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], reference: list[str]) -> dict:
-    """One score of two systems and the p-value of their difference (two-sided); 1 where there is no difference."""
+    """One score of two systems, and the two-sided p-value of their difference: 1 if there is no difference."""
     signatures, scores = PairedTest([("baseline", baseline), ("system", system)], {"": metric}, [reference], "bs")()
     ((name, signature),) = signatures.items()
-    first, second = scores[name]
+    first, second = (result for result in scores[name] if isinstance(result, Result))
     return {
         "system": second.score,
         "baseline": first.score,

@@ -1,8 +1,8 @@
-"""The directory of one result: what lies in it, and reading it back.
+"""The directory of one result, and reading it back.
 
-hypotheses.tok.lc.txt  reference.tok.lc.txt    Moses tokens in lower case, one sentence a line
+hypotheses.tok.lc.txt  reference.tok.lc.txt    Moses tokens in lower case, one sentence per line
 hypotheses.detok.txt   reference.detok.txt     plain text
-generate.txt  generate.log                     what fairseq-generate wrote
+generate.txt  generate.log                     output of fairseq-generate
 scores.json   scores.txt                       the result, for programs and for people
 """
 
@@ -19,12 +19,12 @@ SCORES, TABLE = "scores.json", "scores.txt"
 
 @dataclass(frozen=True)
 class Texts:
-    """Hypotheses and references of one system, one sentence per item."""
+    """Hypotheses and references of one system, one sentence per item, in the order of the corpus."""
 
-    tokenized: list[str]
+    tokenized: list[str]  # hypotheses as Moses tokens in lower case
     tokenized_reference: list[str]
-    detokenized: list[str]
-    raw_reference: list[str]
+    detokenized: list[str]  # the same hypotheses as plain text
+    raw_reference: list[str]  # the reference before any preparation
 
     def write(self, directory: Path) -> None:
         """Writes the four files."""
@@ -33,7 +33,7 @@ class Texts:
 
     @classmethod
     def read(cls, directory: Path) -> "Texts":
-        """Reads the four files; raises UserError where one is missing."""
+        """Reads the four files; raises UserError if one is missing."""
         return cls(**{field: read_lines(directory / name) for field, name in _FILES.items()})
 
 
@@ -51,26 +51,15 @@ def load(directory: Path) -> dict:
     Raises:
         EvaluationError: the directory holds no complete result.
     """
-    path = Path(directory) / SCORES
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads((directory / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{directory}: holds no complete result ({error}); remove it or name another") from error
 
 
-def table(directory: Path) -> str:
-    """The content of ``scores.txt``: what the evaluation printed."""
-    return (Path(directory) / TABLE).read_text(encoding="utf-8")
-
-
 def check_settings(directory: Path, settings: dict) -> None:
-    """Compares the settings of the result in ``directory`` with those wanted.
-
-    Raises:
-        EvaluationError: names the settings that differ.
-    """
-    changes = differing(load(directory)["settings"], settings)
-    if changes:
+    """Raises EvaluationError if the result in ``directory`` has other settings, and names them."""
+    if changes := differing(load(directory)["settings"], settings):
         raise EvaluationError(
-            f"{directory}: holds a result of other settings ({'; '.join(changes)}); name another --output"
+            f"{directory}: holds a result with other settings ({'; '.join(changes)}); name another --output"
         )

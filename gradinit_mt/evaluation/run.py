@@ -1,8 +1,8 @@
-"""Translates a split of a prepared corpus with a trained model and scores the translation.
+"""Translates a split of a prepared corpus with a trained model, and scores the translation.
 
     python -m gradinit_mt.evaluation.run SAVE_DIR [options] [-- options of fairseq-generate]
 
-The checkpoint is to be chosen on the validation set: the test set is for the figure that is reported.
+Choose the checkpoint on the validation set; the test set is only for the reported result.
 """
 
 import argparse
@@ -21,23 +21,18 @@ from gradinit_mt.common.files import new_directory, sha256, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
-from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results
-from gradinit_mt.evaluation.scores import Scores, score
+from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results, scores
 from gradinit_mt.training import checkpoints
-from gradinit_mt.training.save_dir import read_run
+from gradinit_mt.training.save_dir import RUN, read_run
 
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "sacrebleu", "sacremoses")
 
-
-# The plugin's models and the baseline they are compared with. Others read files, and have options that are evaluated.
-MODELS = frozenset(
-    {
-        *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
-        *("post_ln_transformer_small", "post_ln_transformer_tiny"),
-        *("transformer", "transformer_iwslt_de_en", "transformer_tiny", "transformer_wmt_en_de"),
-        *("transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
-        *("transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
-    }
+# The plugin's models and their baseline. Other models may read files, or run code in their options.
+MODELS = (
+    *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
+    *("post_ln_transformer_small", "post_ln_transformer_tiny", "transformer", "transformer_iwslt_de_en"),
+    *("transformer_tiny", "transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
+    *("transformer_wmt_en_de", "transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
 )
 
 
@@ -46,12 +41,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/evaluate.sh",
         description="Translate a split with a trained model and score it.",
-        epilog="Options after -- are handed to fairseq-generate (for example: -- --fp16).",
+        epilog="Options after -- are passed to fairseq-generate (for example: -- --fp16).",
     )
     add = parser.add_argument
-    add("save_dir", type=Path, metavar="SAVE_DIR", help="directory of a training run (its checkpoints and run.json)")
-    add("--data", type=Path, metavar="DIR", help="prepared corpus (default: the one that run.json names)")
-    add("--checkpoint", metavar="best|last|FILE", help="best by validation, the last one, or a file (default: best)")
+    add("save_dir", type=Path, metavar="SAVE_DIR", help=f"directory of a training run, with its checkpoints and {RUN}")
+    add("--data", type=Path, metavar="DIR", help=f"prepared corpus (default: the one named in {RUN})")
+    add("--checkpoint", metavar="best|last|FILE", help="best on validation, last, or a file (default: best)")
     add("--average", type=command.number(int, 2), metavar="N", help="translate the average of the last N checkpoints")
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
@@ -62,15 +57,15 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
     options = command.parse_with_further(parser, arguments)
     if options.average and options.checkpoint:
-        parser.error("--average and --checkpoint exclude each other")
+        parser.error("--average and --checkpoint exclude each other; drop one of them")
     return options
 
 
 def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
-    """The corpus of ``--data``, or the one that ``run.json`` of the training run names.
+    """The corpus of ``--data``, or the one named in the training run's ``run.json``.
 
     Raises:
-        UserError: neither is there, or it is not what it was when it was prepared.
+        UserError: neither exists, or the corpus has changed since it was prepared.
     """
     if options.data is not None:
         return PreparedCorpus.load(options.data)
@@ -78,15 +73,14 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
         raise EvaluationError(f"{options.save_dir}: no such directory; name the save dir of a run")
     run = read_run(options.save_dir)
     if run is None:
-        raise EvaluationError(f"{options.save_dir} has no run.json to name the prepared corpus; give it with --data")
+        raise EvaluationError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
     return PreparedCorpus.load(Path(run["data"]))
 
 
 def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
-    """The checksums of the split's files, compared with those noted at preparation."""
+    """The checksums of the split's files, after a comparison with those noted at preparation."""
     checksums = {}
-    source, target = corpus.languages
-    for path in (corpus.text(split, source), corpus.text(split, target), corpus.raw(split, target)):
+    for path in (*(corpus.text(split, lang) for lang in corpus.languages), corpus.raw(split, corpus.target)):
         name = path.relative_to(corpus.directory).as_posix()
         checksums[name] = sha256(path)
         if checksums[name] != corpus.sha256[name]:
@@ -95,22 +89,21 @@ def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
 
 
 def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
-    """Checks that the checkpoint is of a model known here, and that it takes each sentence of the corpus.
+    """Checks the checkpoint's model, its languages, and that it takes every sentence of the split.
 
     Raises:
-        EvaluationError: it does not; fairseq-generate would build whatever model the file asks for, translate the other
-            direction, or fail after minutes.
+        EvaluationError: a check failed. fairseq-generate would build whatever model the file names, translate in the
+            wrong direction, or fail after minutes.
     """
     if facts.model not in MODELS:
         raise EvaluationError(
-            f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(sorted(MODELS))}. If you trust "
+            f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(MODELS)}. If you trust "
             "the file, use fairseq-generate itself"
         )
-    trained = (facts.source, facts.target)
-    if None not in trained and trained != corpus.languages:
+    if facts.source and facts.target and (facts.source, facts.target) != corpus.languages:
         raise EvaluationError(
-            f"{facts.file}: was trained from {' to '.join(trained)}, the corpus is {' to '.join(corpus.languages)}; "
-            "give the corpus of this direction with --data"
+            f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
+            f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
         )
     limits = (facts.max_source_positions, facts.max_target_positions)
     for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
@@ -128,7 +121,7 @@ def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Te
     """Hypotheses and references of both kinds, from the model's subwords and the corpus."""
     lang, kind, tokenized = corpus.target, corpus.subword, corpus.moses_tokenized
     raw = read_lines(corpus.raw(split, lang))
-    # a tokenized corpus has the reference in the very tokenization that the model learned
+    # the reference of a tokenized corpus keeps exactly the tokenization that the model learned
     reference = hypotheses.join_subwords(read_lines(corpus.text(split, lang)), kind) if tokenized else raw
     words = hypotheses.join_subwords(subwords, kind)
     return results.Texts(
@@ -140,10 +133,10 @@ def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Te
 
 
 def evaluate(options: argparse.Namespace) -> Path:
-    """Makes the result directory, or finds it made already with the same checkpoint and settings.
+    """Makes the result directory, or finds an existing one for the same checkpoint and settings.
 
     Raises:
-        UserError: see the message; no result directory has appeared then.
+        UserError: see the message; no result directory was made.
     """
     corpus = prepared_corpus(options)
     if options.average:
@@ -164,7 +157,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
         results.check_settings(output, settings)
-        print(f"{output}: made before with this checkpoint and these settings", file=sys.stderr)
+        print(f"{output}: exists already, with this checkpoint and these settings", file=sys.stderr)
         return output
     with new_directory(output) as directory:
         _make_result(directory, options, corpus, facts, settings)
@@ -178,38 +171,23 @@ def _make_result(
     facts: checkpoints.CheckpointFacts,
     settings: dict,
 ) -> None:
-    arguments = generate.command_line(
-        corpus,
-        options.split,
-        Path(facts.file),
-        (facts.max_source_positions, facts.max_target_positions),
-        options.beam,
-        options.lenpen,
-        options.max_tokens,
-        options.cpu,
-        options.further,
-    )
+    arguments = generate.command_line(corpus, facts, options)
     start = time.monotonic()
     sentences = corpus.counts[options.split]
     lines = generate.run(arguments, directory, sentences)
     generated = time.monotonic()
     if sha256(Path(facts.file)) != facts.sha256:
-        raise EvaluationError(f"{facts.file}: changed while it was evaluated; copy it first, or wait for the training")
+        raise EvaluationError(f"{facts.file}: changed during the evaluation; copy it first, or wait for the training")
     subwords = hypotheses.parse(lines, sentences, generate.nbest(options.further))
     both = texts(corpus, options.split, subwords)
     both.write(directory)
-    values = score(
-        both.tokenized, both.tokenized_reference, both.detokenized, both.raw_reference, lowercase=corpus.lowercased
-    )
+    found = scores.score(both, corpus.lowercased)
     result = {
         "settings": settings,
-        "scores": values.to_json(),
+        "scores": {"sentences": sentences, **{key: asdict(score) for key, score in found.items()}},
         "checkpoint": asdict(facts),
         "data": {
-            "name": corpus.name,
-            "source": corpus.source,
-            "target": corpus.target,
-            "lowercased": corpus.lowercased,
+            **{key: getattr(corpus, key) for key in ("name", "source", "target", "lowercased")},
             "directory": str(corpus.directory.resolve()),
         },
         "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
@@ -219,7 +197,7 @@ def _make_result(
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         "command": shlex.join(arguments),
     }
-    (directory / results.TABLE).write_text(_report(result, values), encoding="utf-8")
+    (directory / results.TABLE).write_text(f"{_setting(result)}\n{scores.table(found)}\n", encoding="utf-8")
     write_json(directory / results.SCORES, result)
 
 
@@ -229,29 +207,28 @@ def _device(cpu: bool) -> str:
     return f"CPU, {os.cpu_count()} cores"
 
 
-def _report(result: dict, values: Scores) -> str:
-    """What is printed: the setting in three lines, then the scores."""
+def _setting(result: dict) -> str:
+    """What was evaluated, in three lines."""
     data, facts, settings = result["data"], result["checkpoint"], result["settings"]
-    metric, value = facts["validation_metric"], facts["validation_value"]
-    validation = f", validation {metric} {value} (as trained: with label smoothing)" if metric == "loss" else ""
-    if metric and metric != "loss":
-        validation = f", validation {metric} {value}"
+    metric = facts["validation_metric"]
+    validation = f", validation {metric} {facts['validation_value']}" if metric else ""
+    if metric == "loss":
+        validation += " (as trained: with label smoothing)"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
-    lines = [
-        f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: {values.sentences:,} sentences",
-        f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}",
+    return (
+        f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: "
+        f"{result['scores']['sentences']:,} sentences\n"
+        f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}\n"
         f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}; {result['unknown_symbols']} unknown symbols; "
-        f"{result['seconds']['generation']:.0f} s on {result['device']}",
-        values.table(),
-    ]
-    return "\n".join(lines) + "\n"
+        f"{result['seconds']['generation']:.0f} s on {result['device']}"
+    )
 
 
 def main() -> None:
     options = parse_arguments(sys.argv[1:])
     output = evaluate(options)
-    print(results.table(output), end="")
+    print((output / results.TABLE).read_text(encoding="utf-8"), end="")
     print(f"in {output}")
     if options.paired_with:
         print(paired.report(paired.compare(output, options.paired_with)))

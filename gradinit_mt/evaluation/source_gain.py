@@ -1,7 +1,7 @@
-"""How much a translation model makes of its source: the loss that another sentence's source costs it.
+"""How much a translation model uses its source: the rise of its loss when the source is another sentence's.
 
-A model may learn to write the target language and ignore the source; its loss alone does not tell. Here each target is
-scored with its own source and with that of the next sentence of the batch.
+A model may learn the target language and ignore the source, which its loss alone does not show. So each target is
+scored with its own source, and with the source of the next sentence in the batch.
 """
 
 import math
@@ -15,9 +15,9 @@ from fairseq.models import BaseFairseqModel
 
 @dataclass(frozen=True)
 class SourceGain:
-    """Means over all target tokens, in bits per token; ``gain`` near 0 means that the source is ignored.
+    """Means over all target tokens, in bits per token, with the criterion's label smoothing.
 
-    Both are in the criterion's loss, with its label smoothing.
+    A ``gain`` near 0 means that the model ignores the source.
     """
 
     loss: float
@@ -29,9 +29,9 @@ def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: I
     """The criterion's loss with the true sources, and how much higher it is with permuted ones.
 
     Args:
-        model: is put into evaluation mode.
-        criterion: its loss is in nats, summed over the sample.
-        samples: batches as fairseq's translation datasets collate them; those of one sentence are left out.
+        model: is set to evaluation mode.
+        criterion: returns a loss in nats, summed over the sample.
+        samples: batches from fairseq's translation datasets; those of one sentence are skipped.
 
     Raises:
         ValueError: no sample has two sentences.
@@ -44,12 +44,12 @@ def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: I
         true, tokens = true + float(criterion(model, sample)[0]), tokens + sample["ntokens"]
         permuted += float(criterion(model, with_permuted_sources(sample))[0])
     if not tokens:
-        raise ValueError("no sample has two sentences: there is no other source to try")
+        raise ValueError("no sample has two sentences, so there is no other source to try; use larger batches")
     return SourceGain(true / tokens / math.log(2), (permuted - true) / tokens / math.log(2))
 
 
 def with_permuted_sources(sample: dict) -> dict:
-    """The sample with each sentence's source replaced by the next one's; the targets stay."""
+    """The sample with each sentence's source replaced by the next one's, and the same targets."""
     inputs = sample["net_input"]
     rolled = {name: inputs[name].roll(1, dims=0) for name in ("src_tokens", "src_lengths")}
     return {**sample, "net_input": {**inputs, **rolled}}

@@ -36,7 +36,7 @@ def test_the_best_of_several_is_taken():
         (OUTPUT, 4, r"1 of 4 sentences have no hypothesis \(first: 3\)"),
         (OUTPUT, 2, "hypothesis for sentence 2, but the reference has 2"),
         ([*OUTPUT, "H-1\t-0.3\ta ho@@ use"], 3, "sentence 1 has 2 hypotheses, not 1"),
-        (["H-0\tgood\ta"], 1, "sentence 0: 'good' is no score"),
+        (["H-0\tgood\ta"], 1, "sentence 0: 'good' is not a score"),
         ([], 2, "2 of 2 sentences have no hypothesis"),
     ],
 )

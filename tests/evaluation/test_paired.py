@@ -8,7 +8,7 @@ import pytest
 
 from gradinit_mt.evaluation import EvaluationError, paired
 from gradinit_mt.evaluation.results import Texts
-from gradinit_mt.evaluation.scores import tokenized_lowercase_metric
+from gradinit_mt.evaluation.scores import kinds
 
 WORDS = [f"word{number}" for number in range(50)]
 REFERENCE = [" ".join(random.Random(line).choices(WORDS, k=15)) for line in range(100)]
@@ -61,8 +61,8 @@ def test_two_systems_without_a_right_word_do_not_differ(tmp_path):
 @pytest.mark.parametrize(("share", "seed"), [(0.12, 2), (0.11, 3), (0.105, 4)])
 def test_the_p_value_is_the_share_of_resamples_that_differ_by_more(share, seed):
     """Written out: how far the difference of 1,000 resamples lies above its mean, against the difference found."""
-    metric = tokenized_lowercase_metric()
     a, b = noisy(0.1, 1), noisy(share, seed)
+    metric = kinds(Texts(a, REFERENCE, a, REFERENCE), lowercase=False)["tokenized_lowercase_bleu"].metric
     test = paired.paired_bootstrap(metric, a, b, REFERENCE)
     indices = numpy.random.default_rng(12345).choice(len(REFERENCE), size=(1000, len(REFERENCE)), replace=True)
 
