@@ -2,15 +2,16 @@
 
     .venv/bin/python benchmarks/gradinit_cost.py --run 6 --output runs/cost        (about 16 minutes on 2 CPU cores)
 
-Measured on random sentences with the dictionary sizes of IWSLT'14 De-En, all on the same batches:
+All contenders use the same batches of random sentences, with the dictionary sizes of IWSLT'14 De-En:
 
 - training step: loss in training mode with dropout, gradient, fairseq's Adam;
-- reference: a plain twin that works as the reference code does: a graph of the gradient in every iteration, Python
-  loops over tensors, a number read from the device per tensor;
-- full, bfloat16: ours at either precision, with its default Hessian-vector product.
+- reference: a plain twin that works like the reference code: a graph of the gradient in every iteration, Python loops
+  over tensors, one number read from the device per tensor;
+- full, bfloat16: this package at either precision, with its default Hessian-vector product.
 
-Times are taken interleaved in one process, the contenders of a round one after another; memory is the peak above the
-loaded model, each contender in a process of its own. Of ours a call of one iteration is timed, its set-up included.
+Times are measured in one process, and every round runs all contenders one after another. Memory is the peak above the
+loaded model, with a separate process for each contender. For this package, the time is that of a call with one
+iteration, including its setup.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fairseq  # noqa: F401 - before gradinit_mt, which registers its model where fairseq is loaded
+import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 from fairseq import utils
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
@@ -76,7 +77,7 @@ def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
 
 
 def gradinit_config(precision: str, gamma: float, iterations: int) -> GradInitConfig:
-    """Ours, with the reference's settings for IWSLT'14."""
+    """This package, with the reference's settings for IWSLT'14."""
     return GradInitConfig(
         step="adam", eta=ETA, gamma=gamma, tau=TAU, betas=BETAS, iterations=iterations, precision=precision
     )
@@ -88,7 +89,7 @@ class Bench:
     Args:
         arch: a key of ``MODELS``.
         tokens: max tokens of a batch.
-        device: where everything is computed.
+        device: for all computations.
     """
 
     def __init__(self, arch: str, tokens: int, device: torch.device) -> None:
@@ -113,7 +114,7 @@ class Bench:
         return next(self.batches.pairs(position))
 
     def whole(self, position: int) -> dict:
-        """The same batch in one piece."""
+        """The same batch, not split."""
         members = self.batches.members(position)
         return utils.apply_to_sample(
             lambda t: t.to(self.device), self.dataset.collater([self.dataset[i] for i in members])
@@ -125,13 +126,13 @@ class Bench:
         return loss, size
 
     def restore(self) -> None:
-        """theta0 and evaluation mode."""
+        """Restores theta0 and evaluation mode."""
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, self.theta0)
         self.model.eval()
 
     def prepare(self, contender: str, position: int) -> Callable[[], None]:
-        """The contender's work on one batch; the model holds theta0 again and is in the contender's mode."""
+        """The contender's work on one batch; the model is reset to theta0 and set to the contender's mode."""
         self.restore()
         if contender == TRAINING:
             self.model.train()
@@ -151,7 +152,7 @@ class Bench:
         self.optimizer.step()
 
     def seconds(self, work: Callable[[], None]) -> float:
-        """Wall-clock of ``work``, until the device is done."""
+        """Wall-clock time of ``work``, until the device has finished."""
         self._wait()
         start = time.perf_counter()
         work()
@@ -163,28 +164,31 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def peak_gib(self, work: Callable[[], None]) -> float:
-        """Peak memory of ``work`` above what was in use before, in GiB."""
+        """Peak memory of ``work`` above the memory in use before, in GiB."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             before = torch.cuda.memory_allocated(self.device)
             work()
             return (torch.cuda.max_memory_allocated(self.device) - before) / 2**30
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of the process is counted from here on
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the process
         before = resident("VmRSS")
         work()
         return (resident("VmHWM") - before) / 2**30
 
 
 def resident(field: str) -> int:
-    """Resident bytes of this process, now (``VmRSS``) or at most (``VmHWM``)."""
+    """Resident bytes of this process: now (``VmRSS``) or at the peak (``VmHWM``)."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 
 
 @dataclass
 class PlainLearner:
-    """GradInit for Adam as the reference code computes it, without its errors: every iteration builds the graph of the
-    gradient, walks over the tensors in Python, and reads a number from the device for each of them."""
+    """GradInit for Adam as the reference code computes it, but without its errors.
+
+    Every iteration builds the graph of the gradient, loops over the tensors in Python, and reads one number per tensor
+    from the device.
+    """
 
     model: torch.nn.Module
     loss: Callable[[torch.nn.Module, dict], tuple[torch.Tensor, int]]
@@ -198,7 +202,7 @@ class PlainLearner:
         self.steps = dict.fromkeys(GAMMA, 0)
 
     def run(self, pairs: Iterable[tuple[list[dict], list[dict]]], iterations: int, done: Callable[[], Any]) -> None:
-        """Some iterations, ``done`` called after each."""
+        """Runs some iterations, and calls ``done`` after each."""
         for first, second in itertools.islice(pairs, iterations):
             self.iterate(first[0], second[0])
             done()
@@ -235,7 +239,7 @@ class PlainLearner:
 
 
 def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every contender in every round, after one round that is not counted."""
+    """Seconds of every contender in every round, after an untimed first round."""
     times = {contender: [] for contender in CONTENDERS}
     with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times") as bar:
         for position in range(rounds + 1):
@@ -248,7 +252,7 @@ def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
 
 
 def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
-    """A run of some iterations, by the reference and by ours at either precision, from the same start.
+    """A run of several iterations by the reference and by this package at either precision, from the same start.
 
     Returns:
         Per way: seconds, steps of each kind, and the median and largest difference from the reference's scales.
@@ -274,7 +278,7 @@ def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
 
 
 def measure_memory(options: argparse.Namespace) -> dict[str, float]:
-    """Peak GiB of every contender, each in a process of its own."""
+    """Peak GiB of every contender, each in a separate process."""
     peaks = {}
     for contender in tqdm(CONTENDERS, desc="memory"):
         arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", options.device]
@@ -323,12 +327,17 @@ def main() -> None:
         "--tokens", type=command.positive_int, default=6000, help="max tokens of a batch (default: %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=command.positive_int, default=5, help="timed rounds, after one that is not counted"
+        "--rounds",
+        type=command.positive_int,
+        default=5,
+        help="timed rounds, after an untimed one (default: %(default)s)",
     )
     parser.add_argument(
         "--run", type=int, default=0, metavar="N", help="also time whole runs of N iterations (default: none)"
     )
-    parser.add_argument("--gamma", type=float, default=1 / ETA, help="bound on the norm in those runs")
+    parser.add_argument(
+        "--gamma", type=float, default=1 / ETA, help="bound on the norm in those runs (default: %(default)s)"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write cost-ARCH.json and .txt there")
     parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -357,7 +366,7 @@ def main() -> None:
 
 
 def describe_machine(device: torch.device) -> str:
-    """The device and, of a CPU, the threads used."""
+    """The device, and the threads used if it is a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with open("/proc/cpuinfo", encoding="utf-8") as lines:

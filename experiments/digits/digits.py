@@ -2,10 +2,10 @@
 
     .venv/bin/python experiments/digits/digits.py --output runs/digits        (about 15 minutes on 2 CPU cores)
 
-Deep plain and residual networks, each with and without BatchNorm, trained by SGD and Adam from PyTorch's default
-initialization and from GradInit on top of it. The learning rate of every combination is chosen on the validation images
-with a seed of its own; then every combination is trained over several seeds, and the last accuracy on the test images
-is reported. Runs that are in the output already are not repeated.
+It trains deep plain and residual networks, each with and without BatchNorm, with SGD and Adam, from PyTorch's default
+initialization and from GradInit applied to it. The learning rate of every combination is chosen on the validation
+images with a separate seed. Then every combination is trained over several seeds, and the final accuracy on the test
+images is reported. Runs that already exist in the output are not repeated.
 """
 
 import argparse
@@ -37,7 +37,7 @@ TUNING_SEED = 1000
 
 
 class Convolution(nn.Sequential):
-    """A 3x3 convolution, BatchNorm where asked for, and ReLU."""
+    """A 3x3 convolution, BatchNorm if requested, and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, batch_norm: bool, stride: int = 1) -> None:
         convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not batch_norm)
@@ -61,7 +61,7 @@ def build(network: str) -> nn.Sequential:
     """A network for images [images, 1, 8, 8] with ten outputs, in PyTorch's default initialization.
 
     Args:
-        network: ``plain`` (20 convolutions) or ``resnet`` (9 blocks of two), ``-bn`` behind it for BatchNorm.
+        network: ``plain`` (20 convolutions) or ``resnet`` (9 blocks of two), followed by ``-bn`` for BatchNorm.
     """
     kind, _, norm = network.partition("-")
     batch_norm = norm == "bn"
@@ -79,7 +79,7 @@ NETWORKS = ("plain", "plain-bn", "resnet", "resnet-bn")
 
 
 def load_splits() -> dict[str, Images]:
-    """1,000 training, 297 validation and 500 test images, the same ones every time, standardized."""
+    """1,000 training, 297 validation and 500 test images, standardized; the split is always the same."""
     digits = load_digits()
     order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
     images = torch.tensor(digits.images, dtype=torch.float32)[order][:, None]
@@ -112,7 +112,7 @@ def summed_loss(network: nn.Module, part: Images) -> tuple[Tensor, int]:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Images) -> float:
-    """Percent of the images told right; 10 is chance."""
+    """Percentage of the images classified correctly; 10 is chance."""
     network.eval()
     correct = (network(images[0]).argmax(1) == images[1]).float().mean().item()
     network.train()
@@ -133,11 +133,11 @@ class Run:
     tau: float = 1e-2
 
     def train(self) -> dict:
-        """Trains; a loss that is no longer finite ends it, with the accuracy of then.
+        """Trains until the end, or until the loss is no longer finite.
 
         Returns:
-            Validation and test accuracy in percent, the last epoch's mean training loss in nats, and seconds, those of
-            GradInit apart.
+            Validation and test accuracy in percent, the last epoch's mean training loss in nats, and the seconds in all
+            and of GradInit.
         """
         torch.set_num_threads(1)
         torch.manual_seed(self.seed)
@@ -187,7 +187,7 @@ class Run:
 
 
 def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[dict]:
-    """The outcomes of the runs; each is added to the file ``results`` as soon as it is there."""
+    """The outcomes of the runs; each is appended to the file ``results`` when its run finishes."""
     done = journal.read(results)
     by_run = {Run(**{name: outcome[name] for name in asdict(runs[0])}): outcome for outcome in done}
     missing = [run for run in runs if run not in by_run]
@@ -199,7 +199,7 @@ def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[
 
 
 def best_rate(outcomes: list[dict], network: str, optimizer: str, initialization: str) -> float:
-    """The rate of the highest validation accuracy; of equals, that of the lower loss."""
+    """The rate with the highest validation accuracy, and among equals with the lowest loss."""
     own = (network, optimizer, initialization)
     mine = [o for o in outcomes if (o["network"], o["optimizer"], o["initialization"]) == own]
     return max(mine, key=lambda o: (o["validation"], -o["loss"] if math.isfinite(o["loss"]) else -math.inf))["rate"]
@@ -226,7 +226,7 @@ def table(outcomes: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python experiments/digits/digits.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where runs and the table go")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory for runs and the table")
     parser.add_argument("--seeds", type=command.positive_int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument(
         "--epochs", type=command.positive_int, default=EPOCHS, metavar="N", help="(default: %(default)s)"
@@ -249,4 +249,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, interrupted="the runs that were done are kept; the same command goes on")
+    command.run(main, interrupted="finished runs are kept; the same command continues")

@@ -3,18 +3,18 @@
     .venv/bin/python experiments/no_warmup/at_initialization.py CORPUS \\
         --runs runs/no-warmup --output runs/at-initialization
 
-Takes about 15 minutes on one core. ``--runs`` is the output of ``bench.py`` beside it, whose model this uses and whose
-learned scales it compares (settings ``gradinit`` and ``paper``, where they were run). Written are
+It takes about 15 minutes on one core. ``--runs`` is the output of ``bench.py``, whose model this study uses. The study
+includes the scales learned there by the settings ``gradinit`` and ``paper``, if they were run. Its output:
 
-- ``noise.md``: the derivative by each scale of the loss after one and after several steps, and of the signal lost by
-  then: its mean over batches against its standard deviation;
-- ``drop.md``: how much of the loss that the first step takes away is due to embeddings and softmax, how much to the
+- ``noise.md``: the derivatives, by each scale, of the loss after one and after several steps, and of the signal lost by
+  then: their mean over batches against their standard deviation;
+- ``drop.md``: how much of the first step's drop of the loss is due to embeddings and softmax, and how much to the
   layers;
 - ``quantities.md``: loss, signal and source gain after a few steps from each initialization;
-- ``surface.png``: the same over one common scale of all residual branches;
+- ``surface.png``: these quantities over one common scale of all residual branches;
 - ``first_updates.md``, ``first_updates.png``: validation loss, source gain and signal over the first 200 updates.
 
-Every figure is of one seed (``--seed``); batches are drawn anew for each repetition.
+All numbers are from one seed (``--seed``); each repetition draws new batches.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gradinit_mt.common import command
+from gradinit_mt.common.figures import COLOURS, write
 from gradinit_mt.core import find_blocks, scale_blocks
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
@@ -44,7 +45,6 @@ from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.lr_schedulers.linear import lr_at
 from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record.record import Record, RecordError, fingerprint
-from gradinit_mt.training import curve as training_curve
 from gradinit_mt.training.presets import COMMON, PRESETS
 
 BETAS = ast.literal_eval(COMMON["adam-betas"])
@@ -60,11 +60,7 @@ Notes = dict[str, list[tuple[float, ...]]]  # by start, a row of NOTES for each 
 
 
 class Bench:
-    """The model of ``bench.py`` at one seed, its criterion and its batches.
-
-    Args:
-        run: which seed, learning rate and width.
-    """
+    """The model of ``bench.py``, its criterion and its batches, with the seed, learning rate and width of a run."""
 
     def __init__(self, run: Run, corpus: PreparedCorpus) -> None:
         cfg = fairseq_config(run, corpus, Path("unused"))
@@ -88,7 +84,7 @@ class Bench:
         return scales_by_hand({BRANCH: scale}, [block.name for block in find_blocks(self.theta0)])
 
     def batches(self, tokens: int, number: int, split: str = "train") -> Iterator[dict]:
-        """An endless sequence of batches, another one for each ``number``."""
+        """An endless sequence of batches, different for each ``number``."""
         dataset = self.task.dataset(split)
         batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=tokens)
         generator = torch.Generator().manual_seed(1000 * self.seed + number)
@@ -97,7 +93,7 @@ class Bench:
                 yield dataset.collater([dataset[member] for member in batches[index]])
 
     def fixed(self, count: int) -> list[dict]:
-        """Validation batches, the same ones every time."""
+        """Validation batches, always the same."""
         return list(itertools.islice(self.batches(TOKENS, 0, "valid"), count))
 
     def loss(self, model: nn.Module, sample: dict) -> Tensor:
@@ -109,7 +105,7 @@ class Bench:
         return torch.optim.Adam(model.parameters(), lr=self.lr, betas=BETAS)
 
     def walk(self, model: nn.Module, steps: int, batches: Iterator[dict]) -> None:
-        """Takes the first steps of Adam; one step alone is the published one, the sign."""
+        """Takes the first steps of Adam; the very first one is the published sign step."""
         optimizer = self.adam(model)
         for sample in itertools.islice(batches, steps):
             optimizer.zero_grad()
@@ -125,7 +121,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Quantities:
-    """What a few steps from an initialization leave: losses in bits per token, with label smoothing."""
+    """Measurements after a few steps from an initialization: losses in bits per token, with label smoothing."""
 
     before: float
     one_step: float
@@ -140,7 +136,7 @@ def _mean(function: Callable[[dict], Tensor], samples: list[dict]) -> float:
 
 
 def quantities(bench: Bench, scales: Tensor | None, samples: list[dict]) -> Quantities:
-    """Of one initialization, on validation batches."""
+    """Measures one initialization on validation batches."""
 
     def bits(model: nn.Module) -> float:
         return _mean(lambda sample: bench.loss(model, sample), samples) / math.log(2)
@@ -158,7 +154,7 @@ def quantities(bench: Bench, scales: Tensor | None, samples: list[dict]) -> Quan
 
 
 def quantities_table(found: dict[str, Quantities]) -> str:
-    """As Markdown, a line per initialization."""
+    """Markdown with a line per initialization."""
     lines = [
         f"| initialization | loss before | after 1 step | after {STEPS} steps | signal lost | source gain |",
         "|---|---|---|---|---|---|",
@@ -170,7 +166,7 @@ def quantities_table(found: dict[str, Quantities]) -> str:
 
 
 def noise_table(bench: Bench, repetitions: int) -> str:
-    """Signal against noise of the derivatives by log m at m = 1, over draws of all batches."""
+    """Signal against noise of the derivatives by log m at m = 1, over repetitions with new batches, as Markdown."""
     names = [block.name for block in find_blocks(bench.theta0)]
     in_layers = torch.tensor([".layers." in name for name in names])
     kinds = {
@@ -212,7 +208,7 @@ def _against_noise(draws: Tensor) -> tuple[float, float]:
 
 
 def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
-    """What the first step of Adam, a sign step, takes from the loss if some of the parameters move alone."""
+    """The drop of the loss by Adam's first step, a sign step, if only some of the parameters move, as Markdown."""
     groups = {
         "all parameters": lambda name: True,
         "embeddings and softmax": lambda name: "embed" in name,
@@ -238,15 +234,15 @@ def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
 
 
 def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
-    """The quantities over one common scale of the residual branches."""
+    """A figure of the quantities over one common scale of the residual branches."""
     found = [quantities(bench, bench.branches(scale), samples) for scale in tqdm(COMMON_SCALES, "surface")]
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, (loss, signal) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
         titles = {"before": "before", "one_step": "after 1 step", "several": f"after {STEPS} steps"}
-        for (name, label), colour in zip(titles.items(), training_curve.COLOURS, strict=False):
+        for (name, label), colour in zip(titles.items(), COLOURS, strict=False):
             loss.plot(COMMON_SCALES, [getattr(q, name) for q in found], "o-", color=colour, markersize=3, label=label)
         loss.set_ylabel("loss (bits per target token)")
-        loss.legend(frameon=False)
+        figure.legend(loc="outside upper left", ncols=len(titles), frameon=False)
         signal.plot(COMMON_SCALES, [q.signal_lost for q in found], "o-", color="0.2", markersize=3)
         signal.set_ylabel(f"signal lost after {STEPS} steps (nats)")
         for axes in (loss, signal):
@@ -258,7 +254,7 @@ def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
 
 
 def first_updates(bench: Bench, starts: dict[str, tuple[Tensor | None, int]], samples: list[dict]) -> Notes:
-    """Trains from each start, (scales, warmup updates), and notes what the layers carry on the way."""
+    """Trains from each start, given by its scales and warmup updates, and takes notes on the way."""
     return {
         name: list(_notes(bench, bench.model(scales), warmup, samples, name))
         for name, (scales, warmup) in starts.items()
@@ -266,7 +262,7 @@ def first_updates(bench: Bench, starts: dict[str, tuple[Tensor | None, int]], sa
 
 
 def first_updates_table(found: Notes) -> str:
-    """As Markdown, a line per start and update."""
+    """Markdown with a line per start and update."""
     lines = [f"| initialization | updates | {' | '.join(NOTES)} |", "|---" * (len(NOTES) + 2) + "|"]
     for name, rows in found.items():
         for update, (loss, gain, *left) in zip(NOTED_UPDATES, rows, strict=True):
@@ -276,10 +272,10 @@ def first_updates_table(found: Notes) -> str:
 
 
 def draw_first_updates(found: Notes) -> pyplot.Figure:
-    """A panel for each of the notes."""
+    """A figure with a panel per note."""
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, grid = pyplot.subplots(2, 2, figsize=(8, 5.5), sharex=True, layout="constrained")
-        for (name, rows), colour in zip(found.items(), training_curve.COLOURS, strict=False):
+        for (name, rows), colour in zip(found.items(), COLOURS, strict=False):
             for axes, column in zip(grid.flat, zip(*rows, strict=True), strict=True):
                 axes.plot(NOTED_UPDATES, column, "o-", color=colour, markersize=2.5, linewidth=1.2, label=name)
         for axes, title in zip(grid.flat, NOTES, strict=True):
@@ -288,7 +284,7 @@ def draw_first_updates(found: Notes) -> pyplot.Figure:
         for axes in grid[1]:
             axes.set_yscale("log")
             axes.set_xlabel("updates")
-        grid[0][0].legend(frameon=False)
+        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False)
     return figure
 
 
@@ -311,20 +307,22 @@ def _notes(bench: Bench, model: nn.Module, warmup: int, samples: list[dict], nam
 
 
 def main() -> None:
-    logging.disable(logging.INFO)  # fairseq sets the root logger to tell everything
+    logging.disable(logging.INFO)  # fairseq makes the root logger verbose
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a prepared corpus")
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="output of bench.py")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where tables and pictures go")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory for tables and pictures")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="(default: %(default)s)")
-    parser.add_argument("--updates", type=int, default=800, metavar="N", help="of those runs (default: %(default)s)")
+    parser.add_argument(
+        "--updates", type=int, default=800, metavar="N", help="updates of those runs (default: %(default)s)"
+    )
     parser.add_argument("--repetitions", type=int, default=6, metavar="N", help="at least 2 (default: %(default)s)")
     chosen = parser.parse_args()
     if chosen.repetitions < 2:
         parser.error(f"--repetitions {chosen.repetitions}: a deviation needs at least 2")
     if chosen.output.exists():
-        parser.error(f"--output {chosen.output} exists already; name another or remove it first")
+        parser.error(f"--output {chosen.output}: already exists; name another output, or remove it first")
     torch.set_num_threads(1)
     run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=WIDTH, further=())
     bench = Bench(run, PreparedCorpus.load(chosen.corpus.resolve()))
@@ -351,11 +349,11 @@ def main() -> None:
         text = make()
         (chosen.output / name).write_text(text, encoding="utf-8")
         print(text)
-    training_curve.write(surface(bench, samples), chosen.output / "surface.png")
+    write(surface(bench, samples), chosen.output / "surface.png")
     starts = {name: (scales, 0) for name, scales in initial.items()} | {"xavier, warmup 200": (None, 200)}
     notes = first_updates(bench, starts, samples)
     (chosen.output / "first_updates.md").write_text(first_updates_table(notes), encoding="utf-8")
-    training_curve.write(draw_first_updates(notes), chosen.output / "first_updates.png")
+    write(draw_first_updates(notes), chosen.output / "first_updates.png")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
     nohup .venv/bin/python experiments/no_warmup/bench.py CORPUS --output runs/no-warmup &
 
-Every run is one of ``scripts/train.sh``, on one thread, several side by side; one that was stopped is continued, and
-one that is done is not repeated; one that fails does not stop the others. Each adds a line to ``readings.jsonl``: the
-losses in training and on the validation set, and at the end how much of the latter is due to the source
-(``gradinit_mt.evaluation.source_gain``: a model may train well by its loss and ignore its source). ``table.md`` and
-``curves.png`` show means over seeds; ``--table-only`` makes them anew from the readings there are, whatever the number
-of updates of their runs.
+Runs use the launcher behind ``scripts/train.sh``, with one thread each, several in parallel. A stopped run is
+continued, a finished one is not repeated, and a failed one does not stop the others. Each adds a line to
+``readings.jsonl``: the losses on training and validation set, and the final source gain (see
+``gradinit_mt.evaluation.source_gain``: a model may reach a low loss although it ignores its source). ``table.md`` and
+``curves.png`` show means over seeds. ``--table-only`` makes them again from the existing readings, however many updates
+their runs had.
 
-The model and its training are those of the preset ``multi30k``, on any corpus: 6+6 layers, d 128, feed-forward 256, 4
-heads (``--width`` changes d, feed-forward twice that); 2,048 tokens a batch, dropout 0.1, label smoothing 0.1, Adam
-(0.9, 0.98), linear decay over 10,000 updates. ``--list`` tells the initializations; options after ``--`` go to all of
-the runs.
+Model and training are those of the preset ``multi30k``, on any corpus:
+
+- 6+6 layers, d 128, feed-forward 256, 4 heads (``--width`` sets d, and twice that for the feed-forward layers);
+- 2,048 tokens per batch, dropout 0.1, label smoothing 0.1;
+- Adam with betas (0.9, 0.98), linear decay over 10,000 updates.
+
+``--list`` lists the initializations; options after ``--`` apply to all runs.
 """
 
 import argparse
@@ -34,34 +37,36 @@ import torch
 from fairseq import checkpoint_utils, optim, options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from omegaconf import DictConfig
-from tables import asked_for, draw, table
+from tables import draw, selected, table
 from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError, differing
+from gradinit_mt.common.figures import write
 from gradinit_mt.core import State
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plugin.options import core_config, first_steps_of
 from gradinit_mt.record.record import Record, RecordError, block_facts
 from gradinit_mt.training import checkpoints, launch
-from gradinit_mt.training import curve as training_curve
+from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.options import compose
 from gradinit_mt.training.presets import PRESETS
+from gradinit_mt.training.save_dir import LOG
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = "multi30k"  # on any corpus
 WIDTH = 128
 DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
 LOG_INTERVAL = PRESETS[PRESET].options["log-interval"]
-SCORED = ("best", "last")  # checkpoints: that of the least validation loss, and the last
-Rule = dict[str | tuple[str, ...], float]  # how names of tensors end, and their scale
+SCORED = ("best", "last")  # checkpoints: the one with the lowest validation loss, and the last
+Rule = dict[str | tuple[str, ...], float]  # endings of tensor names: their scale
 BRANCH = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An initialization: its line in ``--list``, options of fairseq-train, and scales given by hand."""
+    """An initialization: its line in ``--list``, options of fairseq-train, and scales set by hand."""
 
     about: str
     options: tuple[str, ...] = ()
@@ -73,7 +78,7 @@ SETTINGS = {
     "xavier": Setting("the model's own initialization", PLAIN),
     **{
         f"warmup{updates}": Setting(
-            f"the same, {updates} updates of warmup", (*PLAIN, "--warmup-updates", str(updates))
+            f"the same, with {updates} updates of warmup", (*PLAIN, "--warmup-updates", str(updates))
         )
         for updates in (100, 200, 400)
     },
@@ -82,14 +87,14 @@ SETTINGS = {
     "no-signal": Setting("its defaults without the signal", ("--gradinit-signal-weight", "0")),
     "one-step": Setting("its defaults, looking one step ahead", ("--gradinit-look-ahead", "1")),
     "wide": Setting(
-        "its defaults with all scales between 0.2 and 4",
+        "its defaults, with all scales between 0.2 and 4",
         ("--gradinit-upper-bound", "4", "--gradinit-vector-lower-bound", "0.2"),
     ),
-    "bound": Setting("its defaults with a bound of 1000 on the gradient norm", ("--gradinit-gamma", "1000")),
-    "adam": Setting("its defaults with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
+    "bound": Setting("its defaults, with a bound of 1000 on the gradient norm", ("--gradinit-gamma", "1000")),
+    "adam": Setting("its defaults, with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
     "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", by_hand={BRANCH: 0.3}),
     "hand-output": Setting(
-        "the same, the decoder's last LayerNorm times 4 and its embedding, the softmax too, times 0.2",
+        "the same, the decoder's last LayerNorm times 4, and its embedding (also the softmax) times 0.2",
         by_hand={BRANCH: 0.3, "decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2},
     ),
 }
@@ -97,7 +102,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Run:
-    """One training run; what it is known by in ``readings.jsonl``."""
+    """One training run, as identified in ``readings.jsonl``."""
 
     setting: str
     lr: float
@@ -108,16 +113,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its save dir below that of the bench."""
+        """The name of its save dir."""
         name = f"{self.setting}-lr{self.lr:g}-seed{self.seed}-d{self.width}-{self.updates}updates"
         return re.sub(r"[^\w.-]+", "-", " ".join([name, *self.further]))
 
     def hand_scales(self, directory: Path) -> Path:
-        """The record of a rule's scales."""
+        """The directory for the record of a rule's scales."""
         return directory / f"{self.setting}-d{self.width}"
 
     def arguments(self, corpus: Path, directory: Path) -> list[str]:
-        """Of ``gradinit_mt.training.launch``."""
+        """Arguments for ``gradinit_mt.training.launch``."""
         setting = SETTINGS[self.setting]
         save_dir = directory / self.name
         fairseq = [
@@ -134,7 +139,7 @@ class Run:
 
 
 def train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool) -> dict | UserError:
-    """Trains, or continues, and reads the outcome; a failure is returned, since raised it would end the other runs."""
+    """Starts or continues a run and reads its outcome. A failure is returned: raised, it would end the other runs."""
     try:
         return _train(run, corpus, directory, score)
     except UserError as error:
@@ -154,7 +159,7 @@ def _train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool) -> di
             try:
                 _, errors = process.communicate()
             except BaseException:
-                process.terminate()  # it ends its own processes; a kill would leave them behind
+                process.terminate()  # it ends its own processes; a kill would leave them running
                 raise
         if process.returncode:
             raise UserError(f"{run.name}: {module} ended with status {process.returncode}: {errors[-2000:]}")
@@ -174,12 +179,12 @@ def _train(run: Run, corpus: PreparedCorpus, directory: Path, score: bool) -> di
 
 
 def read(save_dir: Path) -> dict:
-    """What a finished run shows: losses in bits per target token.
+    """The readings of a finished run: losses in bits per target token.
 
-    ``smoothed``, the validation loss of the last checkpoint, and ``source_gain`` are with label smoothing, the others
-    without.
+    ``smoothed`` (the validation loss of the last checkpoint) and ``source_gain`` include label smoothing, the other
+    losses do not.
     """
-    curve = training_curve.read_log(save_dir / training_curve.LOG, save_dir.name)
+    curve = read_log(save_dir / LOG, save_dir.name)
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(save_dir / "checkpoint_last.pt")])
     task.load_dataset("valid")
     dataset = task.dataset("valid")
@@ -201,14 +206,14 @@ def read(save_dir: Path) -> dict:
 
 
 def fairseq_config(run: Run, corpus: PreparedCorpus, directory: Path) -> DictConfig:
-    """What fairseq-train makes of the run's command line."""
+    """The configuration that fairseq-train makes from the run's command line."""
     launched = launch.parse_arguments(run.arguments(corpus.directory, directory))
     arguments = compose(launched.preset, corpus, launched.save_dir, launched.seed, launched.further)
     return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
 
 
 def initialization(run: Run, corpus: PreparedCorpus, directory: Path) -> dict:
-    """Where the run's scales come from: nowhere, from a rule, or from GradInit with these settings."""
+    """The origin of the run's scales: none, a rule, or GradInit with these settings."""
     rule = SETTINGS[run.setting].by_hand
     if rule is not None:
         return {"rule": [[ends, scale] for ends, scale in rule.items()]}
@@ -221,22 +226,22 @@ def initialization(run: Run, corpus: PreparedCorpus, directory: Path) -> dict:
 
 
 def scales_by_hand(rule: Rule, names: list[str]) -> torch.Tensor:
-    """The scales of the tensors called ``names``; 1 where no key of the rule is the end of a name.
+    """The scales of the tensors called ``names``: 1 where no key of the rule matches the end of the name.
 
     Raises:
-        UserError: a key is the end of no name.
+        UserError: a key matches no name.
     """
     scales = torch.ones(len(names), dtype=torch.float64)
     for ends, scale in rule.items():
         scaled = [index for index, name in enumerate(names) if name.endswith(ends)]
         if not scaled:
-            raise UserError(f"the rule scales {ends}, and no tensor's name ends so: it is made for 6+6 layers")
+            raise UserError(f"the rule scales {ends}, but no tensor's name ends with it: use a model of 6+6 layers")
         scales[scaled] = scale
     return scales
 
 
 def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None:
-    """The record from which ``--gradinit-from`` takes the scales of a rule."""
+    """Writes the record from which ``--gradinit-from`` takes the scales of a rule."""
     rule = SETTINGS[run.setting].by_hand
     if rule is None:
         return
@@ -248,11 +253,11 @@ def write_hand_scales(run: Run, corpus: PreparedCorpus, directory: Path) -> None
 
 
 def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespace) -> list[dict]:
-    """The outcomes of the runs; each is added to ``readings.jsonl`` as soon as it is there.
+    """The outcomes of the runs; each is appended to ``readings.jsonl`` when its run finishes.
 
     Raises:
-        UserError: runs failed, which is told when the others are done; or a line of ``readings.jsonl`` is of another
-            initialization of this name, or has no scores where they are asked for.
+        UserError: runs failed, which is reported when the others have finished; or a line of ``readings.jsonl`` is from
+            another initialization of the same name, or lacks the requested scores.
     """
     path = chosen.output / "readings.jsonl"
     by_run = {_run_of(outcome): outcome for outcome in journal.read(path)}
@@ -261,12 +266,14 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
         if run in by_run:
             _require_same(by_run[run]["initialization"], initialization(run, corpus, chosen.output), path, run)
             if chosen.bleu and "scores" not in by_run[run]:
-                raise UserError(f"{path} has {run.name} without --bleu, its checkpoints are gone: use another --output")
+                raise UserError(
+                    f"{path} has {run.name} without --bleu, and its checkpoints are gone: use another --output"
+                )
     for run in missing:
         write_hand_scales(run, corpus, chosen.output)
     work = partial(train, corpus=corpus, directory=chosen.output, score=chosen.bleu)
     failures = []
-    with multiprocessing.get_context("spawn").Pool(chosen.workers, _end_when_told, maxtasksperchild=1) as pool:
+    with multiprocessing.get_context("spawn").Pool(chosen.workers, _exit_on_sigterm, maxtasksperchild=1) as pool:
         for outcome in tqdm(pool.imap_unordered(work, missing), "runs", total=len(missing)):
             if isinstance(outcome, UserError):
                 failures.append(str(outcome))
@@ -282,8 +289,8 @@ def train_all(runs: list[Run], corpus: PreparedCorpus, chosen: argparse.Namespac
     return [by_run[run] for run in runs]
 
 
-def _end_when_told() -> None:
-    """In a worker: SIGTERM is an exception, so that the training it waits for is ended too."""
+def _exit_on_sigterm() -> None:
+    """In a worker: SIGTERM raises an exception, so the training it waits for ends too."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
@@ -306,22 +313,24 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     every = f"multiples of {LOG_INTERVAL}"
     listed = "\n".join(f"{name:12} {setting.about}" for name, setting in SETTINGS.items())
     add("--list", action="version", version=listed, help="print the initializations and stop")
-    add("corpus", type=Path, metavar="CORPUS", help="a prepared corpus; with --table-only any name")
-    add("--output", type=Path, required=True, metavar="DIR", help="where runs, readings, table and picture go")
+    add("corpus", type=Path, metavar="CORPUS", help="a prepared corpus; any name with --table-only")
+    add("--output", type=Path, required=True, metavar="DIR", help="directory for runs, readings, table and picture")
     add("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS), metavar="NAME", help="(default: all)")
     add("--lr", nargs="+", type=float, default=[1e-3], metavar="RATE", help="peak learning rates (default: 1e-3)")
     add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
-    add("--updates", type=command.positive_int, default=800, metavar="N", help="of training (default: %(default)s)")
+    add(
+        "--updates", type=command.positive_int, default=800, metavar="N", help="training updates (default: %(default)s)"
+    )
     add("--width", type=command.positive_int, default=WIDTH, metavar="D", help="model dimension (default: %(default)s)")
     add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help=f"{every} (default: 400 800)")
     add(
         "--bleu",
         action="store_true",
-        help="also score validation and test set, with the checkpoint of the least validation loss and with the last; "
-        "the table has the test BLEU of the one with the better validation BLEU; to be given from the start",
+        help="also score validation and test set, with the checkpoint of the lowest validation loss and with the last; "
+        "the table shows the test BLEU of the one with the higher validation BLEU; must be given from the first start",
     )
     add("--keep", action="store_true", help="keep the checkpoints")
-    add("--table-only", action="store_true", help="train nothing: table and picture of the readings there are")
+    add("--table-only", action="store_true", help="train nothing; make table and picture from the existing readings")
     command.add_workers(parser)
     chosen = command.parse_with_further(parser, arguments)
     chosen.further = tuple(chosen.further)
@@ -334,11 +343,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> None:
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq sets the root logger to tell everything
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq makes the root logger verbose
     chosen = parse_arguments(sys.argv[1:])
     chosen.output = chosen.output.resolve()
     if chosen.table_only:
-        outcomes = asked_for(chosen.output / "readings.jsonl", chosen)
+        outcomes = selected(chosen.output / "readings.jsonl", chosen)
         if not outcomes:
             raise UserError(f"{chosen.output}/readings.jsonl has none of these runs up to update {chosen.readings[-1]}")
     else:
@@ -353,9 +362,9 @@ def main() -> None:
     (chosen.output / "table.md").write_text(text, encoding="utf-8")
     picture = chosen.output / "curves.png"
     picture.unlink(missing_ok=True)  # drawn again from all readings
-    training_curve.write(draw(outcomes, chosen.readings[-1]), picture)
+    write(draw(outcomes, chosen.readings[-1]), picture)
     print(text, end="")
 
 
 if __name__ == "__main__":
-    command.run(main, interrupted="the runs that were done are kept; the same command goes on")
+    command.run(main, interrupted="finished runs are kept; the same command continues")

@@ -26,17 +26,17 @@ LAST = 800
 
 
 def curves(readings: list[dict], setting: str, lr: float) -> list[dict[int, float]]:
-    """The training loss by update of each seed's longest run, up to the last update shown."""
+    """The training loss by update in each seed's longest run, up to the last update shown."""
     by_seed = {}
     for run in sorted(readings, key=lambda run: run["updates"]):
-        alike = run["setting"] == setting and run["lr"] == lr and run["width"] == 128 and not run["further"]
-        if alike and run["seed"] < 100:  # the seeds from 100 on chose the length of warmup
+        matches = run["setting"] == setting and run["lr"] == lr and run["width"] == 128 and not run["further"]
+        if matches and run["seed"] < 100:  # seeds from 100 on served to choose the length of warmup
             by_seed[run["seed"]] = {int(u): bits for u, bits in run["training"].items() if int(u) <= LAST}
     return [curve for curve in by_seed.values() if LAST in curve]
 
 
 def draw(readings: list[dict]) -> Figure:
-    """One panel per learning rate; each line carries its name."""
+    """One panel per learning rate, with a name beside each line."""
     with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure, panels = pyplot.subplots(1, len(RATES), figsize=(7.5, 3.1), sharey=True, layout="constrained")
         for axes, lr in zip(panels, RATES, strict=True):

@@ -1,7 +1,6 @@
 """The readings of ``bench.py`` as a table and as a picture.
 
-A reading is a line of ``readings.jsonl``: the fields of ``bench.Run``, losses by update, and what was read at the
-end.
+A reading is a line of ``readings.jsonl``: the fields of ``bench.Run``, losses by update, and final measurements.
 """
 
 import argparse
@@ -13,16 +12,16 @@ from pathlib import Path
 from matplotlib import pyplot
 
 from gradinit_mt.common import journal
-from gradinit_mt.training import curve as training_curve
+from gradinit_mt.common.figures import COLOURS
 
 
-def asked_for(path: Path, chosen: argparse.Namespace) -> list[dict]:
-    """The outcomes in the file that the command names: of each seed the shortest run that has the last reading."""
+def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
+    """The outcomes in the file that the command selects: per seed, the shortest run that has the last reading."""
     last = str(chosen.readings[-1])
     found = {}
     for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
-        alike = (outcome["width"], tuple(outcome["further"])) == (chosen.width, chosen.further)
-        if alike and last in outcome["training"]:
+        same_options = (outcome["width"], tuple(outcome["further"])) == (chosen.width, chosen.further)
+        if same_options and last in outcome["training"]:
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
     named = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
     return [found[setting, lr, seed] for lr, setting, seed in named if (setting, lr, seed) in found]
@@ -37,7 +36,7 @@ def grouped(outcomes: list[dict]) -> dict[tuple[str, float], list[dict]]:
 
 
 def table(outcomes: list[dict], readings: list[int]) -> str:
-    """Mean and standard deviation over seeds, as Markdown; what a run shows only at its end, of runs that end there."""
+    """Mean and standard deviation over seeds, as Markdown; final measurements only of runs that end at that reading."""
     last = readings[-1]
 
     def ends(outcome: dict) -> bool:
@@ -70,7 +69,7 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
 
 
 def chosen_bleu(outcome: dict) -> float | None:
-    """Of the scored checkpoint with the better BLEU on the validation set; None where nothing was scored."""
+    """Test BLEU of the scored checkpoint with the higher validation BLEU; None if nothing was scored."""
     if "scores" not in outcome:
         return None
     by_split = [
@@ -93,7 +92,7 @@ def _cell(column: str, values: list[float | None]) -> str:
 
 
 def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
-    """One panel per learning rate: the training loss up to update ``last``, its mean over seeds and each seed."""
+    """One panel per learning rate: the training loss up to update ``last``, per seed and as a mean over seeds."""
     groups = grouped(outcomes)
     rates = sorted({lr for _, lr in groups})
     settings = list(dict.fromkeys(setting for setting, _ in groups))
@@ -102,7 +101,7 @@ def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
             1, len(rates), figsize=(1.5 + 3.5 * len(rates), 3.5), sharey=True, squeeze=False, layout="constrained"
         )
         for axes, rate in zip(panels[0], rates, strict=True):
-            for setting, colour in zip(settings, itertools.cycle(training_curve.COLOURS)):
+            for setting, colour in zip(settings, itertools.cycle(COLOURS)):
                 group = groups.get((setting, rate), [])
                 updates = [int(update) for update in group[0]["training"] if int(update) <= last] if group else []
                 losses = [[outcome["training"][str(update)] for update in updates] for outcome in group]

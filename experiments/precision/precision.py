@@ -4,9 +4,9 @@
 
 It takes about 5 minutes on 2 CPU cores.
 
-A seed gives the initial parameters and the batches; both precisions share them, each with its default Hessian-vector
-product, in the published form. The difference that this makes to a scale is set against the scale's standard deviation
-over seeds. What is in the output already is not learned again.
+It uses the published form. A seed fixes the initial parameters and the batches of both precisions; each precision uses
+its default Hessian-vector product. The difference between their scales is compared with the scales' standard deviation
+over seeds. Records that already exist in the output are not learned again.
 """
 
 import argparse
@@ -36,7 +36,7 @@ TRAINING = [
 
 
 def learn(corpus: Path, precision: str, seed: int, save_dir: Path) -> Record:
-    """The record of one run, by fairseq-train, which takes a complete one of these settings as it is."""
+    """The record of one run of fairseq-train, which reuses a complete record with these settings."""
     line = [sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", ROOT / "gradinit_mt", *TRAINING]
     line += ["--gradinit-precision", precision, "--seed", str(seed), "--save-dir", save_dir]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -47,7 +47,7 @@ def learn(corpus: Path, precision: str, seed: int, save_dir: Path) -> Record:
 
 
 def compare(records: dict[tuple[str, int], Record], seeds: int) -> str:
-    """Differences between the precisions, and between seeds, over the blocks that have a scale to learn."""
+    """Differences between the precisions, and between seeds, over the blocks whose scale is learned."""
     scales = {
         precision: torch.stack([records[precision, seed].state.scales for seed in range(1, seeds + 1)])
         for precision in PRECISIONS
@@ -75,7 +75,9 @@ def compare(records: dict[tuple[str, int], Record], seeds: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a prepared corpus")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where records and the result go")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="directory for records and the result"
+    )
     parser.add_argument("--seeds", type=command.positive_int, default=3, metavar="N", help="(default: %(default)s)")
     command.add_workers(parser)
     options = parser.parse_args()
@@ -96,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, interrupted="the runs that were done are kept; the same command goes on")
+    command.run(main, interrupted="finished runs are kept; the same command continues")

@@ -182,6 +182,7 @@ def _make_result(
     both = texts(corpus, options.split, subwords)
     both.write(directory)
     found = scores.score(both, corpus.lowercased)
+    on_gpu = torch.cuda.is_available() and not options.cpu
     result = {
         "settings": settings,
         "scores": {"sentences": sentences, **{key: asdict(score) for key, score in found.items()}},
@@ -193,18 +194,12 @@ def _make_result(
         "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
         "seconds": {"generation": round(generated - start, 1), "scoring": round(time.monotonic() - generated, 1)},
         "max_tokens": options.max_tokens,
-        "device": _device(options.cpu),
+        "device": torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         "command": shlex.join(arguments),
     }
     (directory / results.TABLE).write_text(f"{_setting(result)}\n{scores.table(found)}\n", encoding="utf-8")
     write_json(directory / results.SCORES, result)
-
-
-def _device(cpu: bool) -> str:
-    if torch.cuda.is_available() and not cpu:
-        return torch.cuda.get_device_name()
-    return f"CPU, {os.cpu_count()} cores"
 
 
 def _setting(result: dict) -> str:

@@ -92,7 +92,8 @@ def draw(curves: list[Curve]) -> Figure:
         rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         rate.set_xlim(left=0)
         _add_perplexity(loss)
-        figure.legend(handles=_legend(curves), loc="outside upper left", ncols=2, frameon=False)
+        columns = 3 if len(curves) == 1 else 2
+        figure.legend(handles=_legend(curves), loc="outside upper left", ncols=columns, frameon=False)
     return figure
 
 
@@ -115,7 +116,8 @@ def _add_perplexity(axes: Axes) -> None:
     right.set_yscale("log", base=2)
     right.set_ylim(2**low, 2**high)
     right.set_ylabel("perplexity")
-    right.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
+    subs = (1, 2, 5) if high - low < 12 else (1,)
+    right.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=20))
     right.yaxis.set_minor_locator(NullLocator())
     right.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     right.spines["right"].set_visible(True)

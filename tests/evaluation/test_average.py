@@ -1,4 +1,4 @@
-"""Averaging checkpoints: the mean, which ones are taken, and what is refused."""
+"""Averaging checkpoints: the mean, the selection, and what is refused."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from gradinit_mt.training.checkpoints import CheckpointError
 
 
 def checkpoint(path, value, updates=10, **entries):
-    """A file with what fairseq writes, as far as it matters here."""
+    """Writes the parts of a fairseq checkpoint that matter here."""
     state = {
         "args": None,
         "cfg": {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": argparse.Namespace(arch="transformer")},
@@ -37,14 +37,14 @@ def test_the_mean_is_taken_in_double_precision():
     assert torch.equal(mean, expected.float())
 
 
-def test_half_precision_gives_a_mean_that_half_precision_does_not_hold():
+def test_the_mean_of_half_precision_is_not_rounded_to_half_precision():
     low, high = torch.tensor([1.0]).half(), torch.tensor([1.0 + 2**-10]).half()
     mean = average_parameters([{"w": low}, {"w": high}])["w"]
     assert mean.dtype == torch.float32
     assert mean.item() == 1 + 2**-11
 
 
-def test_inputs_are_left_as_they_are():
+def test_inputs_stay_unchanged():
     tensors = [torch.ones(3), torch.zeros(3)]
     average_parameters([{"w": tensor} for tensor in tensors])
     assert tensors[0].tolist() == [1, 1, 1] and tensors[1].tolist() == [0, 0, 0]
@@ -59,13 +59,13 @@ def test_inputs_are_left_as_they_are():
         ({"w": torch.tensor([1, 2])}, "differs between the checkpoints and has no mean"),
     ],
 )
-def test_models_that_do_not_fit_together_are_refused(other, message):
+def test_models_that_do_not_match_are_refused(other, message):
     first = torch.tensor([1, 1]) if "no mean" in message else torch.ones(2)
     with pytest.raises(EvaluationError, match=message):
         average_parameters([{"w": first}, other])
 
 
-def test_the_last_ones_are_taken_by_number_and_the_name_says_so(tmp_path):
+def test_the_last_ones_are_selected_by_number_and_the_name_says_so(tmp_path):
     for epoch in (1, 2, 9, 10, 11):
         checkpoint(tmp_path / f"checkpoint{epoch}.pt", epoch, updates=100 * epoch)
     for name in ("checkpoint_best", "checkpoint_last", "checkpoint_1_5000"):
@@ -84,7 +84,7 @@ def test_the_last_ones_are_taken_by_number_and_the_name_says_so(tmp_path):
     assert (facts.updates, facts.validation_value, facts.training_seconds) == (1100, None, 2.5)
 
 
-def test_without_epochs_the_checkpoints_by_update_are_taken(tmp_path):
+def test_without_epochs_the_checkpoints_by_update_are_selected(tmp_path):
     for epoch, update in ((1, 500), (2, 1000), (1, 900)):
         checkpoint(tmp_path / f"checkpoint_{epoch}_{update}.pt", update)
     output = average_last(tmp_path, 2)
@@ -92,7 +92,7 @@ def test_without_epochs_the_checkpoints_by_update_are_taken(tmp_path):
     assert checkpoints.load(output)["model"]["weight"][0, 0] == 950
 
 
-def test_too_few_are_an_error_that_lists_what_is_there(tmp_path):
+def test_too_few_are_an_error_that_lists_those_present(tmp_path):
     checkpoint(tmp_path / "checkpoint3.pt", 1)
     with pytest.raises(EvaluationError, match=r"2 checkpoints by epoch wanted, 1 found \(checkpoint3.pt\)"):
         average_last(tmp_path, 2)
@@ -117,7 +117,7 @@ def test_a_failure_leaves_no_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
 
-def test_one_file_twice_is_no_average(tmp_path):
+def test_the_same_file_twice_is_refused(tmp_path):
     a = checkpoint(tmp_path / "a.pt", 1)
     for paths in ([a], [a, a]):
         with pytest.raises(EvaluationError, match="two or more different"):

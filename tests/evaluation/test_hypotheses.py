@@ -1,4 +1,4 @@
-"""Reading fairseq-generate's output, putting words together, and the two kinds of text."""
+"""Reading fairseq-generate's output, joining subwords, and the two kinds of text."""
 
 import io
 
@@ -25,7 +25,7 @@ def test_hypotheses_come_in_corpus_order_as_they_were_written():
     assert parse(OUTPUT, 3) == ["one\u2028two\tthree", "a ho@@ use", ""]
 
 
-def test_the_best_of_several_is_taken():
+def test_the_best_of_several_is_selected():
     lines = ["H-0\t-2.0\tworse", "H-0\t-0.5\tbest", "H-0\t-1.0\tmiddle"]
     assert parse(lines, 1, nbest=3) == ["best"]
 
@@ -55,11 +55,11 @@ def test_output_that_does_not_cover_the_corpus_once_is_refused(lines, sentences,
         ("", ""),
     ],
 )
-def test_joining_merges_of_subword_nmt(subwords, words):
+def test_subwords_of_subword_nmt_are_joined(subwords, words):
     assert join_subwords([subwords], "subword-nmt") == [words]
 
 
-def test_joining_pieces_is_what_sentencepiece_decodes():
+def test_pieces_are_joined_as_sentencepiece_decodes_them():
     text = ["Ein Haus, zwei Häuser.", "Das ist 3.5 % mehr!", "„Ja“, sagt sie."] * 5
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -71,7 +71,7 @@ def test_joining_pieces_is_what_sentencepiece_decodes():
     assert joined == processor.decode(pieces) == text
 
 
-def test_an_unknown_piece_becomes_a_word_of_its_own():
+def test_an_unknown_piece_becomes_a_separate_word():
     assert join_subwords(["▁a <unk> b ▁ <unk> ▁c"], "sentencepiece") == ["a ⁇ b ⁇ c"]
 
 

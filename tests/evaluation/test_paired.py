@@ -1,4 +1,4 @@
-"""The paired bootstrap test and what it is willing to compare."""
+"""The paired bootstrap test, and what it refuses to compare."""
 
 import json
 import random
@@ -44,8 +44,8 @@ def test_a_system_does_not_differ_from_itself(tmp_path):
     assert {test["p"] for test in paired.compare(a, b)["scores"].values()} == {1.0}
 
 
-def test_two_systems_without_a_right_word_do_not_differ(tmp_path):
-    """Nor do two that differ in words which match nothing: every resample has the same scores."""
+def test_two_systems_without_a_correct_word_do_not_differ(tmp_path):
+    """Nor do systems that differ only in words without a match: every resample has the same scores."""
     collapsed = result(tmp_path / "a", ["xx yy zz"] * 100), result(tmp_path / "b", ["vv ww xx yy"] * 100)
     texts = noisy(0.1, 1), [line.replace("wrong", "wronq", 1) for line in noisy(0.1, 1)]
     assert texts[0] != texts[1]
@@ -60,7 +60,7 @@ def test_two_systems_without_a_right_word_do_not_differ(tmp_path):
 
 @pytest.mark.parametrize(("share", "seed"), [(0.12, 2), (0.11, 3), (0.105, 4)])
 def test_the_p_value_is_the_share_of_resamples_that_differ_by_more(share, seed):
-    """Written out: how far the difference of 1,000 resamples lies above its mean, against the difference found."""
+    """Computed again: how often a resample's difference exceeds the mean difference by more than the one observed."""
     a, b = noisy(0.1, 1), noisy(share, seed)
     metric = kinds(Texts(a, REFERENCE, a, REFERENCE), lowercase=False)["tokenized_lowercase_bleu"].metric
     test = paired.paired_bootstrap(metric, a, b, REFERENCE)
@@ -75,7 +75,7 @@ def test_the_p_value_is_the_share_of_resamples_that_differ_by_more(share, seed):
     assert test["p"] == pytest.approx((beyond.sum() + 1) / 1001, abs=1e-9)
 
 
-def test_the_outcome_is_noted_and_does_not_change(tmp_path):
+def test_the_outcome_is_saved_and_reproducible(tmp_path):
     a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.12, 2))
     comparison = paired.compare(a, b)
     (noted,) = a.glob("paired-*.json")
@@ -89,6 +89,6 @@ def test_other_data_is_refused(tmp_path):
         paired.compare(a, b)
 
 
-def test_no_result_is_refused(tmp_path):
+def test_a_directory_without_a_result_is_refused(tmp_path):
     with pytest.raises(EvaluationError, match="no complete result"):
         paired.compare(result(tmp_path / "a", noisy(0.1, 1)), tmp_path)

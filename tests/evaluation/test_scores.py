@@ -49,7 +49,7 @@ def score_of(tokenized, reference, lowercase=False):
 
 @pytest.mark.parametrize("shorten", [0, 2], ids=["long", "with brevity penalty"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_tokenized_bleu_is_that_of_the_paper(seed, shorten):
+def test_tokenized_bleu_follows_the_paper(seed, shorten):
     hypotheses, references = corpus(seed, shorten)
     expected = papineni_bleu(hypotheses, references)
     assert 5 < expected < 95
@@ -71,7 +71,7 @@ def test_case_counts_only_in_the_detokenized_score_of_a_cased_corpus():
     assert lowercased["detokenized_chrf"].value == pytest.approx(100)
 
 
-def test_signatures_tell_the_two_kinds_apart():
+def test_signatures_distinguish_the_two_kinds():
     found = score_of(["a b c d"], ["a b c d"], lowercase=True)
     assert "case:lc|eff:no|tok:none|smooth:none" in found["tokenized_lowercase_bleu"].signature
     assert "case:lc|eff:no|tok:13a|smooth:exp" in found["detokenized_bleu"].signature
@@ -79,7 +79,7 @@ def test_signatures_tell_the_two_kinds_apart():
     assert "case:mixed" in score_of(["a"], ["a"])["detokenized_bleu"].signature
 
 
-def test_the_table_holds_all_three():
+def test_the_table_shows_all_three():
     found = score_of(["a b c d"], ["a b c d"])
     assert found["tokenized_lowercase_bleu"].value == pytest.approx(100)
     lines = table(found).splitlines()
@@ -98,6 +98,6 @@ def test_the_table_holds_all_three():
         ((["", " "], ["a", "b"], ["", ""], ["a", "b"]), "all 2 hypotheses are empty"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(texts, message):
+def test_texts_that_cannot_be_scored_are_refused(texts, message):
     with pytest.raises(EvaluationError, match=message):
         score(Texts(*texts), lowercase=False)

@@ -1,4 +1,4 @@
-"""What a model makes of its source: exact cases with models that ignore it, or copy it."""
+"""The source gain: exact cases with models that ignore their source, or copy it."""
 
 import math
 from types import SimpleNamespace
@@ -26,11 +26,11 @@ class Copying(nn.Module):
 def criterion(model, sample):
     logits = model(**sample["net_input"])
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), sample["target"].flatten(), reduction="sum")
-    return loss, len(sample["id"]), {}  # sizes in sentences, as --sentence-avg has it
+    return loss, len(sample["id"]), {}  # sizes in sentences, as with --sentence-avg
 
 
 def samples():
-    """Targets equal to their sources; no source shares a token with the next one's at the same place."""
+    """Targets equal to their sources; no source shares a token with the next one at the same position."""
     for start in (0, 1):
         tokens = torch.arange(start, start + 3)[:, None].expand(3, 4)
         inputs = {"src_tokens": tokens, "src_lengths": torch.full((3,), 4)}
@@ -49,7 +49,7 @@ def test_a_model_that_copies_loses_its_logit_with_the_wrong_source():
     assert result.gain == pytest.approx(3 / math.log(2))
 
 
-def test_sources_move_by_one_sentence_and_targets_stay():
+def test_sources_move_by_one_sentence_and_targets_do_not():
     sample = next(samples())
     permuted = with_permuted_sources(sample)
     assert permuted["net_input"]["src_tokens"][:, 0].tolist() == [2, 0, 1]
@@ -57,7 +57,7 @@ def test_sources_move_by_one_sentence_and_targets_stay():
     assert sample["net_input"]["src_tokens"][:, 0].tolist() == [0, 1, 2]
 
 
-def test_a_batch_of_one_sentence_tells_nothing():
+def test_a_batch_of_one_sentence_is_not_enough():
     lone = {"id": torch.arange(1), "net_input": SimpleNamespace()}
     with pytest.raises(ValueError, match="no sample has two sentences"):
         source_gain(Copying(1.0), criterion, [lone])

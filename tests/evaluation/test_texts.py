@@ -1,4 +1,4 @@
-"""Both kinds of text from a tokenized, lowercased corpus (as IWSLT'14 is prepared) and from a plain one."""
+"""Both kinds of text from a tokenized, lowercased corpus (like IWSLT'14) and from a plain one."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def corpus(request, tmp_path):
     return corpus
 
 
-def test_the_reference_itself_scores_full_marks_in_every_kind(corpus):
+def test_the_reference_itself_gets_every_full_score(corpus):
     texts = run.texts(corpus, "test", SUBWORDS[corpus.subword])
     for found in score(texts, corpus.lowercased).values():
         assert found.value == pytest.approx(100), found.name

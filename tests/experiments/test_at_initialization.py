@@ -1,4 +1,4 @@
-"""What the study of initializations computes, on the small corpus and a narrow model."""
+"""The study of initializations, on the small corpus with a narrow model."""
 
 import math
 
@@ -11,7 +11,7 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 
 @pytest.fixture(scope="module")
 def study(root):
-    """The module, which stands beside the others of its directory."""
+    """The module, imported beside the others of its directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(root / "experiments/no_warmup")
         import at_initialization
@@ -26,15 +26,15 @@ def bench(study, toy_corpus):
 
 
 def values(table, row):
-    """The numbers of the row that begins with ``row``."""
+    """The numbers in the row that begins with ``row``."""
     [line] = [line for line in table.splitlines() if line.startswith(f"| {row} |")]
     return [float(word) for cell in line.split("|")[2:-1] for word in cell.replace("±", " ").split()]
 
 
-def test_the_drop_of_all_parameters_is_that_of_adams_first_step(study, bench):
-    """But for biases of keys, whose gradient is rounding: it has a sign, and is below Adam's epsilon.
+def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(study, bench):
+    """Except for the biases of keys: their gradient is a rounding error below Adam's epsilon, but has a sign.
 
-    Which sign differs between repetitions, and moves a drop by some per cent: the mean is over eight of them.
+    The sign varies between repetitions and changes a drop by a few per cent, so the test uses the mean over eight.
     """
     samples = bench.fixed(2)
     drops = []
@@ -52,14 +52,14 @@ def test_the_drop_of_all_parameters_is_that_of_adams_first_step(study, bench):
     assert abs(values(table, "the last LayerNorm alone")[0]) < mean / 2
 
 
-def test_a_mean_is_set_against_its_deviation_over_draws(study):
+def test_a_mean_is_compared_with_its_deviation_over_draws(study):
     draws = torch.tensor([[1.0, -1.0, 1.0], [3.0, 3.0, 1.1]])  # mean / deviation: 1.41, 0.35, 14.8
     ratio, agrees = study._against_noise(draws)
     assert ratio == pytest.approx(math.sqrt(2), rel=1e-5)
     assert agrees == pytest.approx(5 / 6)
 
 
-def test_batches_depend_on_their_number_alone(study, bench):
+def test_batches_depend_only_on_their_number(study, bench):
     def first(number):
         return next(bench.batches(256, number))["id"].tolist()
 
@@ -67,11 +67,11 @@ def test_batches_depend_on_their_number_alone(study, bench):
     assert first(3) != first(4)
 
 
-def test_quantities_differ_by_the_scales_and_leave_the_initial_model_alone(study, bench):
+def test_quantities_depend_on_the_scales_and_leave_the_initial_model_unchanged(study, bench):
     samples = bench.fixed(1)
     before = study.fingerprint(bench.theta0)
     plain, smaller = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
     assert plain.one_step < plain.before
     assert smaller.before != plain.before
-    assert smaller.signal_lost < plain.signal_lost, "what the small branches are for"
+    assert smaller.signal_lost < plain.signal_lost, "the purpose of small branches"
     assert study.fingerprint(bench.theta0) == before

@@ -10,7 +10,7 @@ from digits import NETWORKS, Run, build, load_splits, summed_loss
 from torch import nn
 
 
-def test_the_splits_share_no_image_and_are_the_same_every_time():
+def test_the_splits_share_no_image_and_are_always_the_same():
     splits, again = load_splits(), load_splits()
     assert [len(targets) for _, targets in splits.values()] == [1000, 297, 500]
     assert all(torch.equal(splits[name][0], again[name][0]) for name in splits)
@@ -19,7 +19,7 @@ def test_the_splits_share_no_image_and_are_the_same_every_time():
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_networks_have_the_layers_that_their_names_promise(network):
+def test_networks_have_the_layers_in_their_names(network):
     model = build(network)
     assert model(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -28,14 +28,14 @@ def test_networks_have_the_layers_that_their_names_promise(network):
     assert len(norms) == (20 if network.endswith("-bn") else 0)
 
 
-def test_gradinit_wakes_a_deep_plain_network_that_its_default_initialization_leaves_at_chance():
+def test_gradinit_trains_a_deep_plain_network_that_stays_at_chance_by_default():
     settings = {"network": "plain", "optimizer": "adam", "rate": 1e-3, "seed": 1, "epochs": 12}
     outcomes = [Run(initialization=name, **settings).train() for name in ("default", "gradinit")]
     assert outcomes[0]["test"] < 30
     assert outcomes[1]["test"] > 60
 
 
-def test_a_study_from_the_command_line_goes_on_where_it_stopped(tmp_path, root):
+def test_a_study_from_the_command_line_resumes_where_it_stopped(tmp_path, root):
     line = [sys.executable, root / "experiments/digits/digits.py", "--output", str(tmp_path), "--seeds", "1"]
     line += ["--epochs", "1", "--iterations", "2", "--workers", "2"]
     first = subprocess.run(line, cwd=root, capture_output=True, text=True, check=True)

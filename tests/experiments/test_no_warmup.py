@@ -1,4 +1,4 @@
-"""The bench of initializations from the command line, on the small corpus and a narrow model."""
+"""The bench of initializations from the command line, on the small corpus with a narrow model."""
 
 import json
 import signal
@@ -56,15 +56,15 @@ def test_every_run_gives_a_reading_and_every_setting_a_row(bench):
     assert not list(output.rglob("*.pt")), "checkpoints are not kept"
 
 
-def test_the_hand_rule_scales_the_matrices_of_the_residual_branches_alone(bench):
+def test_the_hand_rule_scales_only_the_matrices_of_the_residual_branches(bench):
     record = Record.load(bench[0] / "hand-lr0.001-seed1-d16-50updates")
     scaled = {b["name"] for b, s in zip(record.blocks, record.state.scales.tolist(), strict=True) if s != 1}
-    # encoder layer: v, out, fc1, fc2; decoder layer: two more for the cross-attention
+    # per encoder layer v, out, fc1, fc2; per decoder layer two more for the cross-attention
     assert len(scaled) == 6 * 4 + 6 * 6
     assert set(record.state.scales.tolist()) == {0.3, 1.0}
 
 
-def test_the_second_rule_changes_two_tensors_more(bench, root, monkeypatch):
+def test_the_second_rule_scales_two_more_tensors(bench, root, monkeypatch):
     monkeypatch.syspath_prepend(root / "experiments/no_warmup")
     from bench import SETTINGS, scales_by_hand
 
@@ -75,7 +75,7 @@ def test_the_second_rule_changes_two_tensors_more(bench, root, monkeypatch):
     assert changed == {"decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2}
 
 
-def test_runs_that_are_done_are_not_repeated(bench):
+def test_finished_runs_are_not_repeated(bench):
     output, printed, run = bench
     before = (output / "readings.jsonl").read_bytes()
     again = run()
@@ -93,8 +93,8 @@ def test_readings_of_another_initialization_of_the_same_name_are_refused(bench, 
     assert refused.stderr.rstrip().endswith("use another --output")
 
 
-def test_the_table_alone_takes_longer_runs_as_far_as_the_last_reading(bench, tmp_path):
-    """Of them it has no source gain; of two runs of a seed the shorter one counts, and other options do not."""
+def test_the_table_alone_uses_longer_runs_up_to_the_last_reading(bench, tmp_path):
+    """It shows no source gain for them. Of two runs of a seed it uses the shorter, and none with other options."""
     output, _, run = bench
     first, second = sorted(
         (json.loads(line) for line in (output / "readings.jsonl").read_text().splitlines()),
@@ -142,27 +142,27 @@ def test_a_rule_for_other_layers_is_refused(root, monkeypatch):
     from bench import SETTINGS, scales_by_hand
 
     names = ["decoder.embed_tokens.weight", "decoder.layers.3.final_layer_norm.weight", "encoder.layers.0.fc1.weight"]
-    with pytest.raises(UserError, match=r"decoder.layers.5.final_layer_norm.weight, and no tensor's name ends so"):
+    with pytest.raises(UserError, match=r"decoder.layers.5.final_layer_norm.weight, but no tensor's name ends with it"):
         scales_by_hand(SETTINGS["hand-output"].by_hand, names)
 
 
-def test_readings_that_training_does_not_reach_are_refused(bench):
+def test_readings_beyond_the_training_are_refused(bench):
     for readings, expected in (("100", "expected at most --updates (50)"), ("30", "expected multiples of 50")):
         refused = bench[2]("--readings", readings)
         assert refused.returncode == 2
         assert expected in refused.stderr
 
 
-def test_readings_without_scores_are_refused_where_scores_are_asked_for(bench):
+def test_readings_without_the_requested_scores_are_refused(bench):
     refused = bench[2]("--bleu")
     assert refused.returncode == 2
     assert "has hand-lr0.001-seed1-d16-50updates without --bleu" in refused.stderr
 
 
-def test_a_run_that_fails_is_told_after_the_others_are_done(bench, tmp_path):
+def test_a_failed_run_is_reported_after_the_others_have_finished(bench, tmp_path):
     blocked = tmp_path / "hand-lr0.001-seed1-d16-50updates"
     blocked.mkdir()
-    (blocked / "notes.txt").write_text("of someone else")
+    (blocked / "notes.txt").write_text("someone else's")
     failed = bench[2]("--output", tmp_path, "--workers", "1")
     assert failed.returncode == 2
     assert "error: 1 of 2 runs failed:\nhand-lr0.001-seed1-d16-50updates: training.launch ended" in failed.stderr
@@ -172,7 +172,7 @@ def test_a_run_that_fails_is_told_after_the_others_are_done(bench, tmp_path):
     assert [path.name for path in blocked.iterdir()] == ["notes.txt"]
 
 
-def test_a_bench_that_is_told_to_end_leaves_no_training_behind(root, toy_corpus, tmp_path):
+def test_a_terminated_bench_leaves_no_training_running(root, toy_corpus, tmp_path):
     line = [sys.executable, root / "experiments/no_warmup/bench.py", toy_corpus, "--output", tmp_path, "--width", "16"]
     line += ["--settings", "xavier", "--updates", "5000", "--seeds", "1"]
     with subprocess.Popen(list(map(str, line)), stderr=subprocess.DEVNULL) as process:
@@ -188,7 +188,7 @@ def test_a_bench_that_is_told_to_end_leaves_no_training_behind(root, toy_corpus,
 
 
 def processes_with(argument):
-    """The running processes that have a word containing ``argument`` on their command line."""
+    """The running processes with ``argument`` in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Reading fairseq's logs, and pictures that hold what was read."""
+"""Reading fairseq's logs, and drawing what was read."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def test_losses_and_rates_are_read_among_other_lines(log):
     assert curve.learning_rate == {10: 0.001, 20: 0.001}
 
 
-def test_a_resumed_run_counts_as_logged_last_and_stays_in_order(log):
+def test_of_updates_logged_twice_the_later_ones_count_and_the_order_stays(log):
     curve = read_log(log(inner(10, 8), inner(20, 7), inner(30, 6), inner(20, 7.5), inner(40, 5)), "a")
     assert list(curve.training.items()) == [(10, 8.0), (20, 7.5), (30, 6.0), (40, 5.0)]
 
@@ -73,7 +73,7 @@ def test_a_missing_log_is_named(tmp_path):
         read_log(tmp_path / "train.log", "a")
 
 
-def test_the_picture_holds_the_curves_of_all_runs(log):
+def test_the_picture_shows_the_curves_of_all_runs(log):
     first = read_log(log(inner(10, 8), valid(10, 7.5), inner(20, 6), name="a.log"), "with warmup")
     second = read_log(log(inner(10, 9), inner(20, "nan"), name="b.log"), "without")
     figure = draw([first, second])
@@ -91,8 +91,8 @@ def test_the_picture_holds_the_curves_of_all_runs(log):
     assert "bits" in loss.get_ylabel() and rate.get_xlabel() == "updates"
 
 
-def test_a_diverged_run_is_drawn_as_far_as_it_had_not(log, tmp_path):
-    """2 to a loss above 1,024 bits, for the axis of perplexities, is no float."""
+def test_a_diverged_run_is_drawn_up_to_its_divergence(log, tmp_path):
+    """The perplexity of a loss above 1,024 bits exceeds the range of floats."""
     curve = read_log(log(inner(10, 9), valid(10, 9), inner(20, 2e5), valid(20, 3e5), inner(30, "inf")), "a")
     assert curve.training == {10: 9, 20: 2e5, 30: math.inf}
     figure = draw([curve])
@@ -103,14 +103,14 @@ def test_a_diverged_run_is_drawn_as_far_as_it_had_not(log, tmp_path):
     assert any(item.get_marker() == "x" for item in loss.get_lines())
 
 
-def test_a_link_to_nothing_is_no_place_for_a_picture(log, tmp_path):
+def test_a_picture_does_not_replace_a_broken_link(log, tmp_path):
     (tmp_path / "curve.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(UserError, match="a broken symbolic link"):
         write(draw([read_log(log(inner(10, 8)), "a")]), tmp_path / "curve.png")
     assert not (tmp_path / "gone.png").exists()
 
 
-def test_pictures_are_written_whole_and_never_overwritten(log, tmp_path):
+def test_pictures_are_written_atomically_and_never_overwritten(log, tmp_path):
     figure = draw([read_log(log(inner(10, 8), inner(20, math.pi)), "a")])
     signatures = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     for suffix, start in signatures.items():

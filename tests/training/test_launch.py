@@ -1,4 +1,4 @@
-"""What the launcher decides about devices and processes, and the variables of the training process."""
+"""Devices and processes, and the environment of the training process."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_more_gpus_than_there_are_is_an_error(monkeypatch):
         launch.devices("gpu", None)
 
 
-def test_on_a_cpu_memory_is_kept_and_what_the_user_set_is_left(monkeypatch):
+def test_on_a_cpu_memory_is_kept_unless_the_user_decided_otherwise(monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     assert "mmap_max=0" in launch.environment(gpus=0, processes=1)["GLIBC_TUNABLES"]
     assert "GLIBC_TUNABLES" not in launch.environment(gpus=1, processes=1)

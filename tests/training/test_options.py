@@ -1,4 +1,4 @@
-"""The options of fairseq-train: how they are put together, read and compared."""
+"""The options of fairseq-train: composing, parsing and comparing them."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_tokens_per_update_do_not_depend_on_the_number_of_processes(composed, pr
     assert given["distributed_world_size"] == processes
 
 
-def test_what_the_user_adds_comes_last(composed):
+def test_the_users_options_come_last(composed):
     arguments = composed("--lr", "0.25")
     assert arguments.count("--lr") == 2
     assert options.given(arguments)["lr"] == [0.25]
@@ -51,12 +51,12 @@ def test_what_the_user_adds_comes_last(composed):
         (["--distributed-world-size", "2"], "distributed-world-size"),
     ],
 )
-def test_what_the_launcher_sets_itself_is_refused_however_it_is_spelled(composed, further, name):
+def test_options_that_the_launcher_sets_are_refused_in_any_spelling(composed, further, name):
     with pytest.raises(TrainingError, match=f"--{name} after --: the launcher sets it"):
         composed(*further)
 
 
-def test_the_device_is_the_launchers_too(composed):
+def test_the_launcher_also_sets_the_device(composed):
     with pytest.raises(TrainingError, match="--cpu after --"):
         composed("--cpu", gpus=1)
     assert options.given(composed("--cpu"))["cpu"] is True
@@ -66,19 +66,19 @@ def test_the_device_is_the_launchers_too(composed):
     ("further", "message"),
     [
         (["--no-such", "1"], "unrecognized arguments: --no-such 1"),
-        (["--drop", "0.5"], "unrecognized arguments: --drop 0.5"),  # it takes no abbreviation
+        (["--drop", "0.5"], "unrecognized arguments: --drop 0.5"),  # no abbreviations
         (["--optimizer", "magic"], "argument --optimizer: invalid choice"),
         (["--lr", "1e-3x"], "invalid decimal literal"),
         (["--update-freq", "[2"], r"'\[' was never closed"),
         (["--fp16", "--bf16"], "Cannot combine --fp16 and --tpu"),
     ],
 )
-def test_what_fairseq_train_would_refuse_is_refused_in_its_words(composed, further, message):
+def test_options_that_fairseq_train_would_refuse_are_refused_in_its_words(composed, further, message):
     with pytest.raises(TrainingError, match=f"fairseq-train refuses its options: .*{message}"):
         composed(*further)
 
 
-def test_a_signal_while_options_are_read_is_no_refusal():
+def test_a_signal_during_parsing_is_not_a_refusal():
     with pytest.raises(SystemExit, match="143"), options._fairseq_options():
         sys.exit(143)
 
@@ -108,7 +108,7 @@ KEPT = {
     ],
     ids=" ".join,
 )
-def test_only_another_choice_drops_what_belongs_to_the_presets(composed, further, lost):
+def test_only_another_choice_drops_the_options_that_belong_to_the_presets(composed, further, lost):
     given = options.given(composed(*further, preset="multi30k"))
     assert {name: given[name] for name in KEPT if name in given} == {
         name: value for name, value in KEPT.items() if name not in lost
@@ -117,13 +117,13 @@ def test_only_another_choice_drops_what_belongs_to_the_presets(composed, further
         assert given["adam_eps"] == 1e-9
 
 
-def test_several_processes_on_a_cpu_talk_through_gloo(composed):
+def test_several_processes_on_a_cpu_communicate_through_gloo(composed):
     two = options.given(composed(processes=2))
     assert (two["cpu"], two["distributed_backend"], two["ddp_backend"]) == (True, "gloo", "legacy_ddp")
     assert "distributed_backend" not in options.given(composed())
 
 
-def test_a_corpus_without_settings_of_its_own_gets_the_general_ones():
+def test_a_corpus_without_a_preset_gets_the_general_one():
     assert preset_for("multi30k") == "multi30k"
     assert preset_for("mine") == "other"
 
@@ -139,16 +139,16 @@ def test_a_corpus_without_settings_of_its_own_gets_the_general_ones():
     ids=" ".join,
 )
 @pytest.mark.parametrize("preset", PRESETS)
-def test_fairseqs_own_parser_takes_every_preset_with_every_documented_change(composed, preset, further):
+def test_fairseqs_parser_accepts_every_preset_with_every_documented_change(composed, preset, further):
     arguments = composed(*further, preset=preset)
     parsed = fairseq_options.parse_args_and_arch(fairseq_options.get_training_parser(), arguments)
     assert parsed.max_update == PRESETS[preset].options["max-update"]
 
 
-def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch(composed):
+def test_changed_options_are_named_except_those_that_only_prolong_or_log(composed):
     before = composed("--lr", "0.1", "--max-update", "10")
     assert options.changed(before, composed("--max-update", "10", "--lr=1e-1")) == []
-    # begun from a checkout that is gone
+    # started from a checkout that no longer exists
     moved = ["/nonexistent" if argument == options.USER_DIR else argument for argument in before]
     assert options.changed(moved, [*before, "--log-interval", "7"]) == []
     other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
@@ -161,7 +161,7 @@ def test_changed_options_are_named_but_for_those_that_only_prolong_or_watch(comp
 
 
 def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
-    """The linear schedule ends at --max-update: more updates would raise the learning rate of the next one."""
+    """The linear schedule ends at --max-update, so more updates would raise the next learning rate."""
     assert options.changed(composed("--max-update", "10"), composed("--max-update", "20")) == [
         "max-update 10 there, 20 here"
     ]
@@ -169,7 +169,7 @@ def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
     assert options.changed(composed(*fixed, "--max-update", "10"), composed(*fixed, "--max-update", "20")) == []
 
 
-def test_a_file_of_another_run_is_the_same_however_its_path_is_spelled(composed, tmp_path, monkeypatch):
+def test_a_file_of_another_run_is_the_same_in_any_spelling_of_its_path(composed, tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "other")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What lies in a save dir: whose it is, whether it is complete, and the checkpoint to go on from."""
+"""Save dirs: whose they are, whether they are complete, and the checkpoint to resume from."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from gradinit_mt.training import TrainingError, save_dir
 
 @pytest.fixture
 def trained_checkpoint():
-    """Writes a file with what a fairseq checkpoint says of its progress."""
+    """Writes a file with the progress that a fairseq checkpoint records."""
 
     def write(path, updates):
         extra = {"val_loss": None, "previous_training_time": 1.0}
@@ -37,7 +37,7 @@ def test_one_launcher_at_a_time(tmp_path):
         pass
 
 
-def test_an_error_inside_is_not_taken_for_a_lock(tmp_path):
+def test_an_error_inside_is_not_mistaken_for_a_lock(tmp_path):
     with pytest.raises(BlockingIOError), save_dir.locked(tmp_path):
         raise BlockingIOError
 
@@ -57,7 +57,7 @@ def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling"])
-def test_a_save_dir_that_is_no_directory_is_named(tmp_path, kind):
+def test_a_save_dir_that_is_not_a_directory_is_named(tmp_path, kind):
     path = tmp_path / "run"
     path.touch() if kind == "file" else path.symlink_to(tmp_path / "gone")
     with pytest.raises(TrainingError, match="run: exists and is not a directory"), save_dir.locked(path):
@@ -72,7 +72,7 @@ def test_a_corrupt_description_is_an_error_that_names_it(tmp_path, text):
         save_dir.read_run(tmp_path)
 
 
-def test_a_description_is_read_as_it_was_noted(tmp_path):
+def test_a_description_is_read_as_it_was_written(tmp_path):
     assert save_dir.read_run(tmp_path) is None
     run = {"data": "corpus", "options": ["--lr", "1"], "starts": []}
     save_dir.note_start(tmp_path, run, ["fairseq-train", "a b"])
@@ -81,8 +81,8 @@ def test_a_description_is_read_as_it_was_noted(tmp_path):
     assert "fairseq" in run["starts"][0]["versions"]["fairseq"]
 
 
-def test_a_failed_first_save_is_no_run_that_has_begun(tmp_path):
-    """fairseq leaves crash.pt where it fails, and a temporary file where the disk was full."""
+def test_after_a_failed_first_save_a_run_has_not_begun(tmp_path):
+    """A failing fairseq leaves a crash.pt, and after a full disk a temporary file."""
     for name in ("crash.pt", "checkpoint_last.pt.tmp", "train.log"):
         (tmp_path / name).touch()
     assert not save_dir.has_begun(tmp_path)
@@ -98,7 +98,7 @@ def test_a_complete_run_is_recognized_by_its_last_checkpoint(tmp_path, trained_c
     assert not save_dir.is_complete(tmp_path / "none", 8)
 
 
-def test_a_truncated_last_checkpoint_gives_way_to_the_newest_whole_one(tmp_path):
+def test_the_newest_complete_checkpoint_replaces_a_truncated_last_one(tmp_path):
     names = ("checkpoint1.pt", "checkpoint_2_1000.pt", "checkpoint_average2_epochs_1-2.pt", "checkpoint_last.pt")
     for number, name in enumerate(names):
         torch.save({"update": number}, tmp_path / name)
@@ -120,7 +120,7 @@ def test_the_best_checkpoint_is_better_than_none(tmp_path):
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_best.pt").read_bytes()
 
 
-def test_without_a_whole_checkpoint_the_run_starts_again_and_the_broken_one_is_kept(tmp_path):
+def test_without_a_complete_checkpoint_the_run_starts_over_and_the_broken_one_is_kept(tmp_path):
     (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
     assert "starting over" in save_dir.fix_last_checkpoint(tmp_path)
     assert not (tmp_path / "checkpoint_last.pt").exists()

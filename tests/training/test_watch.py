@@ -1,4 +1,4 @@
-"""What the launcher does while fairseq-train runs: the log, the progress, and how both end together."""
+"""While fairseq-train runs: its log, its progress, and how it and the launcher end together."""
 
 import json
 import os
@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from gradinit_mt.training import TrainingError, watch
 
-# A stand-in for fairseq-train: says that it is there, ends when interrupted and says so.
+# A stand-in for fairseq-train: prints its process id, and exits with a message when interrupted.
 PATIENT = """
 import signal, sys, time
 print("pid", __import__("os").getpid(), flush=True)
@@ -63,7 +64,7 @@ def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
 
 @pytest.mark.parametrize("loss", ["1024.5", "1e300", "inf", "nan"])
 def test_a_diverging_run_is_watched_to_its_end(tmp_path, capsys, loss):
-    """2 to a loss above 1,024 bits is no float."""
+    """The perplexity of a loss above 1,024 bits exceeds the range of floats."""
     said = [
         line("valid", epoch=1, valid_nll_loss=loss, valid_num_updates="7"),
         line("train_inner", epoch=1, num_updates="8", nll_loss=loss, lr="60"),
@@ -74,13 +75,13 @@ def test_a_diverging_run_is_watched_to_its_end(tmp_path, capsys, loss):
     assert "update 8/?: loss" in capsys.readouterr().err
 
 
-def test_lines_that_are_cut_short_are_logged_like_others(tmp_path):
+def test_incomplete_lines_are_logged_like_others(tmp_path):
     said = [line("train_inner", num_updates="8", loss="9")[:-9], line("train_inner"), line("valid")]
     assert watched(printed(*said), tmp_path).status == 0
     assert (tmp_path / "train.log").read_text().splitlines() == said
 
 
-def test_a_failure_tells_its_status_and_its_last_lines(tmp_path):
+def test_a_failure_gives_its_status_and_its_last_lines(tmp_path):
     command = [sys.executable, "-c", "import sys; [print(n) for n in range(40)]; sys.exit(4)"]
     outcome = watched(command, tmp_path)
     assert outcome.status == 4
@@ -95,7 +96,7 @@ def test_the_log_of_an_earlier_start_stays(tmp_path):
 
 @pytest.fixture
 def driven(root, tmp_path):
-    """Starts a process that watches a stand-in; returns it and the stand-in's process number."""
+    """Starts a process that watches a stand-in; returns it and the stand-in's process id."""
     processes = []
 
     def start(child):
@@ -129,13 +130,13 @@ def is_alive(number: int) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
-    # one that has ended and was not waited for is no longer at work
+    # a zombie no longer runs
     with open(f"/proc/{number}/stat") as file:
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_of_this_process_alone_is_passed_on_and_what_follows_is_logged(driven, tmp_path, number):
+def test_an_interrupt_of_this_process_alone_is_passed_on_and_later_output_is_logged(driven, tmp_path, number):
     driver, child = driven(PATIENT)
     driver.send_signal(number)
     output, _ = driver.communicate(timeout=30)
@@ -157,8 +158,8 @@ def test_a_second_interrupt_kills(driven):
     assert not is_alive(child)
 
 
-def test_a_second_interrupt_kills_workers_in_sessions_of_their_own(driven):
-    """As torchrun starts them; one hangs, and holds the pipe that the log is read from."""
+def test_a_second_interrupt_kills_workers_in_separate_sessions(driven):
+    """torchrun starts them so. One hangs, and keeps the pipe open from which the log is read."""
     worker = [sys.executable, "-c", STUBBORN]
     parent = f"""
 import subprocess, sys
@@ -175,7 +176,7 @@ sys.exit(worker.wait())
 
 
 def test_a_signal_that_is_ignored_from_the_start_stays_ignored(root, tmp_path):
-    """As in a script that starts the launcher with &."""
+    """A script that starts the launcher with & makes it ignore SIGINT."""
     child = "import time; print('pid', flush=True); time.sleep(2); print('the end')"
     line = [sys.executable, "-c", DRIVER, child, str(tmp_path / "train.log")]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,18 +191,18 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(root, tmp_path):
     assert (tmp_path / "train.log").read_text().endswith("the end\n")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system ends a child with its parent on Linux alone")
-def test_nothing_goes_on_when_this_process_is_killed(driven):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_the_command_ends_when_this_process_is_killed(driven):
     driver, child = driven(PATIENT)
     driver.kill()
     driver.wait()
     wait_for(lambda: not is_alive(child))
 
 
-def test_nothing_goes_on_where_the_log_cannot_be_written(tmp_path):
-    """/dev/full stands for a disk without space."""
+def test_the_command_ends_when_the_log_cannot_be_written(tmp_path):
+    """/dev/full acts like a full disk."""
     command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
     began = time.monotonic()
     with pytest.raises(TrainingError, match=r"/dev/full: cannot be written \(No space left on device\).* make room"):
-        watch.watch(command, dict(os.environ), "/dev/full", None)
-    assert time.monotonic() - began < 30, "the command was ended, not waited for"
+        watch.watch(command, dict(os.environ), Path("/dev/full"), None)
+    assert time.monotonic() - began < 30, "the command was ended early"
