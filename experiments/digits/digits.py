@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
 from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma, learn_scales, overlapping_halves
+from gradinit_mt.corpora.workers import add_workers
 
 Images = tuple[Tensor, Tensor]  # [images, 1, 8, 8] and [images]
 
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument(
         "--iterations", type=command.positive_int, default=ITERATIONS, metavar="N", help="(default: %(default)s)"
     )
-    command.add_workers(parser)
+    add_workers(parser)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     new_run = partial(Run, epochs=options.epochs, iterations=options.iterations)

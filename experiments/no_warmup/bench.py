@@ -45,6 +45,7 @@ from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.figures import write
 from gradinit_mt.core import State
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.workers import add_workers
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plugin.options import core_config, first_steps_of
 from gradinit_mt.record.record import Record, RecordError, block_facts
@@ -331,7 +332,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     add("--keep", action="store_true", help="keep the checkpoints")
     add("--table-only", action="store_true", help="train nothing; make table and picture from the existing readings")
-    command.add_workers(parser)
+    add_workers(parser)
     chosen = command.parse_with_further(parser, arguments)
     chosen.further = tuple(chosen.further)
     chosen.readings.sort()

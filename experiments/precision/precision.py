@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora.workers import add_workers
 from gradinit_mt.record.record import Record
 
 PRECISIONS = ("full", "bfloat16")
@@ -79,7 +80,7 @@ def main() -> None:
         "--output", type=Path, required=True, metavar="DIR", help="directory for records and the result"
     )
     parser.add_argument("--seeds", type=command.positive_int, default=3, metavar="N", help="(default: %(default)s)")
-    command.add_workers(parser)
+    add_workers(parser)
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("a spread needs at least 2 seeds")
