@@ -1,6 +1,6 @@
-"""What GradInit learned, on disk: ``gradinit.safetensors`` (all of it) and ``gradinit.json`` (to be read by people).
+"""What GradInit learned, on disk: ``gradinit.safetensors`` (everything) and ``gradinit.json`` (for people to read).
 
-The tensor file carries the rest as metadata, so that one atomic rename keeps both in step.
+The tensor file also holds the rest, as metadata, so that one atomic rename keeps tensors and facts consistent.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from torch import nn
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import whole
 from gradinit_mt.core import State, find_blocks
+from gradinit_mt.core.state import KINDS
 
 TENSORS = "gradinit.safetensors"
 SUMMARY = "gradinit.json"
@@ -30,9 +31,9 @@ class Record:
     """A state and what it was learned from.
 
     Attributes:
-        settings: every option that shapes the result, as plain values.
-        blocks: one entry per block: ``name``, ``shape`` and ``learnable``.
-        theta0: fingerprint of the initial parameters.
+        settings: every option that affects the result, as plain values.
+        blocks: ``block_facts`` of the model.
+        theta0: ``fingerprint`` of the initial parameters.
         state: scales, history and trajectory so far.
     """
 
@@ -47,20 +48,12 @@ class Record:
         return self.state.iteration >= self.settings["iterations"]
 
     def require_iterations(self) -> None:
-        """Checks that there is something to show.
-
-        Raises:
-            RecordError: nothing was learned yet.
-        """
+        """Raises a RecordError if nothing was learned yet."""
         if not self.state.history:
-            raise RecordError("the record holds no iteration yet; wait for the first ones")
+            raise RecordError("the record holds no iteration yet; wait until the first ones are saved")
 
     def require_blocks_of(self, model: nn.Module) -> None:
-        """Checks that the scales fit ``model``.
-
-        Raises:
-            RecordError: names or shapes of the blocks differ; the message names the first few.
-        """
+        """Raises a RecordError with the first few differences if names or shapes of the blocks do not fit ``model``."""
         here = {block["name"]: block["shape"] for block in block_facts(model)}
         there = {block["name"]: block["shape"] for block in self.blocks}
         changes = differing(there, here, missing="missing")
@@ -68,14 +61,14 @@ class Record:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise RecordError(
                 f"the scales belong to another model ({'; '.join(changes[:3])}{more}): "
-                "train with that model's sizes and dictionary, or learn new scales"
+                "use the sizes and the dictionary of that model, or learn new scales"
             )
 
-    def save(self, directory: Path) -> None:
-        """Writes both files, each whole or not at all."""
+    def save(self, directory: str | Path) -> None:
+        """Writes both files, each of them atomically."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        state = self.state
+        state, scales = self.state, self.state.scales.tolist()
         trajectory = torch.stack(state.trajectory) if state.trajectory else torch.empty(0, len(self.blocks))
         tensors = {"scales": state.scales, "moments": state.moments, "trajectory": trajectory}
         facts = {
@@ -83,10 +76,8 @@ class Record:
             "complete": self.complete,
             "seconds": round(state.seconds, 3),
             "theta0": self.theta0,
-            "steps": {"objective": state.steps[0], "constraint": state.steps[1]},
-            "blocks": [
-                {**block, "scale": scale} for block, scale in zip(self.blocks, state.scales.tolist(), strict=True)
-            ],
+            "steps": dict(zip(KINDS, state.steps, strict=True)),
+            "blocks": [{**block, "scale": scale} for block, scale in zip(self.blocks, scales, strict=True)],
             "history": state.history,
         }
         with whole(directory / TENSORS) as path:
@@ -95,8 +86,8 @@ class Record:
             path.write_text(_readable(facts), encoding="utf-8")
 
     @classmethod
-    def load(cls, directory: Path) -> "Record":
-        """Reads the record of a save dir (or of a ``.safetensors`` file).
+    def load(cls, directory: str | Path) -> "Record":
+        """Reads the record of a save dir, or a ``.safetensors`` file.
 
         Raises:
             RecordError: there is none, or it cannot be read.
@@ -106,25 +97,19 @@ class Record:
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads(file.metadata()["facts"])
-                tensors = {name: file.get_tensor(name) for name in ("scales", "moments", "trajectory")}
-            state = State(
-                tensors["scales"],
-                tensors["moments"],
-                [facts["steps"]["objective"], facts["steps"]["constraint"]],
-                facts["history"],
-                list(tensors["trajectory"]),
-                facts["seconds"],
-            )
+                scales, moments, trajectory = map(file.get_tensor, ("scales", "moments", "trajectory"))
+            steps = [facts["steps"][kind] for kind in KINDS]
+            state = State(scales, moments, steps, facts["history"], list(trajectory), facts["seconds"])
             blocks = [{key: block[key] for key in ("name", "shape", "learnable")} for block in facts["blocks"]]
             return cls(facts["settings"], blocks, facts["theta0"], state)
         except FileNotFoundError as error:
-            raise RecordError(f"{path}: no such file; GradInit writes it into the save dir") from error
+            raise RecordError(f"{path}: no such file; GradInit writes it to the save dir") from error
         except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise RecordError(f"{path}: not a record of GradInit ({error})") from error
 
 
 def block_facts(model: nn.Module) -> list[dict]:
-    """``Record.blocks`` of a model."""
+    """One entry per block of a model: ``name``, ``shape`` and ``learnable``."""
     return [
         {"name": block.name, "shape": list(block.parameter.shape), "learnable": block.learnable}
         for block in find_blocks(model)
@@ -132,7 +117,7 @@ def block_facts(model: nn.Module) -> list[dict]:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of the trainable parameters."""
+    """SHA-256 of the names, shapes, types and values of the trainable parameters."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -145,9 +130,8 @@ def _readable(facts: dict) -> str:
     """JSON with one line per block and per iteration."""
     lines = []
     for key, value in facts.items():
+        text = json.dumps(value)
         if key in ("blocks", "history"):
-            rows = ",\n".join("    " + json.dumps(row) for row in value)
-            lines.append(f'  "{key}": [\n{rows}\n  ]')
-        else:
-            lines.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+            text = "[\n" + ",\n".join(f"    {json.dumps(row)}" for row in value) + "\n  ]"
+        lines.append(f'  "{key}": {text}')
     return "{\n" + ",\n".join(lines) + "\n}\n"

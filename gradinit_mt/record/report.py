@@ -2,8 +2,8 @@
 
     scripts/report.sh SAVE_DIR [--output FILE.png]
 
-Prints the scales by layer and role and how loss and gradient norm went; with ``--output`` also draws them. Biases are
-left out; they are in ``gradinit.json``.
+Prints the scales by layer and role, and how the loss and the gradient norm changed. ``--output`` also draws them.
+Biases are left out; they are in ``gradinit.json``.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from gradinit_mt.common import command
 from gradinit_mt.common.figures import write
 from gradinit_mt.record import picture
-from gradinit_mt.record.layers import OUTSIDE, by_stack, placed
+from gradinit_mt.record.layers import OUTSIDE, Scale, by_stack, placed
 from gradinit_mt.record.record import Record
 
 AT_EACH_END = 20  # iterations averaged, at most, for the first and the last value
@@ -26,41 +26,41 @@ def text(record: Record) -> str:
         RecordError: nothing was learned yet.
     """
     record.require_iterations()
-    return "\n".join([*_course(record), "", *_tables(record), *_outside(record)]) + "\n"
+    scales = placed(record)
+    outside = [f"  {scale.name:25}{scale.value:8.3f}" for scale in scales if scale.stack is None]
+    lines = [*_course(record, scales), "", *_tables(scales), *([OUTSIDE, *outside] if outside else [])]
+    return "\n".join(lines) + "\n"
 
 
-def _course(record: Record) -> list[str]:
+def _course(record: Record, scales: list[Scale]) -> list[str]:
     settings, state = record.settings, record.state
     total = "" if record.complete else f" of {settings['iterations']}"
-    shown = placed(record)
-    scales = sorted(scale.value for scale in shown)
-    bounds = _at_bounds(settings, [(scale.value, len(record.blocks[scale.index]["shape"])) for scale in shown])
+    steps = f"{settings['look_ahead']} step{'s' * (settings['look_ahead'] > 1)} of {settings['step']}"
+    gamma = "none" if settings["gamma"] is None else f"{settings['gamma']:g}"
     norm = "L1" if settings["step"] == "adam" else "L2"
+    values = sorted(scale.value for scale in scales)
+    summary = f"{values[0]:.3g} lowest, {statistics.median(values):.3g} median, {values[-1]:.3g} highest"
     return [
         f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
         f"{state.steps[1]} constraint steps",
-        f"{settings['look_ahead']} step{'s' * (settings['look_ahead'] > 1)} of {settings['step']} looked ahead, "
-        f"eta {settings['eta']:g}, gamma {'none' if settings['gamma'] is None else format(settings['gamma'], 'g')}, "
-        f"signal weight {settings['signal_weight']:g}; {settings['update']}, tau {settings['tau']:g}",
+        f"{steps} looked ahead, eta {settings['eta']:g}, gamma {gamma}, signal weight {settings['signal_weight']:g}; "
+        f"{settings['update']}, tau {settings['tau']:g}",
         _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
         _from_to("objective ahead, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),
         _from_to(f"{norm} norm of the gradient", [entry["norm"] for entry in state.history]),
-        f"{'scales, biases left out':27}{scales[0]:.3g} least, "
-        f"{statistics.median(scales):.3g} median, {scales[-1]:.3g} most" + "".join(f"; {bound}" for bound in bounds),
+        "; ".join([f"{'scales, biases left out':27}{summary}", *_at_bounds(record, scales)]),
     ]
 
 
-def _at_bounds(settings: dict, scales: list[tuple[float, int]]) -> list[str]:
-    """How many scales, given with the dimensions of their tensors, stand at each bound that one stands at."""
+def _at_bounds(record: Record, scales: list[Scale]) -> list[str]:
+    """For each bound that a scale has reached, how many have."""
     lines = []
-    for prefix, kind, of_kind in (
-        ("", "matrices", [scale for scale, dimensions in scales if dimensions > 1]),
-        ("vector_", "vectors", [scale for scale, dimensions in scales if dimensions < 2]),
-    ):
+    for prefix, kind in (("", "matrices"), ("vector_", "vectors")):
+        values = [s.value for s in scales if (len(record.blocks[s.index]["shape"]) > 1) == (kind == "matrices")]
         for end in ("lower", "upper"):
-            bound = settings[f"{prefix}{end}_bound"]
-            if bound in of_kind:
-                lines.append(f"{of_kind.count(bound)} of {len(of_kind)} {kind} at their {end} bound {bound:g}")
+            bound = record.settings[f"{prefix}{end}_bound"]
+            if bound in values:
+                lines.append(f"{values.count(bound)} of {len(values)} {kind} at their {end} bound {bound:g}")
     return lines
 
 
@@ -72,10 +72,10 @@ def _from_to(title: str, values: list[float]) -> str:
     return f"{title:27}{first:.4g} -> {last:.4g} (means of the first and the last {count})"
 
 
-def _tables(record: Record) -> list[str]:
+def _tables(scales: list[Scale]) -> list[str]:
     lines = []
-    for stack, families in by_stack(placed(record)).items():
-        layers = sorted({layer for roles in families.values() for values in roles.values() for layer in values})
+    for stack, families in by_stack(scales).items():
+        layers = sorted({scale.layer for scale in scales if scale.stack == stack and scale.layer is not None})
         lines.append(f"{stack:27}" + "".join(f"{layer:8}" for layer in layers))
         for family, roles in families.items():
             lines.append(f"  {family}")
@@ -84,11 +84,6 @@ def _tables(record: Record) -> list[str]:
                 lines.append(f"    {role:23}{cells}".rstrip())
         lines.append("")
     return lines
-
-
-def _outside(record: Record) -> list[str]:
-    outside = [scale for scale in placed(record) if scale.stack is None]
-    return [OUTSIDE, *(f"  {scale.name:25}{scale.value:8.3f}" for scale in outside)] if outside else []
 
 
 def main() -> None:

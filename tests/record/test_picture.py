@@ -1,4 +1,4 @@
-"""What was learned, by layer and role: which place a name stands for, and what the report says."""
+"""What was learned, by layer and role: the place that a name implies, the printed report and the picture."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ SCALES = {
 
 
 def record(iterations: int) -> Record:
-    """Ten iterations asked for; the norm falls from 40 by 10, and the last step is an objective step."""
+    """The first of ten iterations: the norm falls from 40 by 10, and the last step is an objective step."""
     blocks = [{"name": name, "shape": shape, "learnable": True} for name, (shape, _) in SCALES.items()]
     blocks.append({"name": "encoder.layers.1.final_layer_norm.weight", "shape": [4], "learnable": False})
     state = State.fresh(len(blocks))
@@ -56,7 +56,7 @@ def test_scales_are_found_by_stack_family_role_and_layer():
     assert [(scale.name, scale.value) for scale in outside] == [("encoder.embed_tokens", 1.5)]
 
 
-def test_the_report_tells_how_loss_norm_and_scales_went():
+def test_the_report_shows_how_loss_norm_and_scales_changed():
     lines = text(record(4)).splitlines()
     assert lines[0].startswith("4 of 10 iterations")
     assert "1 objective, 3 constraint steps" in lines[0]
@@ -81,6 +81,17 @@ def test_the_picture_shows_every_layer_and_every_trajectory():
     assert titles[:3] == ["encoder.layers: self_attn", "encoder.layers: feed-forward", "encoder.layers: LayerNorm"]
     trajectories = figure.axes[3]
     assert sum(len(line.get_xdata()) == 4 for line in trajectories.lines) == len(placed(record(4)))
+
+
+def test_the_picture_has_its_legends_outside_the_axes():
+    figure = draw(record(4))
+    figure.draw_without_rendering()
+    legends = [(axes.get_legend().get_window_extent(), axes) for axes in figure.axes]
+    assert len(legends) == 6
+    for legend, axes in legends:
+        labels = [axes.xaxis.label.get_window_extent(), *(other.get_window_extent() for other in figure.axes)]
+        assert not any(legend.overlaps(box) for box in labels)
+        assert figure.bbox.fully_contains(*legend.min) and figure.bbox.fully_contains(*legend.max)
 
 
 def test_a_record_without_iterations_is_refused():

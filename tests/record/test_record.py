@@ -1,23 +1,34 @@
 """Records on disk: what is saved is what is loaded, and damaged files are refused."""
 
+import itertools
 import json
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 import torch
-from networks import token_loss, transformer_case
+import torch.nn.functional as F
 from torch import nn
 
 from gradinit_mt.core import GradInitConfig, learn_scales
 from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
 
 
+def network(seed=0):
+    torch.manual_seed(seed)
+    layers = OrderedDict(embedding=nn.Embedding(11, 8), hidden=nn.Linear(8, 8), softmax=nn.Linear(8, 11))
+    return nn.Sequential(layers).double()
+
+
 @pytest.fixture
 def record():
-    network, pairs = transformer_case(0)
+    def loss_fn(model, tokens):
+        return F.cross_entropy(model(tokens), tokens, reduction="sum"), len(tokens)
+
+    model, tokens = network(), torch.arange(11)
     config = GradInitConfig(step="adam", eta=0.05, gamma=12.0, iterations=5, tau=0.02)
-    state = learn_scales(network, token_loss, pairs, config)
-    return Record(config.as_dict(), block_facts(network), "0" * 64, state)
+    state = learn_scales(model, loss_fn, itertools.repeat(([tokens], [tokens])), config)
+    return Record(config.as_dict(), block_facts(model), "0" * 64, state)
 
 
 def test_a_saved_record_is_loaded_exactly(record, tmp_path):
@@ -45,24 +56,24 @@ def test_a_missing_or_damaged_record_is_named(record, tmp_path):
 
 
 def test_the_fingerprint_sees_values_and_names_and_nothing_else():
-    prints = [fingerprint(transformer_case(seed)[0]) for seed in (1, 1, 2)]
+    prints = [fingerprint(network(seed)) for seed in (1, 1, 2)]
     assert prints[0] == prints[1] != prints[2]
-    network, _ = transformer_case(1)
-    before = fingerprint(network)
-    network.layers[0].linear1.weight.grad = torch.ones_like(network.layers[0].linear1.weight)
-    assert fingerprint(network) == before
+    model = network(1)
+    before = fingerprint(model)
+    model.hidden.weight.grad = torch.ones_like(model.hidden.weight)
+    assert fingerprint(model) == before
     with torch.no_grad():
-        network.layers[0].linear1.weight[0, 0] += 1e-9
-    assert fingerprint(network) != before
+        model.hidden.weight[0, 0] += 1e-9
+    assert fingerprint(model) != before
 
 
 def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
-    network, _ = transformer_case(0)
-    record.require_blocks_of(network)
-    blocks = block_facts(network)
+    model = network()
+    record.require_blocks_of(model)
+    blocks = block_facts(model)
     blocks[0] = blocks[0] | {"shape": [3, 4]}
     with pytest.raises(RecordError, match=r"another model \(embedding.weight \[3, 4\] there, \[11, 8\] here\)"):
-        replace(record, blocks=blocks).require_blocks_of(network)
+        replace(record, blocks=blocks).require_blocks_of(model)
     with pytest.raises(RecordError, match=r"softmax.bias missing there.* and \d+ more") as caught:
-        replace(record, blocks=[]).require_blocks_of(nn.ModuleDict({"softmax": nn.Linear(3, 3), "rest": network}))
+        replace(record, blocks=[]).require_blocks_of(nn.ModuleDict({"softmax": nn.Linear(3, 3), "rest": model}))
     assert len(str(caught.value)) < 400, "a few names, not all"
