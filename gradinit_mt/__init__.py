@@ -2,15 +2,19 @@
 
     report = gradinit_mt.gradinit(model, loss_fn, batches, optimizer)
 
-fairseq reads this file through ``--user-dir gradinit_mt`` and finds the model, the task and the schedule registered.
+fairseq imports this file for ``--user-dir gradinit_mt``, which registers the model, the task and the schedule.
 """
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradinit_mt.core import gradinit
 
 __version__ = "0.1.0"
 __all__ = ["gradinit"]
 
-# fairseq is always loaded before it reads a user-dir. Everything else does without it, and starts faster.
+# fairseq is always loaded before it imports a user-dir; everything else starts faster without it.
 if "fairseq" in sys.modules:
     from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401
     from gradinit_mt.plugin import compat
@@ -20,8 +24,8 @@ if "fairseq" in sys.modules:
     compat.evaluate_plain_values_only()
 
 
-def __getattr__(name: str):
-    if name == "gradinit":  # imports torch, which the corpus tools do without
+def __getattr__(name: str) -> object:
+    if name == "gradinit":  # imports torch, which the corpus tools do not need
         from gradinit_mt.core import gradinit
 
         return gradinit
