@@ -37,7 +37,7 @@ def find_blocks(model: nn.Module) -> list[Block]:
             raise ValueError(f"{name} is {parameter.dtype}: cast the model to float32 before learning scales")
         blocks.append(Block(name, parameter, learnable=bool(parameter.detach().any())))
     if not blocks:
-        raise ValueError("the model has no trainable parameter")
+        raise ValueError("the model has no trainable parameter: set requires_grad on those to scale")
     return blocks
 
 

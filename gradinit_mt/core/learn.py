@@ -81,10 +81,14 @@ def learn_scales(
     gradients = Gradients(model, [block.parameter for block in blocks], config.precision, all_reduce)
     for module, name in held:
         if id(getattr(module, name)) not in gradients.places:
-            raise ValueError(f"held: {name} of {type(module).__name__} is no trainable tensor of the model")
+            raise ValueError(
+                f"held: {type(module).__name__}.{name} is not a trainable tensor of the model; leave it out"
+            )
     state = State.fresh(len(blocks)) if state is None else state
     if len(state.scales) != len(blocks):
-        raise ValueError(f"the state has {len(state.scales)} scales, but the model has {len(blocks)} blocks")
+        raise ValueError(
+            f"the state has {len(state.scales)} scales, expected {len(blocks)}: pass the state of this model"
+        )
     learner = _Learner(blocks, gradients, loss_fn, ahead_loss_fn or loss_fn, config, held, state, on_iteration)
     with learner.restoring():
         pairs = iter(batches)
@@ -181,7 +185,7 @@ class _Learner:
             raise ValueError(f"iteration {iteration}: S and S~ need at least one part each")
         steps = self.config.look_ahead
         if len(s) % steps:
-            raise ValueError(f"S has {len(s)} parts, expected a multiple of the {steps} steps looked ahead")
+            raise ValueError(f"S has {len(s)} parts, expected a multiple of the {steps} look-ahead steps")
         return shared_out(list(s), steps)
 
     def settle(self) -> None:

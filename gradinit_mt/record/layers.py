@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gradinit_mt.record.record import Record
 
-_IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.(?P<path>.+)\.weight")
+_IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.((?P<module>.+)\.)?[^.]+\.weight")
 
 MATRICES, NORMS = "feed-forward", "LayerNorm"
 OUTSIDE = "outside the layers"
@@ -22,7 +22,6 @@ class Scale:
         layer: number within the stack; None outside of any.
         family: the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward``
             (matrices) or ``LayerNorm`` (vectors); outside of any stack ``outside the layers``.
-        role: the last part of the name, such as ``q_proj``.
         value: m.
     """
 
@@ -31,7 +30,6 @@ class Scale:
     stack: str | None
     layer: int | None
     family: str
-    role: str
     value: float
 
 
@@ -42,20 +40,18 @@ def placed(record: Record) -> list[Scale]:
         if not block["learnable"] or block["name"].endswith("bias"):
             continue
         stack, layer, family = None, None, OUTSIDE
-        *modules, role = block["name"].removesuffix(".weight").split(".")
         if match := _IN_A_STACK.fullmatch(block["name"]):
             stack, layer = match["stack"], int(match["layer"])
-            *modules, role = match["path"].split(".")
-            family = ".".join(modules) or (MATRICES if len(block["shape"]) > 1 else NORMS)
-        scales.append(Scale(index, block["name"].removesuffix(".weight"), stack, layer, family, role, value))
+            family = match["module"] or (MATRICES if len(block["shape"]) > 1 else NORMS)
+        scales.append(Scale(index, block["name"].removesuffix(".weight"), stack, layer, family, value))
     return sorted(scales, key=lambda scale: {MATRICES: 1, NORMS: 2}.get(scale.family, 0))
 
 
 def by_stack(scales: list[Scale]) -> dict[str, dict[str, dict[str, dict[int, float]]]]:
-    """stack -> family -> role -> {layer: scale}, in the order of ``scales``."""
+    """stack -> family -> role (the last part of the name) -> {layer: scale}, in the order of ``scales``."""
     stacks: dict[str, dict[str, dict[str, dict[int, float]]]] = {}
     for scale in scales:
         if scale.stack is not None and scale.layer is not None:
             roles = stacks.setdefault(scale.stack, {}).setdefault(scale.family, {})
-            roles.setdefault(scale.role, {})[scale.layer] = scale.value
+            roles.setdefault(scale.name.split(".")[-1], {})[scale.layer] = scale.value
     return stacks

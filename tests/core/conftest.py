@@ -17,5 +17,5 @@ def case(kind_of_network):
 
 @pytest.fixture
 def mixed(kind_of_network):
-    """A function step -> gamma under which both kinds of step occur."""
+    """A function step -> gamma with which both kinds of step occur."""
     return lambda step: networks.MIXED[kind_of_network, step]

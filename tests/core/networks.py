@@ -8,7 +8,7 @@ from gradinit_mt.core import GradInitConfig, find_blocks
 
 VOCABULARY = 11
 
-# Bounds on the gradient norm under which 50 iterations take both kinds of step.
+# Bounds on the gradient norm with which 50 iterations take both kinds of step.
 MIXED = {
     ("transformer", "adam"): 12.0,
     ("transformer", "sgd"): 0.9,
@@ -18,7 +18,7 @@ MIXED = {
 
 
 class TinyTransformer(nn.Module):
-    """A Post-LN encoder that predicts each token, its softmax tied to the embedding."""
+    """A Post-LN encoder that predicts each token, with its softmax tied to the embedding."""
 
     def __init__(self, tied: bool = True, activation: str = "relu") -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class TinyConvolution(nn.Module):
 
 
 def token_loss(model: nn.Module, part: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """Summed cross-entropy and the number of targets, for tokens as for images."""
+    """Summed cross-entropy and the number of targets, for tokens or images."""
     inputs, targets = part
     logits = model(inputs)
     return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), reduction="sum"), targets.numel()
@@ -105,7 +105,7 @@ def _image_part(generator, dtype):
 
 
 def settings(step, gamma, **changes):
-    """Of GradInit, for these networks."""
+    """Settings of GradInit for these networks."""
     values = {"step": step, "eta": 0.05, "gamma": gamma, "iterations": 50, "tau": 0.02, "hvp": "exact"} | changes
     return GradInitConfig(**values)
 

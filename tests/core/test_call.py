@@ -1,4 +1,4 @@
-"""The one call: the optimizer is read, batches are split, modes are put back; and what it is for."""
+"""``gradinit()``: it reads the optimizer, splits batches and restores modes."""
 
 import itertools
 from typing import NamedTuple
@@ -73,9 +73,9 @@ def test_a_mean_loss_counts_examples():
     scales = []
     for loss_fn in (token_loss, mean_loss):
         model = network()
-        # Adam's first step is a sign: it would tell apart rounding errors of gradients that are zero
+        # not Adam: its first step is a sign, which would amplify rounding errors of zero gradients
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        # the signal is computed in float32
+        # no signal: it is computed in float32
         report = gradinit_mt.gradinit(model, loss_fn, batches(), optimizer, iterations=3, signal_weight=0.0)
         scales.append(report.state.scales)
     assert torch.allclose(*scales, rtol=1e-9)
@@ -98,7 +98,7 @@ class Pair(NamedTuple):
     ids=["named tuple", "list", "dicts", "second dimension"],
 )
 def test_batches_come_in_many_shapes(shaped, plain, dim):
-    """Three of them serve five iterations."""
+    """Three batches are enough for five iterations."""
     scales = []
     for given, loss_fn, dimension in (
         (batches(3), token_loss, 0),
@@ -110,7 +110,7 @@ def test_batches_come_in_many_shapes(shaped, plain, dim):
     assert torch.equal(*scales)
 
 
-def test_modes_and_random_stream_are_put_back_and_dropout_is_off():
+def test_dropout_is_off_and_modes_and_random_stream_are_restored():
     model = network()
     model.layers[0].dropout.p = 0.9
     model.train()
@@ -130,7 +130,7 @@ def test_modes_and_random_stream_are_put_back_and_dropout_is_off():
     assert torch.equal(drawn, torch.rand(1))
 
 
-def test_an_interrupted_call_goes_on_from_its_state():
+def test_an_interrupted_call_resumes_from_its_state():
     model = network()
     whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6)
     model = network()
@@ -200,7 +200,7 @@ def test_stacks_of_pytorch_are_found_with_their_padding():
     assert found != pytest.approx([signal(x).item() for x in (source, target)])
 
 
-def test_stacks_given_by_hand_are_those_whose_signal_counts():
+def test_the_signal_of_given_stacks_counts():
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()

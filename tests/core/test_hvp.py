@@ -11,7 +11,7 @@ from gradinit_mt.plugin.half_precision import has_native_bfloat16
 
 
 def constraint_derivatives(network, pair, step, **settings):
-    """h of one constraint step, read off the first Adam moment; the network is left as it was."""
+    """h of one constraint step, read from the first Adam moment; the network stays unchanged."""
     config = GradInitConfig(step=step, eta=0.05, gamma=1e-9, iterations=1, tau=1e-300, **settings)
     return learn_scales(network, token_loss, [pair], config).moments[1, 0]
 
@@ -43,10 +43,10 @@ def real_size(request):
 
 
 def test_finite_differences_at_the_size_of_a_real_transformer(real_size):
-    """With ReLU most of the error is its kinks: a difference counts those it crosses, double backward none.
+    """With ReLU most of the error comes from kinks: a difference counts those it crosses, double backward counts none.
 
-    They weigh more with fewer tokens: 0.094 and 0.091 here, 0.03 to 0.07 with 1,500. Twice the step, or half, has more
-    than 0.11 in one of the two.
+    They matter more with fewer tokens: the errors are 0.094 and 0.091 here, 0.03 to 0.07 with 1,500 tokens. With twice
+    or half the step one of the two errors exceeds 0.11.
     """
     activation, network, pair, exact = real_size
     bound = {"gelu": 0.05, "relu": 0.11}[activation]
@@ -54,7 +54,7 @@ def test_finite_differences_at_the_size_of_a_real_transformer(real_size):
         assert relative_error(constraint_derivatives(network, pair, step), expected) <= bound
 
 
-@pytest.mark.skipif(not has_native_bfloat16(torch.device("cpu")), reason="emulated bfloat16 takes minutes here")
+@pytest.mark.skipif(not has_native_bfloat16(torch.device("cpu")), reason="emulated bfloat16 takes minutes")
 def test_double_backward_in_bfloat16_at_the_size_of_a_real_transformer(real_size):
     _, network, pair, exact = real_size
     for step, expected in exact.items():

@@ -1,4 +1,4 @@
-"""Learning that is stopped, fails or is refused: what is kept, what is put back, what is said."""
+"""Learning that is interrupted, fails or is refused: what is kept, restored and reported."""
 
 import itertools
 
@@ -13,12 +13,12 @@ from gradinit_mt.core import GradInitError, State, find_blocks, learn_scales
 def test_a_held_tensor_that_is_not_trained_is_an_error():
     network, pairs = transformer_case(10)
     network.embedding.weight.requires_grad_(False)
-    with pytest.raises(ValueError, match="held: weight of Linear is no trainable tensor of the model"):
+    with pytest.raises(ValueError, match=r"held: Linear.weight is not a trainable tensor of the model"):
         learn_scales(network, token_loss, pairs, settings("adam", 1e9), held=[(network.softmax, "weight")])
 
 
 @pytest.mark.parametrize("stop", [1, 13, 20])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
+def test_an_interrupted_run_resumes_as_if_it_had_not_stopped(case, mixed, stop):
     config = settings("adam", mixed("adam"), iterations=20)
     network, pairs = case(12)
     batches = list(itertools.islice(pairs, 20))
@@ -41,7 +41,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(case, mixed, stop):
 
 
 def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
-    """Its outcome was still unread when the loss of the next batch failed."""
+    """The outcome of that iteration is still unread when the next batch fails."""
     config = settings("adam", mixed("adam"), iterations=20)
     network, pairs = case(12)
     batches = list(itertools.islice(pairs, 20))
@@ -56,7 +56,7 @@ def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
 
 
 def test_an_interrupt_while_the_last_iteration_is_read_restores_the_model_too():
-    """A first interrupt ends learning; a second one comes while the outcome of the last iteration is taken in."""
+    """A first interrupt ends learning; a second one comes while the outcome of the last iteration is read."""
     network, pairs = transformer_case(12)
     before = tensors(network)
     calls = itertools.count()
@@ -130,9 +130,9 @@ def test_an_error_in_the_loss_restores_the_model_and_a_held_tie():
     assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
 
 
-def test_parts_that_cannot_be_shared_out_over_the_steps_are_an_error():
+def test_parts_that_cannot_be_divided_among_the_steps_are_an_error():
     network, pairs = transformer_case(2)
-    with pytest.raises(ValueError, match="S has 3 parts, expected a multiple of the 2 steps looked ahead"):
+    with pytest.raises(ValueError, match="S has 3 parts, expected a multiple of the 2 look-ahead steps"):
         learn_scales(network, token_loss, three_parts(pairs), settings("adam", 1e9, look_ahead=2))
 
 
@@ -144,7 +144,7 @@ def test_too_few_batches_is_an_error_and_restores_the_model():
 
 @pytest.mark.parametrize("failing", [False, True])
 def test_running_statistics_are_left_alone(failing):
-    """A network in training mode updates them at every forward pass; they would belong to scales long gone."""
+    """In training mode every forward pass updates them; they would belong to scales that no longer apply."""
     network, pairs = convolution_case(17)
     network = nn.Sequential(nn.BatchNorm2d(1, dtype=torch.float64), network).train()
     network[0].running_mean.fill_(0.25)

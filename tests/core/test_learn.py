@@ -1,4 +1,4 @@
-"""Learning the scales: against a plain twin, against numerical derivatives, and at the exact cases."""
+"""Learning the scales: against a plain twin, against numerical derivatives, and in exact cases."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def test_agrees_with_the_plain_twin(case, mixed, step, gamma, kinds, dtype, tole
 
 
 def squared_loss(model, part):
-    """Another loss than the one that the steps go down."""
+    """A different loss from the one that the steps descend."""
     inputs, _ = part
     outputs = model(inputs)
     return outputs.square().sum(), outputs.numel()
@@ -41,7 +41,7 @@ def squared_loss(model, part):
 @pytest.mark.parametrize("update", ["adam", "descent"])
 @pytest.mark.parametrize("ahead_loss_fn", [None, squared_loss])
 def test_several_steps_ahead_agree_with_the_plain_twin(case, mixed, step, update, ahead_loss_fn):
-    """Steps by PyTorch's own optimizers, each on its own part; both kinds of iteration occur."""
+    """The twin takes steps of PyTorch's own optimizers, each on its own part; both kinds of iteration occur."""
     further = {"look_ahead": 3, "step_betas": (0.8, 0.9), "step_momentum": 0.7, "update": update}
     further |= {"lower_bound": 0.2, "upper_bound": 1.5, "vector_lower_bound": 0.8, "vector_upper_bound": 1.2}
     config = settings(step, mixed(step), tau=0.05, **further)
@@ -113,7 +113,7 @@ def test_constraint_derivative_is_the_numerical_one(case, step):
 
 
 def derivatives(network, pair, config):
-    """h of the first iteration, read off the first Adam moment, with theta0 put back."""
+    """h of the first iteration, read from the first Adam moment, with theta0 restored."""
     theta0 = tensors(network)
     state = learn_scales(network, token_loss, [pair], config)
     kind = 0 if state.history[0]["kind"] == "objective" else 1
@@ -161,7 +161,7 @@ def test_accumulated_parts_equal_one_batch(case, mixed):
 
 
 def test_sums_over_ranks_are_divided_by_sizes_over_ranks(case, mixed):
-    """A second rank with the same share doubles every sum and every size: the scales stay."""
+    """A second rank with the same share doubles every sum and every size, so the scales stay the same."""
     scales = []
     for all_reduce in (None, lambda tensor: tensor.mul_(2)):
         network, pairs = case(7)
@@ -201,7 +201,7 @@ def test_tied_tensor_is_one_block_and_frozen_tensor_none():
 
 
 def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
-    """Freezing the zero tensor changes the loss ahead, and nothing else about the block."""
+    """Freezing the zero tensor changes only the loss ahead."""
     network, pairs = transformer_case(9)
     with torch.no_grad():
         network.layers[0].linear2.bias.zero_()
@@ -216,7 +216,7 @@ def test_zero_tensor_keeps_scale_one_and_takes_the_look_ahead_step():
 
 @pytest.mark.parametrize(("step", "steps"), [("adam", 1), ("sgd", 1), ("sgd", 3)])
 def test_held_softmax_keeps_its_value_in_the_look_ahead(step, steps):
-    """The loss ahead, and its derivative by the tied scale, against the same written out with an untied copy.
+    """The loss ahead and its derivative by the tied scale match those of a network with an untied copy.
 
     The copy stays, and its gradient counts as the embedding's.
     """
@@ -266,7 +266,7 @@ def test_scales_stay_within_their_bounds(case, mixed):
     assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
 
 
-def test_a_scale_that_hardly_matters_stays_under_descent_and_drifts_under_adam():
+def test_a_scale_that_hardly_matters_stays_with_descent_and_drifts_with_adam():
     def loss_fn(model, part):
         loss, size = token_loss(model, part)
         return loss + 1e-6 * size * model.further.sum(), size
@@ -284,10 +284,10 @@ def test_a_scale_that_hardly_matters_stays_under_descent_and_drifts_under_adam()
 
 
 def test_the_host_waits_for_the_device_once_in_an_iteration(monkeypatch, case, mixed):
-    """Numbers are read from transferred tensors alone, and the usual other ways forbidden; one more ends the run."""
+    """Numbers are read only from transferred tensors; other ways are forbidden. One more transfer ends the run."""
     network, pairs = case(18)
     blocks = find_blocks(network)
-    monkeypatch.setattr("gradinit_mt.core.learn.find_blocks", lambda _: blocks)  # reads the tensors, once a run
+    monkeypatch.setattr("gradinit_mt.core.learn.find_blocks", lambda _: blocks)  # it reads the tensors, once per run
     transfers = []
     to_host = torch.Tensor.cpu
     for name in ("item", "numpy", "__bool__", "__float__", "__int__"):

@@ -11,7 +11,7 @@ BETAS, RATE = (0.8, 0.95), 0.01
 
 
 def gradients(steps: int = 6) -> list[torch.Tensor]:
-    """Entries from 1e-9 to 1: at an epsilon of 1e-4 it decides most steps."""
+    """Entries from 1e-9 to 1, so that an epsilon of 1e-4 decides most steps."""
     generator = torch.Generator().manual_seed(1)
     sizes = torch.logspace(-9, 0, 40, dtype=torch.float64)
     return [sizes * torch.randn(40, generator=generator, dtype=torch.float64) for _ in range(steps)]

@@ -1,4 +1,4 @@
-"""The signal that a stack of layers leaves: its definition at exact cases, and its loss in a whole model."""
+"""The signal after a stack of layers: its definition in exact cases, and its loss in a whole model."""
 
 import math
 
@@ -23,7 +23,7 @@ def test_tokens_that_look_alike_have_no_signal_and_tokens_without_a_mean_have_no
 
 
 def test_a_common_vector_takes_its_share_of_the_energy():
-    """With |common|^2 as large as the mean energy around it, half of all energy is signal; scale does not count."""
+    """With |common|^2 as large as the mean energy around it, half of the energy is signal, at any scale."""
     states = torch.randn(3, 4, 5, dtype=torch.float64)
     states -= states.mean(dim=(0, 1))
     common = torch.randn(5, dtype=torch.float64)
@@ -64,8 +64,8 @@ def sample(dictionary, seed=0):
     return {"id": torch.arange(4), "net_input": inputs, "target": target, "ntokens": int(target.ne(1).sum())}
 
 
-def test_the_loss_is_what_the_models_own_hidden_states_say(model, dictionary):
-    """fairseq returns the states when asked; here they are taken from there, token by token."""
+def test_the_loss_agrees_with_the_models_own_hidden_states(model, dictionary):
+    """fairseq returns the states on request; the expected loss is computed from them, token by token."""
     batch = sample(dictionary)
     inputs = batch["net_input"]
     loss = SignalLoss(stacks_of(model))
@@ -117,7 +117,7 @@ def lost_on(model, batch):
 
 
 def test_the_signal_is_added_per_token(model, dictionary, loss_fn):
-    """Summed loss + weight * tokens * signal lost, so that the mean over parts weighs both alike."""
+    """Summed loss + weight * tokens * signal lost, so that the mean over parts gives both the same weight."""
     batch = sample(dictionary)
     with torch.no_grad():
         plain, size = loss_fn(model, batch)
@@ -135,7 +135,7 @@ def test_tokens_that_look_alike_to_the_last_bit_leave_a_finite_loss(model, dicti
 
 
 @pytest.mark.parametrize("missing", ["layers", "decoder"])
-def test_a_model_without_layers_is_told_what_to_do(missing):
+def test_a_model_without_layers_is_an_error(missing):
     model = torch.nn.Module()
     model.encoder = torch.nn.Module()
     model.encoder.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
@@ -145,8 +145,8 @@ def test_a_model_without_layers_is_told_what_to_do(missing):
         SignalLoss(stacks_of(model))
 
 
-def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model, dictionary, loss_fn):
-    """Both runs see the same batches; only one has the signal in what it learns from."""
+def test_learning_with_the_signal_keeps_more_of_it_after_the_first_steps(model, dictionary, loss_fn):
+    """Both runs see the same batches; only one has the signal in its objective."""
     config = GradInitConfig(
         "adam", eta=1e-2, gamma=float("inf"), look_ahead=2, update="descent", tau=0.1, iterations=12
     )
@@ -159,18 +159,18 @@ def test_learning_with_the_signal_keeps_more_of_it_behind_the_first_steps(model,
             ([sample(dictionary, k), sample(dictionary, k + 100)], [sample(dictionary, k + 200)]) for k in range(12)
         )
         state = learn_scales(model, loss_fn, pairs, config, ahead_loss_fn=both)
-        lost[weight] = behind_first_steps(model, loss_fn, dictionary)
+        lost[weight] = after_first_steps(model, loss_fn, dictionary)
     assert lost[1.0] < lost[0.0] / 2
     ahead = [entry["ahead"] for entry in state.history]
     assert sum(ahead[-3:]) < sum(ahead[:3]) - 1.5
     scales = dict(zip((block.name for block in find_blocks(model)), state.scales.tolist(), strict=True))
     branches = [scale for name, scale in scales.items() if name.endswith(("v_proj.weight", "out_proj.weight"))]
-    assert max(branches) < 1, "what residual branches add is made smaller"
+    assert max(branches) < 1, "residual branches add less"
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def behind_first_steps(model, loss_fn, dictionary):
-    """The signal lost on a batch of its own after two steps of PyTorch's Adam."""
+def after_first_steps(model, loss_fn, dictionary):
+    """The signal lost on a new batch after two steps of PyTorch's Adam."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.9, 0.98))
     for seed in (300, 301):
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What surrounds the call: an autocast of the caller's, and the random stream that training goes on with."""
+"""What surrounds the call: an autocast of the caller's, and the random stream that training continues with."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def learned(precision: str, loss_fn=token_loss):
 
 @pytest.mark.parametrize("precision", ["full", "bfloat16"])
 def test_an_outer_autocast_changes_nothing(precision):
-    """It would keep the low-precision copies of the first parameters while they move in place."""
+    """Otherwise it would keep low-precision copies of the initial parameters while the parameters move in place."""
     alone, _ = learned(precision)
     with torch.autocast("cpu", torch.bfloat16):
         inside, network = learned(precision)
@@ -28,7 +28,7 @@ def test_an_outer_autocast_changes_nothing(precision):
 
 
 def test_an_autocast_of_the_loss_itself_is_kept_and_sees_every_step():
-    """The loss's own autocast, alone and inside another one, against GradInit's at the same precision."""
+    """The loss's own autocast, alone and inside another one, gives the same as GradInit's at this precision."""
 
     def in_bfloat16(model, part):
         with torch.autocast("cpu", torch.bfloat16):

@@ -1,4 +1,4 @@
-"""GradInit once more, slow and plain: m is a leaf of the graph and every derivative is autograd's."""
+"""GradInit again, slow and plain: m is a leaf of the graph and autograd computes every derivative."""
 
 import math
 from functools import partial
@@ -59,7 +59,7 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
 
 
 def walk(model, loss_fn, parts, theta, g, config):
-    """How far theta moves over the look-ahead, as constants: by PyTorch's own optimizers, one part a step."""
+    """How far theta moves over the look-ahead, as constants: by PyTorch's own optimizers, one part per step."""
     if len(parts) == 1:
         return {n: config.eta * (t.sign() if config.step == "adam" else t).detach() for n, t in g.items()}
     copies = {name: torch.nn.Parameter(t.detach().clone()) for name, t in theta.items()}
