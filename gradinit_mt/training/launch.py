@@ -109,10 +109,9 @@ def _require_success(outcome: Outcome, log: str) -> None:
     if outcome.interrupted_by == signal.SIGTERM:
         sys.exit(128 + signal.SIGTERM)
     if outcome.status:
-        sys.stderr.writelines(f"{text}\n" for text in outcome.last_lines)
         full = any("No space left on device" in text for text in outcome.last_lines)
         raise TrainingError(
-            f"fairseq-train ended with status {outcome.status}; its output is in {log}. "
+            f"{command.failure('fairseq-train', outcome.status, outcome.last_lines)}\nIts output is in {log}. "
             f"{'The disk is full: make room, and the' if full else 'The'} same command continues the run"
         )
 
