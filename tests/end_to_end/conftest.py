@@ -1,4 +1,4 @@
-"""The stock commands of fairseq, run on the small corpus."""
+"""Runs fairseq's stock commands on the small corpus."""
 
 import multiprocessing
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 from forked import run_module
-from short_runs import ADAM, GRADINIT, MODEL, TRAINING
+from short_runs import ADAM, GRADINIT, short_run
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
 class Fairseq:
-    """Runs the stock commands on one corpus, each in a process of its own.
+    """Runs the stock commands on one corpus, each in a new process.
 
-    Processes are forked from one that has imported fairseq, which saves most of the seconds of a start; each then runs
-    the module that ``python -m`` runs, with its own arguments. Several data-parallel processes start under torchrun.
+    The processes are forked from one that has already imported fairseq, because the import takes seconds. Each then
+    runs the module that ``python -m`` would run. Runs of several data-parallel processes are started by torchrun.
     """
 
     def __init__(self, corpus: Path, root: Path) -> None:
@@ -32,31 +32,42 @@ class Fairseq:
                 patch.setenv(name, value)
             forkserver.ensure_running()
 
-    def run(self, command, *arguments, stdin="", status=0, processes=1, module=None, variables=None):
-        """Runs ``fairseq_cli.COMMAND`` with the plugin, checks whether it succeeded (status 0), returns its output."""
-        arguments = [str(self.corpus / "bin"), "--user-dir", str(self.root / "gradinit_mt"), *map(str, arguments)]
-        if processes > 1:
-            line = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-            line += [module] if module else ["-m", f"fairseq_cli.{command}"]
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-            done = subprocess.run([*line, *arguments], env=self.environment | (variables or {}), **streams)
-            ended, output = done.returncode, done.stdout
-        else:
-            with tempfile.NamedTemporaryFile("r", errors="replace") as printed:
-                fork = self.forks.Process(
-                    target=run_module, args=(f"fairseq_cli.{command}", arguments, stdin, printed.name)
-                )
-                fork.start()
-                fork.join()
-                ended, output = fork.exitcode, printed.read()
-        # fairseq's data thread may still be running when an error ends it, and then aborts the process
-        assert (ended == 0) == (status == 0), output[-6000:]
+    def arguments(self, *arguments):
+        """The command line of any command: the corpus, the plugin and ``arguments``."""
+        return [str(self.corpus / "bin"), "--user-dir", str(self.root / "gradinit_mt"), *map(str, arguments)]
+
+    def start(self, command, *arguments, stdin="", output=os.devnull):
+        """Starts ``fairseq_cli.COMMAND`` with the plugin and returns the process."""
+        names = (f"fairseq_cli.{command}", self.arguments(*arguments), stdin, output)
+        process = self.forks.Process(target=run_module, args=names)
+        process.start()
+        return process
+
+    def run(self, command, *arguments, stdin="", fails=False):
+        """Runs ``fairseq_cli.COMMAND`` with the plugin, checks whether it failed as expected, returns its output."""
+        with tempfile.NamedTemporaryFile("r", errors="replace") as printed:
+            process = self.start(command, *arguments, stdin=stdin, output=printed.name)
+            process.join()
+            output = printed.read()
+        # any status but 0: fairseq's data thread may abort the process after an error
+        assert (process.exitcode != 0) == fails, output[-6000:]
         return output
+
+    def run_ranks(self, processes, script, *arguments, **variables):
+        """Runs a script under torchrun in several processes."""
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+        done = subprocess.run(
+            [*torchrun, str(script), *self.arguments(*arguments)],
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-6000:]
 
     def train(self, save_dir, updates, *arguments, **options):
         """A short run of the small model."""
-        paths = ["--save-dir", save_dir, "--max-update", updates]
-        return self.run("train", *MODEL, *TRAINING, *paths, *arguments, **options)
+        return self.run("train", *short_run(save_dir, updates), *arguments, **options)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What a forked process does; a module of its own, so that the process can import it by its name."""
+"""What a forked process runs, in a separate module so that the process can import it by name."""
 
 import os
 import runpy
@@ -7,7 +7,7 @@ import tempfile
 
 
 def run_module(module, arguments, stdin, output):
-    """What ``python -m module arguments < stdin > output 2>&1`` does."""
+    """Does what ``python -m module arguments < stdin > output 2>&1`` does."""
     with tempfile.TemporaryFile("w+") as given:
         given.write(stdin)
         given.flush()

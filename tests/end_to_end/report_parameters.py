@@ -1,4 +1,4 @@
-"""fairseq-train, and at its end a checksum of this rank's parameters, in REPORT_DIR/rank<N>."""
+"""Runs fairseq-train, then writes a checksum of this rank's parameters to REPORT_DIR/rank<N>."""
 
 import hashlib
 import os

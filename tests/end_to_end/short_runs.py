@@ -1,4 +1,10 @@
-"""Arguments of the short runs."""
+"""Arguments of short runs, and the models they leave."""
+
+from pathlib import Path
+
+import torch
+
+from gradinit_mt.plugin import compat  # noqa: F401 - for loading checkpoints
 
 MODEL = [
     *("--arch", "post_ln_transformer_tiny", "--encoder-layers", "2", "--encoder-embed-dim", "32"),
@@ -11,3 +17,19 @@ TRAINING = [
 ]
 ADAM = ["--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "1e-3"]
 GRADINIT = ["--task", "gradinit_translation", "--gradinit-iterations", "6", "--gradinit-tau", "0.02"]
+
+
+def short_run(save_dir, updates):
+    """Arguments of ``fairseq-train`` for the small model."""
+    return [*MODEL, *TRAINING, "--save-dir", save_dir, "--max-update", updates]
+
+
+def last_model(save_dir: Path) -> dict[str, torch.Tensor]:
+    """The parameters in the last checkpoint of a run."""
+    return torch.load(save_dir / "checkpoint_last.pt", map_location="cpu", weights_only=True)["model"]
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Whether two runs ended with the same parameters, bit for bit."""
+    a, b = last_model(one), last_model(other)
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())

@@ -58,7 +58,7 @@ def crafted(trained, tmp_path):
 
 @pytest.mark.parametrize("way", ["option", "prefixed option", "resolver", "another model", "bytes", "args"])
 def test_fairseq_generate_refuses_code_in_the_settings(fairseq, crafted, tmp_path, way):
-    output = fairseq.run("generate", "--path", crafted(way), "--cpu", status=1)
+    output = fairseq.run("generate", "--path", crafted(way), "--cpu", fails=True)
     refused = "is not a plain value, and fairseq would run it as code"
     assert ("expected an option's value as text, got bytes" if way == "bytes" else refused) in output
     assert not (tmp_path / "run").exists()
@@ -116,7 +116,7 @@ def test_recomputed_activations_are_an_error_whose_remedy_works(fairseq, trained
         *("--arch", "transformer", "--decoder-layers", "2", "--decoder-embed-dim", "32"),
         *("--decoder-ffn-embed-dim", "64", "--decoder-attention-heads", "2", "--checkpoint-activations"),
     ]
-    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, status=1)
+    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, fails=True)
     assert "derivatives that --checkpoint-activations and --offload-activations cannot give: learn the scales" in output
     output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, *stock, "--gradinit-from", trained)
     assert "scales taken from" in output

@@ -1,4 +1,4 @@
-"""A record in the save dir is taken for this run's only where model, data and settings are this run's."""
+"""A record in the save dir counts as this run's only if model, data and settings are the same."""
 
 import shutil
 
@@ -10,7 +10,7 @@ BINARIZED = "train.de-en.en.bin"
 
 @pytest.fixture
 def with_record_of(trained, tmp_path):
-    """A save dir with nothing but the record of the trained run: killed before its first checkpoint."""
+    """A save dir with only the record of the trained run, as if killed before its first checkpoint."""
     (tmp_path / "run").mkdir()
     shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
     return tmp_path / "run"
@@ -24,7 +24,7 @@ def with_record_of(trained, tmp_path):
     ],
 )
 def test_another_model_with_the_same_parameters_is_named(fairseq, with_record_of, changed, message):
-    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, *changed, status=1)
+    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, *changed, fails=True)
     assert f"belongs to another run ({message}" in output
 
 
@@ -39,22 +39,19 @@ def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, wi
     (tmp_path / "corpus").mkdir()
     binarized.rename(tmp_path / "corpus" / "bin")
     fairseq = type(fairseq)(tmp_path / "corpus", fairseq.root)
-    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, status=1)
+    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, fails=True)
     assert "belongs to another run (data " in output
 
 
 def test_a_stock_model_has_its_own_options_in_the_record_and_no_others(fairseq, tmp_path):
-    """Its settings come as one namespace with all options of the run, the save dir among them."""
+    """fairseq passes its settings as one namespace with all options of the run, including the save dir."""
     stock = ["--arch", "transformer_iwslt_de_en", *MODEL[2:]]
     sides = [word.replace("encoder", "decoder") for word in MODEL[2:-1]]
     arguments = [*stock, *sides, *TRAINING, *GRADINIT, *ADAM, "--max-update", "1"]
     fairseq.run("train", *arguments, "--save-dir", tmp_path / "one")
     (tmp_path / "two").mkdir()
     shutil.copy(tmp_path / "one/gradinit.safetensors", tmp_path / "two")
-    output = fairseq.run("train", *arguments, "--save-dir", tmp_path / "two")
-    assert "found complete" in output
-    (tmp_path / "three").mkdir()
-    shutil.copy(tmp_path / "one/gradinit.safetensors", tmp_path / "three")
-    changed = ["--decoder-attention-heads", "4", "--save-dir", tmp_path / "three"]
-    output = fairseq.run("train", *arguments, *changed, status=1)
+    arguments += ["--save-dir", tmp_path / "two"]
+    output = fairseq.run("train", *arguments, "--decoder-attention-heads", "4", fails=True)
     assert "belongs to another run (model.decoder_attention_heads 2 there, 4 here" in output
+    assert "found complete" in fairseq.run("train", *arguments)

@@ -1,4 +1,4 @@
-"""--sentence-avg changes what training divides its gradients by; what is learned stays per token."""
+"""--sentence-avg changes what training divides its gradients by; GradInit's losses stay per token."""
 
 import pytest
 import torch
@@ -12,15 +12,15 @@ def learned(fairseq, save_dir, *arguments):
     return Record.load(save_dir)
 
 
-def test_the_default_form_learns_the_scales_it_learns_without(fairseq, trained, tmp_path):
+def test_the_default_form_learns_the_same_scales_as_without(fairseq, trained, tmp_path):
     with_it, without = learned(fairseq, tmp_path / "with", *ADAM, "--sentence-avg"), Record.load(trained)
     assert with_it.settings["sentence_avg"] is True
     assert torch.equal(with_it.state.scales, without.state.scales)
     assert with_it.state.history == without.state.history
 
 
-def test_the_published_form_learns_the_scales_it_learns_without(fairseq, tmp_path):
-    """At a bound that takes both kinds of step; per sentence every norm would be above it."""
+def test_the_published_form_learns_the_same_scales_as_without(fairseq, tmp_path):
+    """The bound leads to both kinds of step; with losses per sentence, every norm would exceed it."""
     paper = [*ADAM, "--gradinit-form", "paper", "--gradinit-gamma", "160"]
     with_it = learned(fairseq, tmp_path / "with", *paper, "--sentence-avg")
     without = learned(fairseq, tmp_path / "without", *paper)
@@ -28,8 +28,8 @@ def test_the_published_form_learns_the_scales_it_learns_without(fairseq, tmp_pat
     assert 0 not in without.state.steps
 
 
-def test_sgd_steps_over_sentences_are_steps_over_tokens_at_a_rate_as_much_higher(fairseq, tmp_path):
-    """A gradient per sentence is as long as one per token times the sentence's tokens."""
+def test_sgd_steps_per_sentence_equal_steps_per_token_at_a_proportionally_higher_rate(fairseq, tmp_path):
+    """A gradient per sentence is as long as a gradient per token times the tokens in the sentence."""
     sgd = ["--optimizer", "sgd", "--momentum", "0.9"]
     over_sentences = learned(fairseq, tmp_path / "sentences", *sgd, "--lr", "0.004", "--sentence-avg")
     targets = (fairseq.corpus / "train.en").read_text().splitlines()

@@ -1,24 +1,17 @@
-"""Training through the stock fairseq-train: what GradInit leaves behind, and that it runs once."""
+"""Training with the stock fairseq-train: what GradInit leaves in the save dir, and that it runs once."""
 
 import json
 import re
-import signal
-import subprocess
-import sys
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, MODEL, TRAINING
+from short_runs import ADAM, GRADINIT, last_model, same_model, short_run
 
-from gradinit_mt.plugin import compat  # noqa: F401 - for loading checkpoints
 from gradinit_mt.record.record import Record
-
-
-def checkpoint(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def losses(output: str) -> list[tuple[str, str]]:
@@ -27,9 +20,12 @@ def losses(output: str) -> list[tuple[str, str]]:
     return [(line["num_updates"], line["loss"]) for line in lines]
 
 
-def same_model(one: Path, other: Path) -> bool:
-    a, b = checkpoint(one)["model"], checkpoint(other)["model"]
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+@pytest.fixture
+def with_scales_of(trained, tmp_path):
+    """A save dir that holds the learned scales of the trained run and no checkpoint."""
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
+    return tmp_path / "run"
 
 
 def test_gradinit_runs_before_the_first_update_and_leaves_its_record(trained):
@@ -62,14 +58,14 @@ def test_the_published_form_is_one_option(fairseq, tmp_path):
 
 
 def test_the_signal_and_the_held_softmax_reach_the_look_ahead(fairseq, trained, tmp_path):
-    """Each changes what the first iteration reads behind the look-ahead, and nothing before it."""
+    """Each changes what the first iteration computes after the look-ahead, and nothing before it."""
     first = Record.load(trained).state.history[0]
     without = fairseq.train(tmp_path / "without", 1, *GRADINIT, *ADAM, "--gradinit-signal-weight", "0")
     assert "GradInit: 6 iterations in" in without
     fairseq.train(tmp_path / "held", 1, *GRADINIT, *ADAM, "--gradinit-hold-softmax")
     plain, held = (Record.load(tmp_path / name).state.history[0] for name in ("without", "held"))
     assert plain["loss"] == held["loss"] == first["loss"]
-    assert first["ahead"] > plain["ahead"] + 0.01, "what the layers lost of the signal is on top"
+    assert first["ahead"] > plain["ahead"] + 0.01, "the signal that the layers lost is added"
     assert abs(held["ahead"] - first["ahead"]) > 1e-4
 
 
@@ -81,7 +77,7 @@ def test_without_gradinit_training_equals_fairseqs_own_task_and_model_to_the_bit
     ]
     theirs = fairseq.train(tmp_path / "theirs", 4, *stock, *ADAM)
     assert losses(ours) == losses(theirs)
-    assert same_model(tmp_path / "ours/checkpoint_last.pt", tmp_path / "theirs/checkpoint_last.pt")
+    assert same_model(tmp_path / "ours", tmp_path / "theirs")
     assert not (tmp_path / "ours/gradinit.json").exists()
 
 
@@ -93,28 +89,25 @@ def test_a_resumed_run_does_not_initialize_again_and_ends_as_if_it_had_not_stopp
     assert "Loaded checkpoint" in output
     assert "GradInit:" not in output
     assert (tmp_path / "run/gradinit.json").read_bytes() == first
-    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+    assert same_model(tmp_path / "run", trained)
 
 
-def test_scales_that_are_complete_are_used_again_before_the_first_checkpoint(fairseq, trained, tmp_path):
-    """A run killed between GradInit and its first checkpoint starts from the scales it had."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run/gradinit.safetensors").write_bytes((trained / "gradinit.safetensors").read_bytes())
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM)
+def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, trained, with_scales_of):
+    """A run killed between GradInit and its first checkpoint starts from the scales it had learned."""
+    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM)
     assert "GradInit: found complete" in output
-    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+    assert same_model(with_scales_of, trained)
 
 
-def test_gradinit_killed_half_way_goes_on_from_its_record(fairseq, tmp_path):
-    settings = [*GRADINIT, "--gradinit-iterations", "60", *ADAM]
+def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
+    settings = [*GRADINIT, "--gradinit-iterations", "40", *ADAM]
     fairseq.train(tmp_path / "whole", 1, *settings)
-    line = [fairseq.corpus / "bin", "--user-dir", fairseq.root / "gradinit_mt", "--save-dir", tmp_path / "killed"]
-    command = [sys.executable, "-m", "fairseq_cli.train", *line, *MODEL, *TRAINING, "--max-update", "1", *settings]
-    with subprocess.Popen(list(map(str, command)), env=fairseq.environment, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+    process = fairseq.start("train", *short_run(tmp_path / "killed", 1), *settings)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
     assert not Record.load(tmp_path / "killed").complete, "the kill came too late to test anything"
     fairseq.train(tmp_path / "killed", 1, *settings)
     whole, killed = Record.load(tmp_path / "whole"), Record.load(tmp_path / "killed")
@@ -122,58 +115,56 @@ def test_gradinit_killed_half_way_goes_on_from_its_record(fairseq, tmp_path):
     assert killed.state.history == whole.state.history
 
 
-def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, tmp_path):
-    (tmp_path / "run").mkdir()
-    found = (trained / "gradinit.safetensors").read_bytes()
-    (tmp_path / "run/gradinit.safetensors").write_bytes(found)
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-tau", "0.5", status=1)
+def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, with_scales_of):
+    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM, "--gradinit-tau", "0.5", fails=True)
     assert "belongs to another run (tau 0.02 there, 0.5 here): use another --save-dir" in output
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--dropout", "0.2", "--seed", "8", status=1)
+    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM, "--dropout", "0.2", "--seed", "8", fails=True)
     assert "seed 7 there, 8 here; other initial parameters" in output
-    assert (tmp_path / "run/gradinit.safetensors").read_bytes() == found
-    assert not list((tmp_path / "run").glob("*.pt"))
+    kept = (with_scales_of / "gradinit.safetensors").read_bytes()
+    assert kept == (trained / "gradinit.safetensors").read_bytes()
+    assert not list(with_scales_of.glob("*.pt"))
 
 
 def test_scales_of_another_run_are_taken_instead_of_learned(fairseq, trained, tmp_path):
-    """Same seed, same theta0, same scales: the run ends as the one that learned them."""
+    """With the same seed, theta0 and scales, the run ends like the one that learned them."""
     output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", trained)
     assert f"scales taken from {trained}" in output
     assert "GradInit: 1/" not in output
-    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
+    assert same_model(tmp_path / "run", trained)
     assert Record.load(tmp_path / "run").settings["from"] == str(trained)
 
 
-def test_a_run_with_given_scales_goes_on_and_its_checkpoint_is_loaded_without_them(fairseq, trained, tmp_path):
+def test_a_run_with_given_scales_resumes_and_its_checkpoint_is_loaded_without_them(fairseq, trained, tmp_path):
     (tmp_path / "given").mkdir()
-    (tmp_path / "given/gradinit.safetensors").write_bytes((trained / "gradinit.safetensors").read_bytes())
+    given = shutil.copy(trained / "gradinit.safetensors", tmp_path / "given")
     settings = [*GRADINIT, *ADAM, "--total-num-update", "8", "--gradinit-from", tmp_path / "given"]
     fairseq.train(tmp_path / "run", 3, *settings)
-    (tmp_path / "given/gradinit.safetensors").unlink()
+    Path(given).unlink()
     assert "GradInit:" not in fairseq.train(tmp_path / "run", 8, *settings)
-    assert same_model(tmp_path / "run/checkpoint_last.pt", trained / "checkpoint_last.pt")
-    output = fairseq.run("generate", "--path", tmp_path / "run/checkpoint_last.pt", "--gen-subset", "test", "--cpu")
+    assert same_model(tmp_path / "run", trained)
+    output = fairseq.run("generate", "--path", tmp_path / "run/checkpoint_last.pt", "--cpu", "--max-len-b", "10")
     assert "H-0" in output
 
 
 def test_scales_of_another_model_are_refused(fairseq, trained, tmp_path):
     changed = ["--gradinit-from", trained / "gradinit.safetensors", "--encoder-ffn-embed-dim", "24"]
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *changed, status=1)
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *changed, fails=True)
     assert re.search(
         r"belong to another model \(encoder.layers.0.fc1.weight \[\d+, \d+\] there, \[24, \d+\] here", output
     )
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "none", status=1)
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "none", fails=True)
     assert "--gradinit-from" in output
     assert "no such file" in output
     exclusive = ["--no-gradinit", "--gradinit-from", trained]
-    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *exclusive, status=1)
+    output = fairseq.train(tmp_path / "run", 8, *GRADINIT, *ADAM, *exclusive, fails=True)
     assert "exclude each other" in output
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_scales_that_are_not_complete_are_refused(fairseq, trained, tmp_path):
+def test_incomplete_scales_are_refused(fairseq, trained, tmp_path):
     found = Record.load(trained)
     replace(found, settings=found.settings | {"iterations": 999}).save(tmp_path / "partial")
-    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "partial", status=1)
+    output = fairseq.train(tmp_path / "run", 1, *GRADINIT, *ADAM, "--gradinit-from", tmp_path / "partial", fails=True)
     assert re.search(r"holds \d+ of 999 iterations", output)
 
 
@@ -210,31 +201,23 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     ids=" ".join,
 )
 def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, tmp_path, options):
-    """The scales are those of the float32 run up to the rounding of the initial parameters."""
-    arguments = [*MODEL, *(word for word in TRAINING if word != "--cpu"), *GRADINIT, *ADAM, *options]
-    fairseq.run("train", *arguments, "--max-update", "2", "--save-dir", tmp_path / "run")
+    """The scales equal those of the float32 run up to the rounding of the initial parameters."""
+    arguments = [word for word in short_run(tmp_path / "run", 2) if word != "--cpu"]
+    fairseq.run("train", *arguments, *GRADINIT, *ADAM, *options)
     ours, theirs = Record.load(tmp_path / "run"), Record.load(trained)
     assert torch.allclose(ours.state.scales, theirs.state.scales, atol=2e-3)
-    # fairseq saves them in float32; trained in half precision they are its numbers
+    # fairseq saves parameters in float32, but those trained in half precision are exact in it
     half = torch.bfloat16 if "--bf16" in options else torch.float16
-    weight = checkpoint(tmp_path / "run/checkpoint_last.pt")["model"]["encoder.layers.0.fc1.weight"]
+    weight = last_model(tmp_path / "run")["encoder.layers.0.fc1.weight"]
     assert torch.equal(weight, weight.to(half).float())
 
 
 def test_two_processes_end_with_equal_parameters_and_the_scales_of_one_process(fairseq, tmp_path):
-    """Two ranks with a batch each average to what one process accumulates over the same two batches."""
+    """Two ranks with one batch each average to what one process accumulates over the same two batches."""
     driver = Path(__file__).parent / "report_parameters.py"
     distributed = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
-    fairseq.train(
-        tmp_path / "two",
-        3,
-        *GRADINIT,
-        *ADAM,
-        *distributed,
-        processes=2,
-        module=str(driver),
-        variables={"REPORT_DIR": str(tmp_path)},
-    )
+    arguments = [*short_run(tmp_path / "two", 3), *GRADINIT, *ADAM, *distributed]
+    fairseq.run_ranks(2, driver, *arguments, REPORT_DIR=str(tmp_path))
     assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
     fairseq.train(tmp_path / "one", 3, *GRADINIT, *ADAM, "--update-freq", "2", "--gradinit-update-freq", "2")
     two, one = Record.load(tmp_path / "two").state, Record.load(tmp_path / "one").state
