@@ -23,7 +23,7 @@ _CORE_SETTINGS = (
     *("lower_bound", "upper_bound", "vector_lower_bound", "vector_upper_bound"),
 )
 
-# How the classes behind fairseq's adam, sgd and nag take their first step.
+# How the optimizer classes that fairseq calls adam, sgd and nag take their first step.
 _STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "SGD": "sgd", "NAG": "sgd"}
 
 _SIGNAL = FORMS["signal"]

@@ -100,7 +100,7 @@ def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, tra
 
 
 def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
-    settings = [*GRADINIT, "--gradinit-iterations", "40", *ADAM]
+    settings = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
     fairseq.train(tmp_path / "whole", 1, *settings)
     process = fairseq.start("train", *short_run(tmp_path / "killed", 1), *settings)
     deadline = time.monotonic() + 120

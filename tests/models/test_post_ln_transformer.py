@@ -1,4 +1,4 @@
-"""The model: its sizes, its order of sum and normalization, and what it refuses."""
+"""The model: its sizes, its order of sum and normalization, and the options it refuses."""
 
 import argparse
 
@@ -34,10 +34,10 @@ def test_architectures_have_their_sizes_on_both_sides(task, arch, size):
             assert layer.fc2.weight.shape == (dimension, inner)
             assert getattr(layer, attention).num_heads == heads
             assert not layer.normalize_before
-        assert side.layer_norm is None, "Post-LN has no LayerNorm behind the last layer"
+        assert side.layer_norm is None, "Post-LN has no LayerNorm after the last layer"
 
 
-def test_an_encoder_layer_is_layer_norm_of_the_residual_sum(task):
+def test_an_encoder_layer_normalizes_each_residual_sum(task):
     """x = LN(x + attention(x)), then x = LN(x + feed-forward(x)), written out with plain tensor operations."""
     layer = make(task).encoder.layers[0].eval()
     torch.manual_seed(1)
@@ -69,7 +69,7 @@ def test_an_encoder_layer_is_layer_norm_of_the_residual_sum(task):
 
 
 def test_equals_fairseqs_transformer_of_the_same_sizes(task):
-    """Same seed, same tensors, same names: checkpoints and recipes carry over."""
+    """The same seed gives the same tensors under the same names, so checkpoints and recipes can be shared."""
     ours = make(task, dropout=0.3, share_decoder_input_output_embed=True)
     args = argparse.Namespace(
         encoder_layers=4, encoder_embed_dim=128, encoder_ffn_embed_dim=256, encoder_attention_heads=4,
@@ -86,7 +86,7 @@ def test_equals_fairseqs_transformer_of_the_same_sizes(task):
     assert ours.encoder.dropout_module.p == theirs.encoder.dropout_module.p == 0.3
 
 
-def test_the_decoder_follows_the_encoder_unless_told_otherwise(task):
+def test_the_decoder_has_the_encoders_sizes_by_default(task):
     model = make(task, encoder_layers=2, encoder_embed_dim=16, encoder_attention_heads=2, decoder_layers=3)
     assert len(model.encoder.layers) == 2
     assert len(model.decoder.layers) == 3
@@ -103,7 +103,7 @@ def test_the_decoder_follows_the_encoder_unless_told_otherwise(task):
         ({"dropout": 1.0}, r"--dropout is 1.0, expected in \[0, 1\)"),
     ],
 )
-def test_what_it_refuses(task, options, message):
+def test_options_out_of_range_and_pre_norm_are_refused(task, options, message):
     with pytest.raises(ValueError, match=message):
         make(task, **options)
 
