@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gradinit_mt.common import command
-from gradinit_mt.common.figures import COLOURS, write
+from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.core import find_blocks, scale_blocks
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
@@ -236,7 +236,7 @@ def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
 def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
     """A figure of the quantities over one common scale of the residual branches."""
     found = [quantities(bench, bench.branches(scale), samples) for scale in tqdm(COMMON_SCALES, "surface")]
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with pyplot.rc_context(STYLE):
         figure, (loss, signal) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
         titles = {"before": "before", "one_step": "after 1 step", "several": f"after {STEPS} steps"}
         for (name, label), colour in zip(titles.items(), COLOURS, strict=False):
@@ -273,7 +273,7 @@ def first_updates_table(found: Notes) -> str:
 
 def draw_first_updates(found: Notes) -> pyplot.Figure:
     """A figure with a panel per note."""
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with pyplot.rc_context(STYLE):
         figure, grid = pyplot.subplots(2, 2, figsize=(8, 5.5), sharex=True, layout="constrained")
         for (name, rows), colour in zip(found.items(), COLOURS, strict=False):
             for axes, column in zip(grid.flat, zip(*rows, strict=True), strict=True):

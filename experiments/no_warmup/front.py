@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradinit_mt.common import command, journal
-from gradinit_mt.common.figures import COLOURS, write
+from gradinit_mt.common.figures import COLOURS, STYLE, write
 
 READINGS = Path(__file__).resolve().parents[2] / "docs" / "results" / "no-warmup" / "readings.jsonl"
 RATES = (1e-3, 2e-3)
@@ -37,7 +37,7 @@ def curves(readings: list[dict], setting: str, lr: float) -> list[dict[int, floa
 
 def draw(readings: list[dict]) -> Figure:
     """One panel per learning rate, with a name beside each line."""
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(1, len(RATES), figsize=(7.5, 3.1), sharey=True, layout="constrained")
         for axes, lr in zip(panels, RATES, strict=True):
             for setting, (name, colour) in LINES.items():

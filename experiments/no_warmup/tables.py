@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib import pyplot
 
 from gradinit_mt.common import journal
-from gradinit_mt.common.figures import COLOURS
+from gradinit_mt.common.figures import COLOURS, STYLE
 
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
@@ -96,7 +96,7 @@ def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
     groups = grouped(outcomes)
     rates = sorted({lr for _, lr in groups})
     settings = list(dict.fromkeys(setting for setting, _ in groups))
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(
             1, len(rates), figsize=(1.5 + 3.5 * len(rates), 3.5), sharey=True, squeeze=False, layout="constrained"
         )

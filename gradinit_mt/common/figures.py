@@ -15,6 +15,8 @@ FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette: distinguishable with any colour vision, and in print
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+
 
 def write(figure: Figure, output: Path) -> None:
     """Saves a figure as PNG (200 dots per inch), SVG or PDF, atomically.

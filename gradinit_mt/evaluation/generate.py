@@ -67,8 +67,7 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     command += ["--gen-subset", options.split, "--path", facts.file]
     command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]
-    limits = {"source": facts.max_source_positions, "target": facts.max_target_positions}
-    for side, limit in limits.items():
+    for side, limit in (("source", facts.max_source_positions), ("target", facts.max_target_positions)):
         command += [] if limit is None else [f"--max-{side}-positions", str(limit)]
     # with its default of 8, fairseq silently drops a last batch whose size is no multiple of 8
     command += ["--required-batch-size-multiple", "1"]

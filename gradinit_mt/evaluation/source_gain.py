@@ -41,7 +41,8 @@ def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: I
     for sample in samples:
         if len(sample["id"]) < 2:
             continue
-        true, tokens = true + float(criterion(model, sample)[0]), tokens + sample["ntokens"]
+        tokens += sample["ntokens"]
+        true += float(criterion(model, sample)[0])
         permuted += float(criterion(model, with_permuted_sources(sample))[0])
     if not tokens:
         raise ValueError("no sample has two sentences, so there is no other source to try; use larger batches")

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
 from gradinit_mt.common import command
-from gradinit_mt.common.figures import COLOURS, write
+from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.training import TrainingError, log
 from gradinit_mt.training.save_dir import LOG
 
@@ -76,7 +76,7 @@ def diverged(bits: float) -> bool:
 
 def draw(curves: list[Curve]) -> Figure:
     """One figure: the losses of all runs, and below them the learning rates."""
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with pyplot.rc_context(STYLE):
         figure, (loss, rate) = pyplot.subplots(
             2, 1, figsize=(6, 4.5), height_ratios=(3, 1), sharex=True, layout="constrained"
         )
@@ -85,12 +85,9 @@ def draw(curves: list[Curve]) -> Figure:
             _plot_loss(loss, curve, colour)
             rate.plot(curve.learning_rate.keys(), curve.learning_rate.values(), color=colour, linewidth=1)
         loss.set_ylabel("negative log-likelihood\n(bits per target token)")
-        rate.set_ylabel("learning rate")
-        rate.set_xlabel("updates")
-        rate.set_ylim(bottom=0)
+        rate.set(xlabel="updates", ylabel="learning rate", xlim=(0, None), ylim=(0, None))
         rate.yaxis.set_major_formatter(ScalarFormatter(useMathText=True))
         rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-        rate.set_xlim(left=0)
         _add_perplexity(loss)
         columns = 3 if len(curves) == 1 else 2
         figure.legend(handles=_legend(curves), loc="outside upper left", ncols=columns, frameon=False)
