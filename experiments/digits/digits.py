@@ -137,8 +137,8 @@ class Run:
         """Trains until the end, or until the loss is no longer finite.
 
         Returns:
-            Validation and test accuracy in percent, the last epoch's mean training loss in nats, and the seconds in all
-            and of GradInit.
+            Validation and test accuracy in percent, the last epoch's mean training loss in nats, and the seconds of
+            GradInit and in total.
         """
         torch.set_num_threads(1)
         torch.manual_seed(self.seed)

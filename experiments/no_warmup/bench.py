@@ -95,7 +95,7 @@ SETTINGS = {
     "adam": Setting("its defaults, with Adam on m", ("--gradinit-update", "adam", "--gradinit-tau", "0.03")),
     "hand": Setting("by hand: v_proj, out_proj, fc1 and fc2 times 0.3", by_hand={BRANCH: 0.3}),
     "hand-output": Setting(
-        "the same, the decoder's last LayerNorm times 4, and its embedding (also the softmax) times 0.2",
+        "the same, the decoder's last LayerNorm times 4 and its embedding, the softmax too, times 0.2",
         by_hand={BRANCH: 0.3, "decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2},
     ),
 }

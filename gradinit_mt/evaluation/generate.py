@@ -69,7 +69,7 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]
     for side, limit in (("source", facts.max_source_positions), ("target", facts.max_target_positions)):
         command += [] if limit is None else [f"--max-{side}-positions", str(limit)]
-    # with its default of 8, fairseq silently drops a last batch whose size is no multiple of 8
+    # with its default of 8, fairseq silently drops a last batch whose size is not a multiple of 8
     command += ["--required-batch-size-multiple", "1"]
     return command + ["--cpu"] * options.cpu + options.further
 

@@ -66,7 +66,7 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
     if not present:
         raise TrainingError("no GPU found; use --device cpu")
     if (processes or 1) > present:
-        raise TrainingError(f"{processes or 1} GPUs asked for, this machine has {present}; use --device cpu or fewer")
+        raise TrainingError(f"{processes or 1} GPUs requested, this machine has {present}; use --device cpu or fewer")
     return processes or present, processes or present
 
 

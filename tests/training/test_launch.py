@@ -28,7 +28,7 @@ def test_devices(monkeypatch, present, device, processes, expected):
 
 def test_more_gpus_than_there_are_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(TrainingError, match="3 GPUs asked for, this machine has 1"):
+    with pytest.raises(TrainingError, match="3 GPUs requested, this machine has 1"):
         launch.devices("gpu", 3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(TrainingError, match="no GPU found; use --device cpu"):
