@@ -171,19 +171,9 @@ def core_config(
         native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
         precision = "bfloat16" if native else "full"
     given = {name: getattr(cfg, f"gradinit_{name}") for name in _CORE_SETTINGS}
-    given["update"] = None if cfg.gradinit_update is None else str(cfg.gradinit_update)
+    given |= {"step": step, "betas": (cfg.gradinit_beta1, cfg.gradinit_beta2), "precision": precision}
+    given |= {"update": cfg.gradinit_update and str(cfg.gradinit_update), "hvp": str(cfg.gradinit_hvp)}
     try:
-        return settings_for(
-            steps,
-            lr,
-            str(cfg.gradinit_form),
-            ratio,
-            gradient_tokens,
-            **given,
-            step=step,
-            betas=(cfg.gradinit_beta1, cfg.gradinit_beta2),
-            hvp=str(cfg.gradinit_hvp),
-            precision=precision,
-        )
+        return settings_for(steps, lr, str(cfg.gradinit_form), ratio, gradient_tokens, **given)
     except ValueError as error:
         raise GradInitError(str(error)) from error

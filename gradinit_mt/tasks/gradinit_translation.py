@@ -235,7 +235,9 @@ def _continued(fresh: Record, save_dir: str) -> Record:
         found = Record.load(path)
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
-    changes = differing(_flat(found.settings), _flat(fresh.settings))
+    there, here = dict(found.settings), dict(fresh.settings)
+    changes = [f"model.{change}" for change in differing(there.pop("model", {}), here.pop("model"))]
+    changes += differing(there, here)
     if "model" not in found.settings:
         changes = ["it was learned by an earlier version"]
     if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
@@ -245,12 +247,6 @@ def _continued(fresh: Record, save_dir: str) -> Record:
             f"{path} belongs to another run ({'; '.join(changes)}): use another --save-dir, or remove it"
         )
     return found
-
-
-def _flat(settings: dict) -> dict:
-    """The settings with those of the model on the same level, so that each difference is named by itself."""
-    model = {f"model.{name}": value for name, value in settings.get("model", {}).items()}
-    return {**model, **{name: value for name, value in settings.items() if name != "model"}}
 
 
 def _given_record(path: str, model: BaseFairseqModel) -> Record:

@@ -50,7 +50,7 @@ def test_the_default_form_looks_ahead_over_the_first_steps_of_training():
     ],
 )
 def test_the_default_form_depends_on_the_learning_rate_of_adam(lr, steps, weight, largest):
-    """A higher rate means fewer look-ahead steps, more weight for the signal (up to that of SGD) and larger matrices."""
+    """A higher rate means fewer look-ahead steps, more weight for the signal (up to SGD's) and larger matrices."""
     cfg = options(lr=[lr])
     adam, sgd = core_config(cfg, ADAM, CPU), core_config(cfg, SGD, CPU)
     assert (adam.look_ahead, adam.signal_weight, adam.upper_bound) == pytest.approx((steps, weight, largest))
