@@ -208,7 +208,7 @@ class GradInitTranslationTask(TranslationTask):
         done = "found complete, learned" if reused else f"{state.iteration} iterations"
         logger.info(
             f"GradInit: {done} in {state.seconds:.1f} s, {objective} objective and {constraint} constraint steps; "
-            f"scales from {scales[0]:.3g} over {scales[len(scales) // 2]:.3g} (median) to {scales[-1]:.3g}; "
+            f"scales from {scales[0]:.3g} to {scales[-1]:.3g}, median {scales[len(scales) // 2]:.3g}; "
             f"see {os.path.join(self.cfg.save_dir, SUMMARY)}"
         )
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,3 +82,11 @@ def trained(fairseq, tmp_path_factory) -> Path:
     save_dir = tmp_path_factory.mktemp("trained") / "run"
     (save_dir.parent / "log").write_text(fairseq.train(save_dir, 8, *GRADINIT, *ADAM))
     return save_dir
+
+
+@pytest.fixture
+def record_only(trained, tmp_path) -> Path:
+    """A save dir with only the record of the trained run, as if killed before its first checkpoint."""
+    (tmp_path / "run").mkdir()
+    shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
+    return tmp_path / "run"

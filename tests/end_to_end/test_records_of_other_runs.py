@@ -8,14 +8,6 @@ from short_runs import ADAM, GRADINIT, MODEL, TRAINING
 BINARIZED = "train.de-en.en.bin"
 
 
-@pytest.fixture
-def with_record_of(trained, tmp_path):
-    """A save dir with only the record of the trained run, as if killed before its first checkpoint."""
-    (tmp_path / "run").mkdir()
-    shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
-    return tmp_path / "run"
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -23,12 +15,12 @@ def with_record_of(trained, tmp_path):
         (["--activation-fn", "gelu"], "model.activation_fn relu there, gelu here"),
     ],
 )
-def test_another_model_with_the_same_parameters_is_named(fairseq, with_record_of, changed, message):
-    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, *changed, fails=True)
+def test_another_model_with_the_same_parameters_is_named(fairseq, record_only, changed, message):
+    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM, *changed, fails=True)
     assert f"belongs to another run ({message}" in output
 
 
-def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, with_record_of, tmp_path):
+def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, record_only, tmp_path):
     binarized = tmp_path / "bin"
     shutil.copytree(fairseq.corpus / "bin", binarized)
     words = bytearray((binarized / BINARIZED).read_bytes())
@@ -39,7 +31,7 @@ def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, wi
     (tmp_path / "corpus").mkdir()
     binarized.rename(tmp_path / "corpus" / "bin")
     fairseq = type(fairseq)(tmp_path / "corpus", fairseq.root)
-    output = fairseq.train(with_record_of, 8, *GRADINIT, *ADAM, fails=True)
+    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM, fails=True)
     assert "belongs to another run (data " in output
 
 

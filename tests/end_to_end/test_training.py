@@ -20,14 +20,6 @@ def losses(output: str) -> list[tuple[str, str]]:
     return [(line["num_updates"], line["loss"]) for line in lines]
 
 
-@pytest.fixture
-def with_scales_of(trained, tmp_path):
-    """A save dir that holds the learned scales of the trained run and no checkpoint."""
-    (tmp_path / "run").mkdir()
-    shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
-    return tmp_path / "run"
-
-
 def test_gradinit_runs_before_the_first_update_and_leaves_its_record(trained):
     log = (trained.parent / "log").read_text()
     assert log.index("GradInit: 6 iterations in") < log.index("train_inner")
@@ -92,11 +84,11 @@ def test_a_resumed_run_does_not_initialize_again_and_ends_as_if_it_had_not_stopp
     assert same_model(tmp_path / "run", trained)
 
 
-def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, trained, with_scales_of):
+def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, trained, record_only):
     """A run killed between GradInit and its first checkpoint starts from the scales it had learned."""
-    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM)
+    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM)
     assert "GradInit: found complete" in output
-    assert same_model(with_scales_of, trained)
+    assert same_model(record_only, trained)
 
 
 def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
@@ -115,14 +107,14 @@ def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
     assert killed.state.history == whole.state.history
 
 
-def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, with_scales_of):
-    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM, "--gradinit-tau", "0.5", fails=True)
+def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, record_only):
+    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM, "--gradinit-tau", "0.5", fails=True)
     assert "belongs to another run (tau 0.02 there, 0.5 here): use another --save-dir" in output
-    output = fairseq.train(with_scales_of, 8, *GRADINIT, *ADAM, "--dropout", "0.2", "--seed", "8", fails=True)
+    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM, "--dropout", "0.2", "--seed", "8", fails=True)
     assert "seed 7 there, 8 here; other initial parameters" in output
-    kept = (with_scales_of / "gradinit.safetensors").read_bytes()
+    kept = (record_only / "gradinit.safetensors").read_bytes()
     assert kept == (trained / "gradinit.safetensors").read_bytes()
-    assert not list(with_scales_of.glob("*.pt"))
+    assert not list(record_only.glob("*.pt"))
 
 
 def test_scales_of_another_run_are_taken_instead_of_learned(fairseq, trained, tmp_path):
