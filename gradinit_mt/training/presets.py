@@ -49,7 +49,7 @@ PRESETS = {
         gradinit_tokens=2048,
         options={
             "arch": "post_ln_transformer_tiny",
-            "lr": 1e-3,
+            "lr": 2e-3,
             "dropout": 0.1,
             "max-update": 1000,
             "log-interval": 50,

@@ -10,6 +10,6 @@ def test_without_warmup_it_learns_with_gradinit_only(root):
     bits = {}
     for start in ("--plain", None):
         output = subprocess.run([*line, start] if start else line, capture_output=True, text=True, check=True).stdout
-        bits[start] = [float(value) for value in re.findall(r"update \d+: ([\d.]+) bits a word", output)]
+        bits[start] = [float(value) for value in re.findall(r"update \d+: ([\d.]+) bits per token", output)]
     assert len(bits["--plain"]) == len(bits[None]) == 2
     assert bits[None][1] < bits["--plain"][1] - 0.4
