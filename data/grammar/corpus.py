@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory
-from gradinit_mt.corpora.text import CorpusError
 
 from .dice import Dice
 from .sentences import Pair, sentence
@@ -36,13 +36,13 @@ def distinct_pairs(pairs: Iterator[Pair], count: int) -> list[Pair]:
     """The first ``count`` pairs in which neither side has occurred before.
 
     Raises:
-        CorpusError: the pairs end, or PATIENCE of them in a row bring nothing new.
+        UserError: the pairs end, or PATIENCE of them in a row bring nothing new.
     """
     kept, seen, idle = [], {lang: set() for lang in LANGUAGES}, 0
     while len(kept) < count:
         pair = next(pairs, None)
         if pair is None or idle == PATIENCE:
-            raise CorpusError(
+            raise UserError(
                 f"{count} distinct sentence pairs requested, but the grammar gave only {len(kept)}; request fewer"
             )
         if any(text in seen[lang] for lang, text in zip(LANGUAGES, pair, strict=True)):

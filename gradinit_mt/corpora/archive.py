@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from gradinit_mt.corpora.text import CorpusError
+from gradinit_mt.common.errors import UserError
 
 BLOCK = 1 << 16
 TIMEOUT = 60  # seconds without a byte
@@ -24,16 +24,16 @@ def download(url: str, path: Path, size: int) -> None:
     The bytes go to ``path.part``, which is renamed once it is complete. An interrupted download is resumed.
 
     Raises:
-        CorpusError: the server cannot be reached, offers another size, or breaks off; or ``path`` has another size.
+        UserError: the server cannot be reached, offers another size, or breaks off; or ``path`` has another size.
     """
     if path.exists():
         if path.stat().st_size != size:
-            raise CorpusError(
+            raise UserError(
                 f"{path}: has {path.stat().st_size:,} bytes, expected {size:,}; remove it to download it again"
             )
         return
     if not url.startswith(("http://", "https://")):
-        raise CorpusError(f"{url}: expected an address that begins with http:// or https://")
+        raise UserError(f"{url}: expected an address that begins with http:// or https://")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     start = part.stat().st_size if part.exists() else 0
@@ -41,9 +41,9 @@ def download(url: str, path: Path, size: int) -> None:
         if start < size:
             start = fetch(url, part, start, size)
     except (http.client.HTTPException, OSError) as error:
-        raise CorpusError(f"{url}: cannot be downloaded ({error}); run again to resume") from error
+        raise UserError(f"{url}: cannot be downloaded ({error}); run again to resume") from error
     if start != size:
-        raise CorpusError(f"{url}: broke off at {start:,} of {size:,} bytes; run again to resume")
+        raise UserError(f"{url}: broke off at {start:,} of {size:,} bytes; run again to resume")
     part.rename(path)
 
 
@@ -54,20 +54,20 @@ def fetch(url: str, part: Path, start: int, size: int) -> int:
         The size of ``part``.
 
     Raises:
-        CorpusError: the server offers another size than ``size``; ``part`` is unchanged.
+        UserError: the server offers another size than ``size``; ``part`` is unchanged.
     """
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.status == http.client.PARTIAL_CONTENT:
             span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
             if span is None or int(span[1]) != start:
-                raise CorpusError(f"{url}: requested the bytes from {start}, got others; remove {part} and run again")
+                raise UserError(f"{url}: requested the bytes from {start}, got others; remove {part} and run again")
             offered = int(span[2])
         else:
             start = 0
             offered = int(response.headers.get("Content-Length", size))
         if offered != size:
-            raise CorpusError(
+            raise UserError(
                 f"{url}: offers {offered:,} bytes, expected {size:,}, so it is another file; "
                 "give the right address with --url or a local file with --archive"
             )
@@ -85,13 +85,13 @@ def read_archive(archive: Path) -> dict[str, bytes]:
     """The regular files of a gzipped tar by name. Nothing is written to disk, so no member can do harm.
 
     Raises:
-        CorpusError: it is not such an archive, or unpacks to more than 512 MiB.
+        UserError: it is not such an archive, or unpacks to more than 512 MiB.
     """
     try:
         with gzip.open(archive) as file:
             data = file.read(UNPACKED_LIMIT + 1)
         if len(data) > UNPACKED_LIMIT:
-            raise CorpusError(f"{archive}: unpacks to more than {UNPACKED_LIMIT:,} bytes, so it is another archive")
+            raise UserError(f"{archive}: unpacks to more than {UNPACKED_LIMIT:,} bytes, so it is another archive")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             return {
                 str(PurePosixPath(member.name)): data[member.offset_data : member.offset_data + member.size]
@@ -99,7 +99,7 @@ def read_archive(archive: Path) -> dict[str, bytes]:
                 if member.isreg()
             }
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise CorpusError(
+        raise UserError(
             f"{archive}: cannot be read as a gzipped tar archive ({error}); "
             "if it was downloaded, remove it and run again"
         ) from error

@@ -13,12 +13,13 @@ from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
 from gradinit_mt.common.command import positive_int, run, step
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.archive import download, read_archive
 from gradinit_mt.corpora.layout import PreparedCorpus, complete, require_plain_path, summary
 from gradinit_mt.corpora.moses import lowercase, tokenize
-from gradinit_mt.corpora.text import CorpusError, Sides, Text, read_lines, require_equal, split_lines
+from gradinit_mt.corpora.text import Sides, Text, read_lines, require_equal, split_lines
 from gradinit_mt.corpora.workers import add_workers, map_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,13 +57,13 @@ def read_release(archive: Path) -> tuple[Sides, Sides]:
     """The original training and test sentences of the archive.
 
     Raises:
-        CorpusError: a file is missing, or the two languages have unequal numbers of sentences.
+        UserError: a file is missing, or the two languages have unequal numbers of sentences.
     """
     files = read_archive(archive)
 
     def lines(name: str) -> list[str]:
         if name not in files:
-            raise CorpusError(f"{archive}: has no file {name}; expected the layout of the IWSLT'14 De-En release")
+            raise UserError(f"{archive}: has no file {name}; expected the layout of the IWSLT'14 De-En release")
         return split_lines(files[name], name)
 
     train, test = {}, {}
@@ -138,10 +139,10 @@ def learn_merges(sentences: list[str], merges: int, path: Path) -> BPE:
     """Learns BPE merges from the sentences with subword-nmt and writes them to ``path``.
 
     Raises:
-        CorpusError: the sentences have no word of two characters.
+        UserError: the sentences have no word of two characters.
     """
     if not any(len(word) > 1 for line in sentences for word in line.split()):
-        raise CorpusError("the training text has no word of two characters; check the archive")
+        raise UserError("the training text has no word of two characters; check the archive")
     with path.open("w+", encoding="utf-8", newline="\n") as file:
         learn_bpe(sentences, file, merges)
         return BPE(file)
@@ -159,15 +160,15 @@ def check_release(corpus: PreparedCorpus) -> str:
         A line that states what agreed.
 
     Raises:
-        CorpusError: the counts or, for the published number of merges, a checksum differ.
+        UserError: the counts or, for the published number of merges, a checksum differ.
     """
     if corpus.counts != RELEASE_COUNTS:
-        raise CorpusError(f"the archive has the release's size, but gives {corpus.counts}; expected {RELEASE_COUNTS}")
+        raise UserError(f"the archive has the release's size, but gives {corpus.counts}; expected {RELEASE_COUNTS}")
     if corpus.bpe_merges != MERGES:
         return f"release: the counts agree; checksums are published for {MERGES} merges only"
     wrong = [name for name, digest in published_checksums().items() if corpus.sha256[name] != digest]
     if wrong:
-        raise CorpusError(
+        raise UserError(
             f"the archive has the release's size, but {', '.join(wrong)} differ from the published preparation "
             f"({RELEASE_CHECKSUMS}); the archive is damaged, or a tool's version differs from that in requirements/"
         )
@@ -181,7 +182,7 @@ def prepare(options: argparse.Namespace) -> tuple[PreparedCorpus, str]:
         The corpus, and a line that states whether it is the published preparation.
 
     Raises:
-        CorpusError: the archive cannot be downloaded or does not have the release's layout, the output exists or has a
+        UserError: the archive cannot be downloaded or does not have the release's layout, the output exists or has a
             ``:`` in its path, or a preparation of the real release differs from the published one.
     """
     require_plain_path(options.output)
@@ -192,7 +193,7 @@ def prepare(options: argparse.Namespace) -> tuple[PreparedCorpus, str]:
             step(f"downloading {options.url} to {archive}")
             download(options.url, archive, RELEASE_SIZE)
         elif not archive.is_file():
-            raise CorpusError(f"--archive {archive}: no such file")
+            raise UserError(f"--archive {archive}: no such file")
         step("unpacking and tokenizing")
         text, raw, dropped = tokenized_splits(*read_release(archive), options.workers)
         step(f"learning {options.bpe_merges} BPE merges")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from gradinit_mt import __version__
 from gradinit_mt.common.command import failure, step
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
-from gradinit_mt.corpora.text import CorpusError, Text, write_lines
+from gradinit_mt.corpora.text import Text, write_lines
 
 FORMAT = 1
 MAX_POSITIONS = 1024  # default of fairseq's models, in subwords including the end of the sentence
@@ -54,33 +55,33 @@ class PreparedCorpus:
         """Reads the corpus in ``directory``.
 
         Raises:
-            CorpusError: the directory has no prepared corpus, one of another format, or one with files missing; or its
+            UserError: the directory has no prepared corpus, one of another format, or one with files missing; or its
                 path contains a ``:``.
         """
         require_plain_path(directory)
         path = directory / "corpus.json"
         if not path.is_file():
-            raise CorpusError(
+            raise UserError(
                 f"{directory}: not a prepared corpus (no corpus.json); "
                 "make one with scripts/prepare_corpus.sh or scripts/prepare_iwslt14.sh"
             )
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise CorpusError(f"{path}: not valid JSON ({error}); prepare the corpus again") from error
+            raise UserError(f"{path}: not valid JSON ({error}); prepare the corpus again") from error
         found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
         if found != FORMAT:
-            raise CorpusError(f"{path}: format {found}, expected {FORMAT}; prepare the corpus again")
+            raise UserError(f"{path}: format {found}, expected {FORMAT}; prepare the corpus again")
         if wrong := stored.keys() ^ {field.name for field in dataclasses.fields(cls)} ^ {"directory"}:
             names = ", ".join(sorted(wrong))
-            raise CorpusError(f"{path}: missing or unknown entries: {names}; prepare the corpus again")
+            raise UserError(f"{path}: missing or unknown entries: {names}; prepare the corpus again")
         if stored["subword"] not in SUBWORD_FILES:
             expected = ", ".join(SUBWORD_FILES)
-            raise CorpusError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
+            raise UserError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
         corpus = cls(directory=directory, **stored)
         for name in [*corpus.sha256, *(f"bin/dict.{lang}.txt" for lang in corpus.languages)]:
             if not (directory / name).is_file():
-                raise CorpusError(f"{directory / name}: missing from the prepared corpus; prepare it again")
+                raise UserError(f"{directory / name}: missing from the prepared corpus; prepare it again")
         return corpus
 
     @property
@@ -103,10 +104,10 @@ class PreparedCorpus:
 
 
 def require_plain_path(directory: Path) -> None:
-    """Raises CorpusError if the path contains a ``:``, at which fairseq splits its DATA argument."""
+    """Raises UserError if the path contains a ``:``, at which fairseq splits its DATA argument."""
     path = str(directory.resolve())
     if os.pathsep in path:
-        raise CorpusError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
+        raise UserError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
 
 
 def complete(
@@ -125,7 +126,7 @@ def complete(
         The corpus with counts, dictionary sizes and checksums.
 
     Raises:
-        CorpusError: a split is empty, a sentence exceeds the limit, or fairseq-preprocess fails.
+        UserError: a split is empty, a sentence exceeds the limit, or fairseq-preprocess fails.
     """
     write_text(corpus, text, raw, max_positions)
     step("binarizing with fairseq-preprocess")
@@ -151,7 +152,7 @@ def write_text(corpus: PreparedCorpus, text: Text, raw: Text, max_positions: int
     for split in SPLITS:
         for lang, lines in text[split].items():
             if not lines:
-                raise CorpusError(f"{split}: no sentence pair is left; check the files and the length limits")
+                raise UserError(f"{split}: no sentence pair is left; check the files and the length limits")
             if split in RAW_SPLITS:
                 require_short(f"{split}.{lang}", lines, max_positions)
                 write_lines(corpus.raw(split, lang), raw[split][lang])
@@ -159,11 +160,11 @@ def write_text(corpus: PreparedCorpus, text: Text, raw: Text, max_positions: int
 
 
 def require_short(name: str, lines: list[str], max_positions: int) -> None:
-    """Raises CorpusError if a line has more than ``max_positions`` subwords, including the end of the sentence."""
+    """Raises UserError if a line has more than ``max_positions`` subwords, including the end of the sentence."""
     for number, line in enumerate(lines, start=1):
         size = line.count(" ") + 2
         if size > max_positions:
-            raise CorpusError(
+            raise UserError(
                 f"{name}, line {number}: {size:,} subwords with its end; models take {max_positions:,}. Split this "
                 "line and its translation at the same place, or remove both. Or prepare with --max-positions "
                 f"{size} and train with -- --max-source-positions {size} --max-target-positions {size}"
@@ -174,7 +175,7 @@ def binarize(corpus: PreparedCorpus, workers: int) -> None:
     """Runs the stock fairseq-preprocess on the subword text, with output in ``bin/``.
 
     Raises:
-        CorpusError: it fails.
+        UserError: it fails.
     """
     command = [sys.executable, "-m", "fairseq_cli.preprocess"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
@@ -184,7 +185,7 @@ def binarize(corpus: PreparedCorpus, workers: int) -> None:
     command += ["--joined-dictionary"] * corpus.joined_dictionary
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
-        raise CorpusError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
+        raise UserError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
     # names the temporary directory, which is about to be renamed
     (corpus.bin / "preprocess.log").unlink(missing_ok=True)
 

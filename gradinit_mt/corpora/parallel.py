@@ -10,10 +10,11 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from gradinit_mt.common.command import number, positive_int, run, step
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import MAX_POSITIONS, SPLITS, PreparedCorpus, complete, require_plain_path, summary
-from gradinit_mt.corpora.text import CorpusError, Sides, find_text, read_lines, require_equal
+from gradinit_mt.corpora.text import Sides, find_text, read_lines, require_equal
 from gradinit_mt.corpora.workers import add_workers, map_text
 
 
@@ -21,7 +22,7 @@ def read_parallel(prefix: Path, source: str, target: str) -> Sides:
     """The two sides of a parallel text, by language.
 
     Raises:
-        CorpusError: a file is missing or not UTF-8, the sides differ in length or are empty, or one has an empty line.
+        UserError: a file is missing or not UTF-8, the sides differ in length or are empty, or one has an empty line.
     """
     paths = {lang: find_text(prefix, lang) for lang in (source, target)}
     sides = {lang: read_lines(path) for lang, path in paths.items()}
@@ -29,10 +30,10 @@ def read_parallel(prefix: Path, source: str, target: str) -> Sides:
     require_equal(names, "line n of both must be a translation pair")
     for name, lines in names.items():
         if not lines:
-            raise CorpusError(f"{name}: empty; expected one sentence per line")
+            raise UserError(f"{name}: empty; expected one sentence per line")
         for position, line in enumerate(lines, start=1):
             if not line.strip():
-                raise CorpusError(f"{name}, line {position}: empty; remove this line from both sides")
+                raise UserError(f"{name}, line {position}: empty; remove this line from both sides")
     return sides
 
 
@@ -43,7 +44,7 @@ def learn_model(sentences: list[str], vocab_size: int, character_coverage: float
     so it contains no path.
 
     Raises:
-        CorpusError: ``vocab_size`` does not fit the text (states the bound), or sentencepiece fails otherwise.
+        UserError: ``vocab_size`` does not fit the text (states the bound), or sentencepiece fails otherwise.
     """
     model = io.BytesIO()
     try:
@@ -59,16 +60,16 @@ def learn_model(sentences: list[str], vocab_size: int, character_coverage: float
         )
     except (RuntimeError, OSError) as error:
         if bound := re.search(r"Please set it to a value <= (\d+)", str(error)):
-            raise CorpusError(
+            raise UserError(
                 f"a vocabulary of {vocab_size} pieces is too large for this text, which gives {bound[1]} at most; "
                 "lower --vocab-size"
             ) from error
         if bound := re.search(r"smaller than required_chars. \d+ vs (\d+)", str(error)):
-            raise CorpusError(
+            raise UserError(
                 f"a vocabulary of {vocab_size} pieces is too small for the {bound[1]} characters and symbols of this "
                 "text; raise --vocab-size or lower --character-coverage"
             ) from error
-        raise CorpusError(f"sentencepiece could not learn a model: {error}") from error
+        raise UserError(f"sentencepiece could not learn a model: {error}") from error
     return model.getvalue()
 
 
@@ -99,14 +100,14 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
     """Prepares the corpus that the command line describes.
 
     Raises:
-        CorpusError: see ``read_parallel`` and ``learn_model``; or the output exists, or has a ``:`` in its path.
+        UserError: see ``read_parallel`` and ``learn_model``; or the output exists, or has a ``:`` in its path.
     """
     languages = (options.source, options.target)
     for lang in languages:  # they become part of file names and of fairseq's language pair
         if not re.fullmatch(r"\w+", lang, re.ASCII):
-            raise CorpusError(f"language {lang!r}: expected only letters, digits and underscores, like de")
+            raise UserError(f"language {lang!r}: expected only letters, digits and underscores, like de")
     if options.source == options.target:
-        raise CorpusError(f"--source and --target are both {options.source!r}; name two languages")
+        raise UserError(f"--source and --target are both {options.source!r}; name two languages")
     require_plain_path(options.output)
     with new_directory(options.output) as directory:
         step("reading the text")

@@ -10,32 +10,28 @@ Sides = dict[str, list[str]]  # language -> lines
 Text = dict[str, Sides]  # split -> language -> lines
 
 
-class CorpusError(UserError):
-    """Input or output that a preparation cannot use; the message names the file and the remedy."""
-
-
 def find_text(prefix: Path, lang: str) -> Path:
     """The file ``prefix.lang`` or ``prefix.lang.gz``.
 
     Raises:
-        CorpusError: neither exists.
+        UserError: neither exists.
     """
     for path in (Path(f"{prefix}.{lang}"), Path(f"{prefix}.{lang}.gz")):
         if path.is_file():
             return path
-    raise CorpusError(f"{prefix}.{lang}: no such file, plain or gzipped (.gz); check the prefix and the language code")
+    raise UserError(f"{prefix}.{lang}: no such file, plain or gzipped (.gz); check the prefix and the language code")
 
 
 def read_lines(path: Path) -> list[str]:
     """All lines of a plain or gzipped text file, see ``split_lines``.
 
     Raises:
-        CorpusError: the file is missing, is not gzipped although its name ends in .gz, or is not UTF-8.
+        UserError: the file is missing, is not gzipped although its name ends in .gz, or is not UTF-8.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(f"{path}: cannot be read ({error})") from error
+        raise UserError(f"{path}: cannot be read ({error})") from error
     return split_lines(data, str(path))
 
 
@@ -43,20 +39,20 @@ def split_lines(data: bytes, name: str) -> list[str]:
     """The lines of a UTF-8 text, split only at ``\\n``, without it.
 
     Raises:
-        CorpusError: it is not UTF-8 (states ``name`` and the line).
+        UserError: it is not UTF-8 (states ``name`` and the line).
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(f"{name}, line {line}: not valid UTF-8; convert the file first (iconv -t utf-8)") from error
+        raise UserError(f"{name}, line {line}: not valid UTF-8; convert the file first (iconv -t utf-8)") from error
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def require_equal(sides: Sides, remedy: str) -> None:
-    """Raises CorpusError unless all ``sides``, here by file name, have the same number of lines."""
+    """Raises UserError unless all ``sides``, here by file name, have the same number of lines."""
     if len({len(lines) for lines in sides.values()}) > 1:
-        raise CorpusError(f"{', '.join(f'{name} has {len(lines):,} lines' for name, lines in sides.items())}; {remedy}")
+        raise UserError(f"{', '.join(f'{name} has {len(lines):,} lines' for name, lines in sides.items())}; {remedy}")
 
 
 def write_lines(path: Path, lines: list[str]) -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, whole
-from gradinit_mt.evaluation import EvaluationError
 from gradinit_mt.training import checkpoints
 
 
@@ -27,13 +27,13 @@ def average_parameters(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         Floating-point entries in float32 (float64 where they were), other entries unchanged.
 
     Raises:
-        EvaluationError: the state dicts differ in names or shapes, or in an entry that has no mean (integers).
+        UserError: the state dicts differ in names or shapes, or in an entry that has no mean (integers).
     """
     first = models[0]
     for model in models[1:]:
         if model.keys() != first.keys():
             wrong = ", ".join(sorted(model.keys() ^ first.keys())[:5])
-            raise EvaluationError(f"the checkpoints hold different parameters ({wrong}); are they from one run?")
+            raise UserError(f"the checkpoints hold different parameters ({wrong}); are they from one run?")
     return {name: _mean(name, [model[name] for model in models]) for name in first}
 
 
@@ -41,7 +41,7 @@ def _mean(name: str, tensors: list[Tensor]) -> Tensor:
     first = tensors[0]
     shapes = [tuple(tensor.shape) for tensor in tensors]
     if len(set(shapes)) > 1:
-        raise EvaluationError(f"{name} has different shapes {shapes}; are the checkpoints from one run?")
+        raise UserError(f"{name} has different shapes {shapes}; are the checkpoints from one run?")
     if first.is_floating_point():
         total = torch.zeros_like(first, dtype=torch.float64)
         for tensor in tensors:
@@ -49,7 +49,7 @@ def _mean(name: str, tensors: list[Tensor]) -> Tensor:
         # half precision would round the mean away
         return (total / len(tensors)).to(torch.promote_types(first.dtype, torch.float32))
     if not all(torch.equal(tensor, first) for tensor in tensors):
-        raise EvaluationError(f"{name} ({first.dtype}) differs between the checkpoints and has no mean")
+        raise UserError(f"{name} ({first.dtype}) differs between the checkpoints and has no mean")
     return first
 
 
@@ -60,17 +60,17 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     checksums. An ``output`` that exists and lists exactly these inputs is left unchanged.
 
     Raises:
-        EvaluationError: there are fewer than two inputs, or the same one twice; the inputs do not match; or ``output``
+        UserError: there are fewer than two inputs, or the same one twice; the inputs do not match; or ``output``
             exists and is something else.
     """
     inputs = [{"file": str(path.resolve()), "sha256": sha256(path)} for path in paths]
     digests = [item["sha256"] for item in inputs]
     if len(set(digests)) < max(2, len(digests)):
-        raise EvaluationError(f"an average needs two or more different checkpoints, got {', '.join(map(str, paths))}")
+        raise UserError(f"an average needs two or more different checkpoints, got {', '.join(map(str, paths))}")
     if os.path.lexists(output):
         known = [item["sha256"] for item in checkpoints.load(output).get("averaged_from") or []]
         if known != digests:
-            raise EvaluationError(f"{output}: exists and is not the average of these files; remove or rename it")
+            raise UserError(f"{output}: exists and is not the average of these files; remove or rename it")
         return output
     # only their parameters are kept: Adam's state makes a checkpoint three times as large
     earlier = [checkpoints.load(path)["model"] for path in paths[:-1]]
@@ -95,15 +95,15 @@ def average_last(save_dir: Path, count: int, kind: str | None = None) -> Path:
         kind: "epoch" or "update", as fairseq numbered them; by default "epoch" if the run kept any of these.
 
     Raises:
-        EvaluationError: the run kept fewer; also as ``average_checkpoint``.
+        UserError: the run kept fewer; also as ``average_checkpoint``.
     """
     if not save_dir.is_dir():
-        raise EvaluationError(f"{save_dir}: no such directory")
+        raise UserError(f"{save_dir}: no such directory")
     kind = kind or ("epoch" if checkpoints.numbered(save_dir, "epoch") else "update")
     found = checkpoints.numbered(save_dir, kind)
     if len(found) < count:
         kept = ", ".join(path.name for path in found.values()) or "none"
-        raise EvaluationError(
+        raise UserError(
             f"{save_dir}: {count} checkpoints by {kind} wanted, {len(found)} found ({kept}); ask for fewer, or "
             "train with --keep-last-epochs, or --save-interval-updates and --keep-interval-updates, set to keep more"
         )

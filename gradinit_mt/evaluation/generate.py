@@ -9,8 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gradinit_mt.common.command import failure
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.evaluation import EvaluationError
 from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
 
@@ -29,7 +29,7 @@ _RESERVED = (
 def _require_allowed(options: list[str]) -> None:
     for option in options:
         if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
-            raise EvaluationError(f"{option}: set by this command; leave it out after --")
+            raise UserError(f"{option}: set by this command; leave it out after --")
 
 
 def _spells(name: str, reserved: str) -> bool:
@@ -55,14 +55,14 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
         options: those of ``evaluation.run``.
 
     Raises:
-        EvaluationError: a path contains ``:``, where fairseq would split it; or the further options include one that
+        UserError: a path contains ``:``, where fairseq would split it; or the further options include one that
             this package sets, in any spelling.
     """
     _require_allowed(options.further)
     data = str(corpus.bin.resolve())
     for name in (data, facts.file):
         if os.pathsep in name:
-            raise EvaluationError(f"{name}: fairseq splits paths at {os.pathsep!r}; rename or link it")
+            raise UserError(f"{name}: fairseq splits paths at {os.pathsep!r}; rename or link it")
     command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", USER_DIR, "--task", "translation"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     command += ["--gen-subset", options.split, "--path", facts.file]
@@ -83,7 +83,7 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
         The lines of its standard output.
 
     Raises:
-        EvaluationError: it failed; the message ends with the last lines it printed.
+        UserError: it failed; the message ends with the last lines it printed.
     """
     lines: list[str] = []
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -104,5 +104,5 @@ def run(command: list[str], directory: Path, sentences: int) -> list[str]:
             raise
     if process.returncode != 0:
         printed = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace").splitlines()
-        raise EvaluationError(failure("fairseq-generate", process.returncode, printed))
+        raise UserError(failure("fairseq-generate", process.returncode, printed))
     return lines

@@ -10,8 +10,8 @@ kinds of score count it as one wrong word.
 
 import re
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import moses
-from gradinit_mt.evaluation import EvaluationError
 
 UNKNOWN = "<unk>"  # as written by fairseq's Dictionary.string
 UNKNOWN_WORD = "⁇"
@@ -28,32 +28,32 @@ def parse(lines: list[str], sentences: int, nbest: int = 1) -> list[str]:
         nbest: number of hypotheses requested per sentence; the one with the highest score is taken.
 
     Raises:
-        EvaluationError: an id is missing, unknown, or has more than ``nbest`` hypotheses; a score is not a number.
+        UserError: an id is missing, unknown, or has more than ``nbest`` hypotheses; a score is not a number.
     """
     found: dict[int, list[tuple[float, str]]] = {}
     for match in filter(None, map(_HYPOTHESIS.fullmatch, lines)):
         try:
             found.setdefault(int(match[1]), []).append((float(match[2]), match[3]))
         except ValueError:
-            raise EvaluationError(f"sentence {match[1]}: {match[2]!r} is not a score of fairseq-generate") from None
+            raise UserError(f"sentence {match[1]}: {match[2]!r} is not a score of fairseq-generate") from None
     _check_ids(found, sentences, nbest)
     return [max(found[number], key=lambda scored: scored[0])[1] for number in range(sentences)]
 
 
 def _check_ids(found: dict[int, list], sentences: int, nbest: int) -> None:
     if missing := [number for number in range(sentences) if number not in found]:
-        raise EvaluationError(
+        raise UserError(
             f"{len(missing)} of {sentences} sentences have no hypothesis (first: {missing[0]}); generation stopped "
             "early, or skipped them (--skip-invalid-size-inputs-valid-test, --required-batch-size-multiple above 1)"
         )
     if unknown := [number for number in found if number >= sentences]:
-        raise EvaluationError(
+        raise UserError(
             f"hypothesis for sentence {min(unknown)}, but the reference has {sentences} (0 to {sentences - 1}); "
             "was another corpus translated?"
         )
     for number, scored in found.items():
         if len(scored) > nbest:
-            raise EvaluationError(
+            raise UserError(
                 f"sentence {number} has {len(scored)} hypotheses, not {nbest}; is this the output of two runs?"
             )
 
@@ -67,10 +67,10 @@ def join_subwords(lines: list[str], subword: str) -> list[str]:
             word).
 
     Raises:
-        EvaluationError: ``subword`` has another value.
+        UserError: ``subword`` has another value.
     """
     if subword not in ("subword-nmt", "sentencepiece"):
-        raise EvaluationError(f"unknown kind of subword {subword!r}; expected 'subword-nmt' or 'sentencepiece'")
+        raise UserError(f"unknown kind of subword {subword!r}; expected 'subword-nmt' or 'sentencepiece'")
     words = []
     for line in lines:
         if subword == "subword-nmt":

@@ -9,8 +9,9 @@ from pathlib import Path
 from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest, Result
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
-from gradinit_mt.evaluation import EvaluationError, results
+from gradinit_mt.evaluation import results
 from gradinit_mt.evaluation.scores import kinds
 
 
@@ -21,12 +22,12 @@ def compare(system: Path, baseline: Path) -> dict:
         The content of ``paired-CHECKSUM.json``: per score, both values, their difference, p-value and signature.
 
     Raises:
-        EvaluationError: one of them is not a result, or the results are of different data.
+        UserError: one of them is not a result, or the results are of different data.
     """
     ours, theirs = results.load(system), results.load(baseline)
     for key, name in (("data_sha256", "data"), ("split", "split")):
         if ours["settings"][key] != theirs["settings"][key]:
-            raise EvaluationError(f"{baseline}: other {name} than in {system}; a paired test needs the same")
+            raise UserError(f"{baseline}: other {name} than in {system}; a paired test needs the same")
     our_kinds, their_kinds = (
         kinds(results.Texts.read(directory), ours["data"]["lowercased"]) for directory in (system, baseline)
     )

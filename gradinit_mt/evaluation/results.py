@@ -10,9 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradinit_mt.common.errors import differing
+from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.text import read_lines, write_lines
-from gradinit_mt.evaluation import EvaluationError
 
 SCORES, TABLE = "scores.json", "scores.txt"
 
@@ -49,17 +48,17 @@ def load(directory: Path) -> dict:
     """The content of ``scores.json``.
 
     Raises:
-        EvaluationError: the directory holds no complete result.
+        UserError: the directory holds no complete result.
     """
     try:
         return json.loads((directory / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{directory}: holds no complete result ({error}); remove it or name another") from error
+        raise UserError(f"{directory}: holds no complete result ({error}); remove it or name another") from error
 
 
 def check_settings(directory: Path, settings: dict) -> None:
-    """Raises EvaluationError if the result in ``directory`` has other settings, and names them."""
+    """Raises UserError if the result in ``directory`` has other settings, and names them."""
     if changes := differing(load(directory)["settings"], settings):
-        raise EvaluationError(
+        raise UserError(
             f"{directory}: holds a result with other settings ({'; '.join(changes)}); name another --output"
         )

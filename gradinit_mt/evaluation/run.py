@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 
 from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, sha256, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
-from gradinit_mt.evaluation import EvaluationError, average, generate, hypotheses, paired, results, scores
+from gradinit_mt.evaluation import average, generate, hypotheses, paired, results, scores
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.save_dir import RUN, read_run
 
@@ -70,10 +71,10 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     if options.data is not None:
         return PreparedCorpus.load(options.data)
     if not options.save_dir.is_dir():
-        raise EvaluationError(f"{options.save_dir}: no such directory; name the save dir of a run")
+        raise UserError(f"{options.save_dir}: no such directory; name the save dir of a run")
     run = read_run(options.save_dir)
     if run is None:
-        raise EvaluationError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
+        raise UserError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
     return PreparedCorpus.load(Path(run["data"]))
 
 
@@ -84,7 +85,7 @@ def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
         name = path.relative_to(corpus.directory).as_posix()
         checksums[name] = sha256(path)
         if checksums[name] != corpus.sha256[name]:
-            raise EvaluationError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
+            raise UserError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
     return checksums
 
 
@@ -92,16 +93,16 @@ def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.Checkpoin
     """Checks the checkpoint's model, its languages, and that it takes every sentence of the split.
 
     Raises:
-        EvaluationError: a check failed. fairseq-generate would build whatever model the file names, translate in the
+        UserError: a check failed. fairseq-generate would build whatever model the file names, translate in the
             wrong direction, or fail after minutes.
     """
     if facts.model not in MODELS:
-        raise EvaluationError(
+        raise UserError(
             f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(MODELS)}. If you trust "
             "the file, use fairseq-generate itself"
         )
     if facts.source and facts.target and (facts.source, facts.target) != corpus.languages:
-        raise EvaluationError(
+        raise UserError(
             f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
             f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
         )
@@ -111,7 +112,7 @@ def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.Checkpoin
         for number, line in enumerate(read_lines(path), start=1):
             size = line.count(" ") + 2  # with the end of the sentence
             if limit is not None and size > limit:
-                raise EvaluationError(
+                raise UserError(
                     f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
                     f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
                 )
@@ -177,7 +178,7 @@ def _make_result(
     lines = generate.run(arguments, directory, sentences)
     generated = time.monotonic()
     if sha256(Path(facts.file)) != facts.sha256:
-        raise EvaluationError(f"{facts.file}: changed during the evaluation; copy it first, or wait for the training")
+        raise UserError(f"{facts.file}: changed during the evaluation; copy it first, or wait for the training")
     subwords = hypotheses.parse(lines, sentences, generate.nbest(options.further))
     both = texts(corpus, options.split, subwords)
     both.write(directory)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.results import Texts
 
 
@@ -55,16 +55,16 @@ def score(texts: Texts, lowercase: bool) -> dict[str, Score]:
         lowercase: the model was trained on lowercased text, so the detokenized scores ignore case.
 
     Raises:
-        EvaluationError: the texts differ in length or are empty, or all hypotheses are empty.
+        UserError: the texts differ in length or are empty, or all hypotheses are empty.
     """
     counts = {name.replace("_", " "): len(lines) for name, lines in vars(texts).items()}
     if len(set(counts.values())) != 1:
         listing = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise EvaluationError(f"sentence counts differ: {listing}; all four must be the same sentences in one order")
+        raise UserError(f"sentence counts differ: {listing}; all four must be the same sentences in one order")
     if not texts.tokenized:
-        raise EvaluationError("there is no sentence to score; is the test file empty?")
+        raise UserError("there is no sentence to score; is the test file empty?")
     if not any(line.strip() for line in texts.tokenized):
-        raise EvaluationError(f"all {len(texts.tokenized)} hypotheses are empty; did the model train at all?")
+        raise UserError(f"all {len(texts.tokenized)} hypotheses are empty; did the model train at all?")
     return {key: _score(kind) for key, kind in kinds(texts, lowercase).items()}
 
 

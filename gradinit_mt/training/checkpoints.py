@@ -11,11 +11,6 @@ import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq s
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 
-
-class CheckpointError(UserError):
-    """A file that is not a usable checkpoint; the message names it and the remedy."""
-
-
 # fairseq's names: "checkpoint7.pt" by epoch, "checkpoint_2_1000.pt" by epoch and update
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
 
@@ -42,20 +37,20 @@ def load(path: Path) -> dict:
     """Loads a fairseq checkpoint to the CPU with PyTorch's safe loader.
 
     Raises:
-        CheckpointError: the file is missing, truncated, not from fairseq, or holds types that are not allowed.
+        UserError: the file is missing, truncated, not from fairseq, or holds types that are not allowed.
     """
     if not path.is_file():
         present = ", ".join(sorted(other.name for other in path.parent.glob("*.pt")))
-        raise CheckpointError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
+        raise UserError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises those of zip files, of pickles, and its own
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+        raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
     kinds = {"model": dict, "extra_state": dict, "optimizer_history": list}
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
-        raise CheckpointError(f"{path}: not a fairseq checkpoint (it lacks one of {', '.join(kinds)})")
+        raise UserError(f"{path}: not a fairseq checkpoint (it lacks one of {', '.join(kinds)})")
     if not isinstance(state.get("args"), argparse.Namespace) and not isinstance(state.get("cfg"), dict):
-        raise CheckpointError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
+        raise UserError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
     return state
 
 
@@ -95,7 +90,7 @@ def facts(path: Path) -> CheckpointFacts:
             averaged_from=state.get("averaged_from"),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: lacks what fairseq stores in a checkpoint ({error!r})") from error
+        raise UserError(f"{path}: lacks what fairseq stores in a checkpoint ({error!r})") from error
 
 
 def _positions(task: dict, model: dict, name: str) -> int | None:

@@ -19,8 +19,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 
 from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
-from gradinit_mt.training import TrainingError, log
+from gradinit_mt.training import log
 from gradinit_mt.training.save_dir import LOG
 
 # Bits of a blind guess among four billion tokens: a run above it has diverged, and the picture leaves it out.
@@ -43,18 +44,16 @@ def read_log(path: Path, name: str) -> Curve:
     Where a resumed run logged an update twice, the later values count.
 
     Raises:
-        TrainingError: there is no such file, or no training loss in it.
+        UserError: there is no such file, or no training loss in it.
     """
     if not path.is_file():
-        raise TrainingError(
-            f"{path}: no such log; expected the output of fairseq-train, as {LOG} in the run's directory"
-        )
+        raise UserError(f"{path}: no such log; expected the output of fairseq-train, as {LOG} in the run's directory")
     with path.open(encoding="utf-8", errors="replace") as lines:
         found = [found for line in lines if (found := log.statistics(line))]
     training = [numbers for kind, numbers in found if kind == "train_inner"]
     validation = [numbers for kind, numbers in found if kind == "valid"]
     if not training:
-        raise TrainingError(
+        raise UserError(
             f"{path}: holds no training loss; train with --log-format json, and a --log-interval below the updates"
         )
     return Curve(

@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 
 from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.training import TrainingError, options, save_dir
+from gradinit_mt.training import options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.watch import Outcome, watch
 
@@ -58,15 +59,15 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
     """The numbers of GPUs to use and of processes.
 
     Raises:
-        TrainingError: the machine has fewer GPUs.
+        UserError: the machine has fewer GPUs.
     """
     present = torch.cuda.device_count()
     if device == "cpu" or (device == "auto" and not present):
         return 0, processes or 1
     if not present:
-        raise TrainingError("no GPU found; use --device cpu")
+        raise UserError("no GPU found; use --device cpu")
     if (processes or 1) > present:
-        raise TrainingError(f"{processes or 1} GPUs requested, this machine has {present}; use --device cpu or fewer")
+        raise UserError(f"{processes or 1} GPUs requested, this machine has {present}; use --device cpu or fewer")
     return processes or present, processes or present
 
 
@@ -110,7 +111,7 @@ def _require_success(outcome: Outcome, log: str) -> None:
         sys.exit(128 + signal.SIGTERM)
     if outcome.status:
         full = any("No space left on device" in text for text in outcome.last_lines)
-        raise TrainingError(
+        raise UserError(
             f"{command.failure('fairseq-train', outcome.status, outcome.last_lines)}\nIts output is in {log}. "
             f"{'The disk is full: make room, and the' if full else 'The'} same command continues the run"
         )
@@ -120,13 +121,13 @@ def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -
     """The run to note in ``run.json``: the one that the save dir has begun, or a new one.
 
     Raises:
-        TrainingError: the save dir has begun a run with other settings.
+        UserError: the save dir has begun a run with other settings.
     """
     run = save_dir.read_run(directory)
     if run is None or not save_dir.has_begun(directory):
         return {"data": str(corpus.directory), "options": arguments, "starts": []}
     if changes := options.changed(run["options"], arguments):
-        raise TrainingError(
+        raise UserError(
             f"{directory} holds a run with other settings ({'; '.join(changes)}); use another --save-dir, or remove it"
         )
     return run | {"options": arguments}

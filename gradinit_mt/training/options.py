@@ -9,10 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import gradinit_mt
-from gradinit_mt.common.errors import differing
+from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.record.record import TENSORS
-from gradinit_mt.training import TrainingError
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, PRESETS
 
 # Set by the launcher, which relies on their values.
@@ -45,7 +44,7 @@ def compose(
     as Adam's betas with ``--optimizer sgd``.
 
     Raises:
-        TrainingError: ``further`` has an option that the launcher sets, or one that fairseq-train refuses.
+        UserError: ``further`` has an option that the launcher sets, or one that fairseq-train refuses.
     """
     preset = PRESETS[preset_name]
     settings = {
@@ -88,8 +87,8 @@ def _with_further(arguments: list[str], further: list[str]) -> list[str]:
     return [*arguments, *further, *(part for option in paths for part in option)]
 
 
-def _owned(name: str) -> TrainingError:
-    return TrainingError(f"--{name.replace('_', '-')} after --: the launcher sets it; see scripts/train.sh --help")
+def _owned(name: str) -> UserError:
+    return UserError(f"--{name.replace('_', '-')} after --: the launcher sets it; see scripts/train.sh --help")
 
 
 def _real_path(path: str) -> str:
@@ -104,7 +103,7 @@ def given(arguments: list[str]) -> dict:
     """The options that ``arguments`` set, without defaults: fairseq's name of each, and its value for fairseq-train.
 
     Raises:
-        TrainingError: fairseq-train would refuse them.
+        UserError: fairseq-train would refuse them.
     """
     with _fairseq_options() as options:
         return vars(options.parse_args_and_arch(options.get_training_parser(), arguments, suppress_defaults=True))
@@ -138,9 +137,9 @@ def _fairseq_options() -> Iterator[ModuleType]:
         if error.code != USAGE:  # --help, or a signal
             raise
         reason = printed.getvalue().strip().rpartition("error: ")[2]
-        raise TrainingError(f"fairseq-train refuses its options: {reason}") from error
+        raise UserError(f"fairseq-train refuses its options: {reason}") from error
     except (SyntaxError, ValueError, RuntimeError) as error:
-        raise TrainingError(f"fairseq-train refuses its options: {error}") from error
+        raise UserError(f"fairseq-train refuses its options: {error}") from error
 
 
 def changed(before: list[str], now: list[str]) -> list[str]:

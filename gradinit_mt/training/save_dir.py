@@ -10,10 +10,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import whole, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.record.record import TENSORS
-from gradinit_mt.training import TrainingError, checkpoints
+from gradinit_mt.training import checkpoints
 
 RUN = "run.json"
 LOCK = ".lock"
@@ -28,17 +29,17 @@ def locked(save_dir: Path) -> Iterator[int]:
         A file descriptor for the training process to inherit: the lock lasts until every process that holds it ends.
 
     Raises:
-        TrainingError: another launcher is running there, or the training process of a killed one.
+        UserError: another launcher is running there, or the training process of a killed one.
     """
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise TrainingError(f"{save_dir}: exists and is not a directory; use another --save-dir") from error
+        raise UserError(f"{save_dir}: exists and is not a directory; use another --save-dir") from error
     with (save_dir / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise TrainingError(
+            raise UserError(
                 f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
             ) from error
         yield file.fileno()
@@ -48,7 +49,7 @@ def read_run(save_dir: Path) -> dict | None:
     """The content of ``run.json``, or None if there is no such file.
 
     Raises:
-        TrainingError: ``note_start`` did not write it.
+        UserError: ``note_start`` did not write it.
     """
     path = save_dir / RUN
     kinds = {"data": str, "options": list, "starts": list}
@@ -59,7 +60,7 @@ def read_run(save_dir: Path) -> dict | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise TrainingError(f"{path}: cannot be read ({error}); restore it, or use another save dir") from error
+        raise UserError(f"{path}: cannot be read ({error}); restore it, or use another save dir") from error
     return run
 
 
@@ -69,11 +70,11 @@ def has_begun(save_dir: Path) -> bool:
 
 
 def require_usable(save_dir: Path) -> None:
-    """Raises TrainingError if the save dir holds files, but no description of their run."""
+    """Raises UserError if the save dir holds files, but no description of their run."""
     if not save_dir.is_dir() or (save_dir / RUN).exists():
         return
     if any(path.name != LOCK for path in save_dir.iterdir()):
-        raise TrainingError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
+        raise UserError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
 
 
 def note_start(save_dir: Path, run: dict, command: list[str]) -> None:

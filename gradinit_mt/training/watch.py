@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gradinit_mt.training import TrainingError, log
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import log
 
 SHOWN = re.compile(r"\| (?:INFO|WARNING) \| gradinit_mt\S* \| (.*)$")
 LAST_LINES = 15
@@ -49,7 +50,7 @@ def watch(
     not even after a SIGKILL (on Linux). It inherits the file descriptors ``keep_open``.
 
     Raises:
-        TrainingError: the log cannot be written; the command has been ended.
+        UserError: the log cannot be written; the command has been ended.
     """
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphaned workers become children of this process
@@ -90,7 +91,7 @@ def _append(file: FileIO, line: str) -> None:
     try:
         file.write(line.encode())
     except OSError as error:
-        raise TrainingError(
+        raise UserError(
             f"{file.name}: cannot be written ({error.strerror}), and training was ended: make room, and the same "
             "command continues the run"
         ) from error

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import archive
 from gradinit_mt.corpora.archive import download, read_archive
-from gradinit_mt.corpora.text import CorpusError
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -61,7 +61,7 @@ def test_a_complete_download_is_not_repeated(server, tmp_path):
 def test_a_broken_download_is_resumed(server, tmp_path, resumes):
     path = tmp_path / "a.tgz"
     server.breaks_at = 100_000
-    with pytest.raises(CorpusError, match="broke off at 100,000 of 256,000 bytes"):
+    with pytest.raises(UserError, match="broke off at 100,000 of 256,000 bytes"):
         download(server.url, path, len(CONTENT))
     assert [file.name for file in tmp_path.iterdir()] == ["a.tgz.part"]
     server.breaks_at, server.resumes = None, resumes
@@ -77,14 +77,14 @@ def test_a_complete_part_needs_no_server(tmp_path):
 
 
 def test_another_size_is_refused_before_anything_is_written(server, tmp_path):
-    with pytest.raises(CorpusError, match="offers 256,000 bytes, expected 255,999"):
+    with pytest.raises(UserError, match="offers 256,000 bytes, expected 255,999"):
         download(server.url, tmp_path / "a.tgz", len(CONTENT) - 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_file_of_another_size_is_not_touched(server, tmp_path):
     (tmp_path / "a.tgz").write_bytes(b"mine")
-    with pytest.raises(CorpusError, match=r"a\.tgz: has 4 bytes, expected 256,000"):
+    with pytest.raises(UserError, match=r"a\.tgz: has 4 bytes, expected 256,000"):
         download(server.url, tmp_path / "a.tgz", len(CONTENT))
     assert (tmp_path / "a.tgz").read_bytes() == b"mine"
     assert server.asked == []
@@ -95,7 +95,7 @@ def test_an_existing_file_of_another_size_is_not_touched(server, tmp_path):
     [("http://127.0.0.1:1/a", "cannot be downloaded"), ("file:///etc/hostname", "expected an address")],
 )
 def test_unusable_address(tmp_path, url, message):
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(UserError, match=message):
         download(url, tmp_path / "a.tgz", 5)
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_unsafe_members_touch_nothing_outside_the_archive(tmp_path, name, kind):
 def test_absurd_size_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "UNPACKED_LIMIT", 1_000_000)
     write_tar(tmp_path / "a.tgz", [("zeros", tarfile.REGTYPE, bytes(2_000_000))])
-    with pytest.raises(CorpusError, match="unpacks to more than 1,000,000 bytes"):
+    with pytest.raises(UserError, match="unpacks to more than 1,000,000 bytes"):
         read_archive(tmp_path / "a.tgz")
 
 
@@ -148,5 +148,5 @@ def test_damaged_archive(tmp_path):
     cut_tar = gzip.compress(gzip.decompress(whole)[:100_000])
     for content in (b"not gzip", whole[:-20], gzip.compress(b"not a tar archive"), cut_tar):
         (tmp_path / "a.tgz").write_bytes(content)
-        with pytest.raises(CorpusError, match=r"a\.tgz: cannot be read as a gzipped tar archive"):
+        with pytest.raises(UserError, match=r"a\.tgz: cannot be read as a gzipped tar archive"):
             read_archive(tmp_path / "a.tgz")

@@ -6,10 +6,10 @@ import tarfile
 
 import pytest
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import iwslt14
 from gradinit_mt.corpora.iwslt14 import clean, rejection, segments, training_lines
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.corpora.text import CorpusError
 
 
 def test_training_lines_keep_titles_and_drop_the_data_of_talks():
@@ -114,7 +114,7 @@ def test_prepares_an_archive_with_that_layout(tmp_path):
 def test_an_archive_with_the_releases_size_must_be_the_release(tmp_path, monkeypatch):
     archive = write_archive(tmp_path / "de-en.tgz")
     monkeypatch.setattr(iwslt14, "RELEASE_SIZE", archive.stat().st_size)
-    with pytest.raises(CorpusError, match="has the release's size, but gives"):
+    with pytest.raises(UserError, match="has the release's size, but gives"):
         run("--archive", archive, "--output", tmp_path / "out", "--bpe-merges", 20)
     assert [path.name for path in tmp_path.iterdir()] == ["de-en.tgz"]
 
@@ -122,7 +122,7 @@ def test_an_archive_with_the_releases_size_must_be_the_release(tmp_path, monkeyp
 def test_missing_member_is_named(tmp_path):
     missing = "de-en/IWSLT14.TED.tst2011.de-en.en.xml"
     archive = write_archive(tmp_path / "de-en.tgz", leave_out=missing)
-    with pytest.raises(CorpusError, match=f"has no file {missing}"):
+    with pytest.raises(UserError, match=f"has no file {missing}"):
         run("--archive", archive, "--output", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["de-en.tgz"]
 
@@ -152,10 +152,10 @@ def test_release_is_compared_with_the_published_preparation(release):
     assert set(release.sha256) == {"code", "valid.de", "valid.en", "test.de", "test.en"}
     assert "all published checksums agree" in iwslt14.check_release(release)
     other = dataclasses.replace(release, sha256={**release.sha256, "code": "0" * 64})
-    with pytest.raises(CorpusError, match="but code differ from the published preparation"):
+    with pytest.raises(UserError, match="but code differ from the published preparation"):
         iwslt14.check_release(other)
     other = dataclasses.replace(release, counts={**release.counts, "train": 160_238})
-    with pytest.raises(CorpusError, match="160238"):
+    with pytest.raises(UserError, match="160238"):
         iwslt14.check_release(other)
 
 

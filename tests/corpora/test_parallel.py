@@ -11,7 +11,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import parallel
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.parallel import drop_pairs, learn_model
-from gradinit_mt.corpora.text import CorpusError, read_lines
+from gradinit_mt.corpora.text import read_lines
 
 
 def run(folder, output, *more):
@@ -113,7 +113,7 @@ CHANGES = {
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES.keys())
 def test_an_error_in_the_text_names_the_place(parallel_text, tmp_path, change, message):
     change(parallel_text)
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(UserError, match=message):
         run(parallel_text, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
@@ -129,14 +129,14 @@ def test_an_error_in_the_text_names_the_place(parallel_text, tmp_path, change, m
     ],
 )
 def test_options_that_do_not_fit_the_text_or_each_other(parallel_text, tmp_path, option, message):
-    with pytest.raises(CorpusError, match=message):
+    with pytest.raises(UserError, match=message):
         run(parallel_text, tmp_path / "out", option)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
 def test_the_bound_in_the_error_is_exact(parallel_text):
     lines = read_lines(parallel_text / "train.de")
-    with pytest.raises(CorpusError) as error:
+    with pytest.raises(UserError) as error:
         learn_model(lines, 100_000, 1.0)
     bound = int(str(error.value).split("gives ")[1].split()[0])
     assert sentencepiece.SentencePieceProcessor(model_proto=learn_model(lines, bound, 1.0)).get_piece_size() == bound
@@ -151,7 +151,7 @@ def test_an_existing_output_is_not_touched(parallel_text, tmp_path):
 
 def test_loading_anything_but_a_prepared_corpus_fails(prepared, tmp_path):
     copy = shutil.copytree(prepared.directory, tmp_path / "copy")
-    with pytest.raises(CorpusError, match="not a prepared corpus"):
+    with pytest.raises(UserError, match="not a prepared corpus"):
         PreparedCorpus.load(copy / "raw")
     path = copy / "corpus.json"
     stored = json.loads(path.read_text())
@@ -164,9 +164,9 @@ def test_loading_anything_but_a_prepared_corpus_fails(prepared, tmp_path):
         (json.dumps({**stored, "subword": "none"}), "expected one of subword-nmt, sentencepiece"),
     ):
         path.write_text(content)
-        with pytest.raises(CorpusError, match=message):
+        with pytest.raises(UserError, match=message):
             PreparedCorpus.load(copy)
     path.write_text(json.dumps(stored))
     (copy / "raw" / "test.en").unlink()
-    with pytest.raises(CorpusError, match=r"raw/test\.en: missing"):
+    with pytest.raises(UserError, match=r"raw/test\.en: missing"):
         PreparedCorpus.load(copy)

@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from gradinit_mt.corpora.text import CorpusError, find_text, read_lines, write_lines
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora.text import find_text, read_lines, write_lines
 
 
 def test_lines_end_only_at_newlines(tmp_path):
@@ -24,7 +25,7 @@ def test_lines_survive_writing_and_gzip(tmp_path):
 def test_invalid_utf8_is_an_error_with_its_line(tmp_path):
     path = tmp_path / "latin1.de"
     path.write_bytes("eins\nzwei\nfünf\n".encode("latin-1"))
-    with pytest.raises(CorpusError, match=r"latin1\.de, line 3: not valid UTF-8"):
+    with pytest.raises(UserError, match=r"latin1\.de, line 3: not valid UTF-8"):
         read_lines(path)
 
 
@@ -40,7 +41,7 @@ CORRUPT = WHOLE[:12] + bytes([WHOLE[12] ^ 0xFF]) + WHOLE[13:]  # inside the defl
 def test_broken_gzip_is_an_error(tmp_path, content):
     path = tmp_path / "text.de.gz"
     path.write_bytes(content)
-    with pytest.raises(CorpusError, match=r"text\.de\.gz: cannot be read"):
+    with pytest.raises(UserError, match=r"text\.de\.gz: cannot be read"):
         read_lines(path)
 
 
@@ -49,5 +50,5 @@ def test_find_text_takes_plain_or_gzipped(tmp_path):
     assert find_text(tmp_path / "a", "de") == tmp_path / "a.de.gz"
     (tmp_path / "a.de").touch()
     assert find_text(tmp_path / "a", "de") == tmp_path / "a.de"
-    with pytest.raises(CorpusError, match=r"a\.en: no such file"):
+    with pytest.raises(UserError, match=r"a\.en: no such file"):
         find_text(tmp_path / "a", "en")

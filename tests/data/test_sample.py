@@ -12,7 +12,7 @@ from grammar.dice import Dice
 from grammar.sentences import sentence
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.corpora.text import CorpusError, read_lines
+from gradinit_mt.corpora.text import read_lines
 
 SIZES = {"train": 24_000, "valid": 500, "test": 500}
 
@@ -114,9 +114,9 @@ def test_values_out_of_range_are_named(option, value, tmp_path, capsys):
 def test_a_grammar_with_too_few_sentences_is_an_error():
     few = [("Ja.", "Yes."), ("Nein.", "No."), ("Doch.", "Yes.")]
     assert distinct_pairs(iter(few * 2), 2) == few[:2]
-    with pytest.raises(CorpusError, match="3 distinct sentence pairs requested, but the grammar gave only 2"):
+    with pytest.raises(UserError, match="3 distinct sentence pairs requested, but the grammar gave only 2"):
         distinct_pairs(iter(few * 2), 3)
-    with pytest.raises(CorpusError, match="gave only 1"):
+    with pytest.raises(UserError, match="gave only 1"):
         distinct_pairs(repeat(("Ja.", "Yes.")), 2)
     patient = [("Ja.", "Yes.")] * PATIENCE + [("Nein.", "No.")]
     assert len(distinct_pairs(iter(patient), 2)) == 2

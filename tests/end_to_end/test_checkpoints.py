@@ -6,6 +6,7 @@ import pytest
 import torch
 from short_runs import ADAM, GRADINIT
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.training import checkpoints
 
 FCONV = {
@@ -91,7 +92,7 @@ def spoiled(trained, tmp_path, spoil):
     ids=["cfg is text", "no extra_state", "model is a list", "no training time", "no optimizer history"],
 )
 def test_a_file_that_is_no_checkpoint_is_an_error_with_its_name_and_reason(trained, tmp_path, spoil, message):
-    with pytest.raises(checkpoints.CheckpointError, match=rf"spoiled\.pt: .*{message}"):
+    with pytest.raises(UserError, match=rf"spoiled\.pt: .*{message}"):
         checkpoints.facts(spoiled(trained, tmp_path, spoil))
 
 

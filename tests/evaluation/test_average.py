@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.average import average_checkpoint, average_last, average_parameters
 from gradinit_mt.training import checkpoints
-from gradinit_mt.training.checkpoints import CheckpointError
 
 
 def checkpoint(path, value, updates=10, **entries):
@@ -61,7 +60,7 @@ def test_inputs_stay_unchanged():
 )
 def test_models_that_do_not_match_are_refused(other, message):
     first = torch.tensor([1, 1]) if "no mean" in message else torch.ones(2)
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(UserError, match=message):
         average_parameters([{"w": first}, other])
 
 
@@ -94,7 +93,7 @@ def test_without_epochs_the_checkpoints_by_update_are_selected(tmp_path):
 
 def test_too_few_are_an_error_that_lists_those_present(tmp_path):
     checkpoint(tmp_path / "checkpoint3.pt", 1)
-    with pytest.raises(EvaluationError, match=r"2 checkpoints by epoch wanted, 1 found \(checkpoint3.pt\)"):
+    with pytest.raises(UserError, match=r"2 checkpoints by epoch wanted, 1 found \(checkpoint3.pt\)"):
         average_last(tmp_path, 2)
 
 
@@ -104,7 +103,7 @@ def test_the_same_average_is_not_made_twice_and_another_is_not_overwritten(tmp_p
     before = output.stat().st_mtime_ns, output.read_bytes()
     average_checkpoint([a, b], output)
     assert (output.stat().st_mtime_ns, output.read_bytes()) == before
-    with pytest.raises(EvaluationError, match="not the average of these files"):
+    with pytest.raises(UserError, match="not the average of these files"):
         average_checkpoint([a, c], output)
     assert output.read_bytes() == before[1]
 
@@ -112,7 +111,7 @@ def test_the_same_average_is_not_made_twice_and_another_is_not_overwritten(tmp_p
 def test_a_failure_leaves_no_file(tmp_path):
     a = checkpoint(tmp_path / "a.pt", 1)
     b = checkpoint(tmp_path / "b.pt", 2, model={"weight": torch.ones(5), "version": torch.tensor([3.0])})
-    with pytest.raises(EvaluationError, match="different shapes"):
+    with pytest.raises(UserError, match="different shapes"):
         average_checkpoint([a, b], tmp_path / "average.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "b.pt"]
 
@@ -120,14 +119,14 @@ def test_a_failure_leaves_no_file(tmp_path):
 def test_the_same_file_twice_is_refused(tmp_path):
     a = checkpoint(tmp_path / "a.pt", 1)
     for paths in ([a], [a, a]):
-        with pytest.raises(EvaluationError, match="two or more different"):
+        with pytest.raises(UserError, match="two or more different"):
             average_checkpoint(paths, tmp_path / "average.pt")
 
 
 def test_a_truncated_checkpoint_is_named(tmp_path):
     path = checkpoint(tmp_path / "a.pt", 1)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(CheckpointError, match=r"a.pt: cannot be read"):
+    with pytest.raises(UserError, match=r"a.pt: cannot be read"):
         checkpoints.load(path)
 
 
@@ -139,12 +138,12 @@ class RunsCommand:
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = checkpoint(tmp_path / "a.pt", 1, task_state=RunsCommand())
-    with pytest.raises(CheckpointError, match=r"objects of type \S*system"):
+    with pytest.raises(UserError, match=r"objects of type \S*system"):
         checkpoints.load(path)
     assert not (tmp_path / "executed").exists()
 
 
 def test_a_missing_checkpoint_names_those_present(tmp_path):
     checkpoint(tmp_path / "checkpoint_last.pt", 1)
-    with pytest.raises(CheckpointError, match=r"no such checkpoint.*holds checkpoint_last.pt"):
+    with pytest.raises(UserError, match=r"no such checkpoint.*holds checkpoint_last.pt"):
         checkpoints.load(checkpoints.choose(tmp_path, "best"))

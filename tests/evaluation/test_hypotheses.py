@@ -5,7 +5,7 @@ import io
 import pytest
 import sentencepiece
 
-from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.hypotheses import as_detokenized, as_tokenized_lowercase, join_subwords, parse
 
 OUTPUT = [
@@ -41,7 +41,7 @@ def test_the_best_of_several_is_selected():
     ],
 )
 def test_output_that_does_not_cover_the_corpus_once_is_refused(lines, sentences, message):
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(UserError, match=message):
         parse(lines, sentences)
 
 
@@ -76,7 +76,7 @@ def test_an_unknown_piece_becomes_a_separate_word():
 
 
 def test_an_unknown_kind_of_subword_is_refused():
-    with pytest.raises(EvaluationError, match="'wordpiece'"):
+    with pytest.raises(UserError, match="'wordpiece'"):
         join_subwords(["a"], "wordpiece")
 
 

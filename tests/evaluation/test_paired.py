@@ -6,7 +6,8 @@ import random
 import numpy
 import pytest
 
-from gradinit_mt.evaluation import EvaluationError, paired
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.evaluation import paired
 from gradinit_mt.evaluation.results import Texts
 from gradinit_mt.evaluation.scores import kinds
 
@@ -85,10 +86,10 @@ def test_the_outcome_is_saved_and_reproducible(tmp_path):
 
 def test_other_data_is_refused(tmp_path):
     a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.1, 2), split="valid")
-    with pytest.raises(EvaluationError, match="other split"):
+    with pytest.raises(UserError, match="other split"):
         paired.compare(a, b)
 
 
 def test_a_directory_without_a_result_is_refused(tmp_path):
-    with pytest.raises(EvaluationError, match="no complete result"):
+    with pytest.raises(UserError, match="no complete result"):
         paired.compare(result(tmp_path / "a", noisy(0.1, 1)), tmp_path)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gradinit_mt.evaluation import EvaluationError
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.results import Texts
 from gradinit_mt.evaluation.scores import score, table
 
@@ -99,5 +99,5 @@ def test_the_table_shows_all_three():
     ],
 )
 def test_texts_that_cannot_be_scored_are_refused(texts, message):
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(UserError, match=message):
         score(Texts(*texts), lowercase=False)

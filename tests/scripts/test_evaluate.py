@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.evaluation import EvaluationError, run
+from gradinit_mt.evaluation import run
 from gradinit_mt.training import checkpoints
 
 NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
@@ -138,7 +138,7 @@ def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
     before = {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()}
     again = evaluate(toy.run, "--cpu")
     assert again.returncode == 0 and again.stdout == evaluated.printed
-    with pytest.raises(EvaluationError, match="beam 5 there, 2 here"):
+    with pytest.raises(UserError, match="beam 5 there, 2 here"):
         evaluate_here(toy.run, "--beam", "2", "--output", evaluated.directory)
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before
 
@@ -154,7 +154,7 @@ def test_an_average_on_the_validation_set_with_further_options(toy):
 
 
 def test_a_failed_translation_leaves_nothing(toy, tmp_path):
-    with pytest.raises(EvaluationError, match=r"(?s)fairseq-generate ended with status 2.*no-such-option"):
+    with pytest.raises(UserError, match=r"(?s)fairseq-generate ended with status 2.*no-such-option"):
         evaluate_here(toy.run, "--output", tmp_path / "result", "--", "--no-such-option")
     assert list(tmp_path.iterdir()) == []
 
@@ -197,18 +197,16 @@ def test_a_checkpoint_that_does_not_fit_the_corpus_is_refused(toy, tmp_path):
     reversed_, state = tmp_path / "reversed.pt", checkpoints.load(toy.run / "checkpoint_best.pt")
     state["cfg"]["task"] |= {"source_lang": "en", "target_lang": "de"}
     torch.save(state, reversed_)
-    with pytest.raises(EvaluationError, match=r"reversed.pt: was trained from en to de, the corpus is de to en"):
+    with pytest.raises(UserError, match=r"reversed.pt: was trained from en to de, the corpus is de to en"):
         evaluate_here(toy.run, "--checkpoint", reversed_, "--output", tmp_path / "result")
     state["cfg"]["model"]["_name"] = "fconv"
     torch.save(state, tmp_path / "other.pt")
-    with pytest.raises(EvaluationError, match=r"other.pt: its model is 'fconv'; expected one of post_ln_transformer, "):
+    with pytest.raises(UserError, match=r"other.pt: its model is 'fconv'; expected one of post_ln_transformer, "):
         evaluate_here(toy.run, "--checkpoint", tmp_path / "other.pt", "--output", tmp_path / "result")
     state = checkpoints.load(toy.run / "checkpoint_best.pt")
     state["cfg"]["task"] |= {"source_lang": "de", "target_lang": "en", "max_source_positions": 12}
     torch.save(state, tmp_path / "short.pt")
-    with pytest.raises(
-        EvaluationError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"
-    ):
+    with pytest.raises(UserError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"):
         evaluate_here(toy.run, "--checkpoint", tmp_path / "short.pt", "--output", tmp_path / "result")
     assert not (tmp_path / "result").exists()
 

@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 
-from gradinit_mt.training import TrainingError, checkpoints, save_dir
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import checkpoints, save_dir
 
 SETTINGS = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
@@ -73,7 +74,7 @@ def test_a_run_killed_during_an_epoch_continues_and_ends_bit_for_bit_like_an_und
         try:
             with save_dir.locked(directory):
                 break
-        except TrainingError:
+        except UserError:
             time.sleep(0.2)
     updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
     assert 0 < updates < 64

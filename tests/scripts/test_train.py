@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.record.record import Record
-from gradinit_mt.training import TrainingError, save_dir
+from gradinit_mt.training import save_dir
 
 SMALL = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
@@ -137,7 +138,7 @@ def in_use(directory) -> bool:
     try:
         with save_dir.locked(directory):
             return False
-    except TrainingError:
+    except UserError:
         return True
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import write
-from gradinit_mt.training import TrainingError
 from gradinit_mt.training.curve import draw, parse_run, read_log
 
 
@@ -64,12 +63,12 @@ def test_without_label_smoothing_the_loss_itself_is_read(log):
 
 @pytest.mark.parametrize("lines", [(), (valid(10, 7.0),), ("| INFO | train_inner | epoch 1: loss 9\n",)])
 def test_a_log_without_training_loss_is_refused(log, lines):
-    with pytest.raises(TrainingError, match="--log-format json"):
+    with pytest.raises(UserError, match="--log-format json"):
         read_log(log(*lines), "a")
 
 
 def test_a_missing_log_is_named(tmp_path):
-    with pytest.raises(TrainingError, match=r"train.log: no such log"):
+    with pytest.raises(UserError, match=r"train.log: no such log"):
         read_log(tmp_path / "train.log", "a")
 
 

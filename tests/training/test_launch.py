@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from gradinit_mt.training import TrainingError, launch
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import launch
 
 
 def test_several_processes_start_under_torchrun():
@@ -28,10 +29,10 @@ def test_devices(monkeypatch, present, device, processes, expected):
 
 def test_more_gpus_than_there_are_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(TrainingError, match="3 GPUs requested, this machine has 1"):
+    with pytest.raises(UserError, match="3 GPUs requested, this machine has 1"):
         launch.devices("gpu", 3)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(TrainingError, match="no GPU found; use --device cpu"):
+    with pytest.raises(UserError, match="no GPU found; use --device cpu"):
         launch.devices("gpu", None)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import fairseq.options as fairseq_options
 import pytest
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.training import TrainingError, options
+from gradinit_mt.training import options
 from gradinit_mt.training.presets import PRESETS, preset_for
 
 
@@ -52,12 +53,12 @@ def test_the_users_options_come_last(composed):
     ],
 )
 def test_options_that_the_launcher_sets_are_refused_in_any_spelling(composed, further, name):
-    with pytest.raises(TrainingError, match=f"--{name} after --: the launcher sets it"):
+    with pytest.raises(UserError, match=f"--{name} after --: the launcher sets it"):
         composed(*further)
 
 
 def test_the_launcher_also_sets_the_device(composed):
-    with pytest.raises(TrainingError, match="--cpu after --"):
+    with pytest.raises(UserError, match="--cpu after --"):
         composed("--cpu", gpus=1)
     assert options.given(composed("--cpu"))["cpu"] is True
 
@@ -74,7 +75,7 @@ def test_the_launcher_also_sets_the_device(composed):
     ],
 )
 def test_options_that_fairseq_train_would_refuse_are_refused_in_its_words(composed, further, message):
-    with pytest.raises(TrainingError, match=f"fairseq-train refuses its options: .*{message}"):
+    with pytest.raises(UserError, match=f"fairseq-train refuses its options: .*{message}"):
         composed(*further)
 
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from gradinit_mt.training import TrainingError, save_dir
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import save_dir
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def trained_checkpoint():
 def test_one_launcher_at_a_time(tmp_path):
     with (
         save_dir.locked(tmp_path / "run"),
-        pytest.raises(TrainingError, match=r"run is in use by another run"),
+        pytest.raises(UserError, match=r"run is in use by another run"),
         save_dir.locked(tmp_path / "run"),
     ):
         raise AssertionError
@@ -47,7 +48,7 @@ def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path
         child = subprocess.Popen(
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True
         )
-    with pytest.raises(TrainingError, match="in use"), save_dir.locked(tmp_path):
+    with pytest.raises(UserError, match="in use"), save_dir.locked(tmp_path):
         raise AssertionError
     child.kill()
     child.wait()
@@ -60,7 +61,7 @@ def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path
 def test_a_save_dir_that_is_not_a_directory_is_named(tmp_path, kind):
     path = tmp_path / "run"
     path.touch() if kind == "file" else path.symlink_to(tmp_path / "gone")
-    with pytest.raises(TrainingError, match="run: exists and is not a directory"), save_dir.locked(path):
+    with pytest.raises(UserError, match="run: exists and is not a directory"), save_dir.locked(path):
         raise AssertionError
     assert not (tmp_path / "gone").exists()
 
@@ -68,7 +69,7 @@ def test_a_save_dir_that_is_not_a_directory_is_named(tmp_path, kind):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"data": 1, "options": [], "starts": []}', "\udcff"])
 def test_a_corrupt_description_is_an_error_that_names_it(tmp_path, text):
     (tmp_path / "run.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(TrainingError, match=r"run.json: cannot be read .*use another save dir"):
+    with pytest.raises(UserError, match=r"run.json: cannot be read .*use another save dir"):
         save_dir.read_run(tmp_path)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gradinit_mt.training import TrainingError, watch
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import watch
 
 # A stand-in for fairseq-train: prints its process id, and exits with a message when interrupted.
 PATIENT = """
@@ -203,6 +204,6 @@ def test_the_command_ends_when_the_log_cannot_be_written(tmp_path):
     """/dev/full acts like a full disk."""
     command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
     began = time.monotonic()
-    with pytest.raises(TrainingError, match=r"/dev/full: cannot be written \(No space left on device\).* make room"):
+    with pytest.raises(UserError, match=r"/dev/full: cannot be written \(No space left on device\).* make room"):
         watch.watch(command, dict(os.environ), Path("/dev/full"), None)
     assert time.monotonic() - began < 30, "the command was ended early"
