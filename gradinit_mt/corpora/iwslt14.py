@@ -97,13 +97,9 @@ def rejection(pair: tuple[str, ...]) -> str | None:
 
 def clean(tokenized: Sides) -> tuple[list[int], dict[str, int]]:
     """The indices of the training pairs to keep, and the number of pairs dropped for each reason."""
-    kept, dropped = [], {"empty": 0, "length": 0, "ratio": 0, "word": 0}
-    for index, pair in enumerate(zip(*tokenized.values(), strict=True)):
-        if reason := rejection(pair):
-            dropped[reason] += 1
-        else:
-            kept.append(index)
-    return kept, dropped
+    reasons = [rejection(pair) for pair in zip(*tokenized.values(), strict=True)]
+    kept = [index for index, reason in enumerate(reasons) if reason is None]
+    return kept, {reason: reasons.count(reason) for reason in ("empty", "length", "ratio", "word")}
 
 
 def tokenized_splits(train: Sides, test: Sides, workers: int) -> tuple[Text, Text, dict[str, int]]:

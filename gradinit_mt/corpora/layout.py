@@ -19,7 +19,7 @@ from gradinit_mt import __version__
 from gradinit_mt.common.command import failure, step
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
-from gradinit_mt.corpora.text import Text, write_lines
+from gradinit_mt.corpora.text import Text, read_lines, write_lines
 
 FORMAT = 1
 MAX_POSITIONS = 1024  # default of fairseq's models, in subwords including the end of the sentence
@@ -137,7 +137,8 @@ def complete(
     corpus = dataclasses.replace(
         corpus,
         counts={split: len(text[split][corpus.source]) for split in SPLITS},
-        dictionary={lang: dictionary_size(corpus.bin / f"dict.{lang}.txt") for lang in corpus.languages},
+        # the files lack the four special symbols that fairseq adds
+        dictionary={lang: len(read_lines(corpus.bin / f"dict.{lang}.txt")) + 4 for lang in corpus.languages},
         sha256={name: sha256(corpus.directory / name) for name in names},
     )
     stored = dataclasses.asdict(corpus)
@@ -188,11 +189,6 @@ def binarize(corpus: PreparedCorpus, workers: int) -> None:
         raise UserError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
     # names the temporary directory, which is about to be renamed
     (corpus.bin / "preprocess.log").unlink(missing_ok=True)
-
-
-def dictionary_size(path: Path) -> int:
-    """Entries of a fairseq dictionary: its lines and the four special symbols that fairseq adds."""
-    return path.read_bytes().count(b"\n") + 4
 
 
 def summary(corpus: PreparedCorpus) -> str:

@@ -26,8 +26,8 @@ def _start(function: Function) -> None:
     _function = function
 
 
-def _apply(lines: list[str]) -> list[str]:
-    return [_function(line) for line in lines]
+def _apply(line: str) -> str:
+    return _function(line)
 
 
 def map_lines(function: Function, lines: list[str], workers: int = 1, label: str | None = None) -> list[str]:
@@ -39,19 +39,13 @@ def map_lines(function: Function, lines: list[str], workers: int = 1, label: str
         workers: number of processes; 1 works in this process.
         label: title of the progress bar; None shows no bar.
     """
-    chunks = [lines[start : start + CHUNK] for start in range(0, len(lines), CHUNK)]
-    result: list[str] = []
     with ExitStack() as stack:
+        done: Iterable[str] = map(function, lines)
+        if workers > 1 and len(lines) > CHUNK:
+            pool = multiprocessing.Pool(min(workers, -(-len(lines) // CHUNK)), _start, (function,))
+            done = stack.enter_context(pool).imap(_apply, lines, CHUNK)
         # disable=None: no bar where stderr is not a terminal
-        bar = stack.enter_context(tqdm(total=len(lines), desc=label, unit=" lines", disable=label is None or None))
-        done: Iterable[list[str]] = ([function(line) for line in chunk] for chunk in chunks)
-        if workers > 1 and len(chunks) > 1:
-            pool = multiprocessing.Pool(min(workers, len(chunks)), _start, (function,))
-            done = stack.enter_context(pool).imap(_apply, chunks)
-        for chunk in done:
-            result += chunk
-            bar.update(len(chunk))
-    return result
+        return list(tqdm(done, total=len(lines), desc=label, unit=" lines", disable=label is None or None))
 
 
 def map_text(function: Function, text: Text, workers: int) -> Text:

@@ -65,12 +65,11 @@ def score(texts: Texts, lowercase: bool) -> dict[str, Score]:
         raise UserError("there is no sentence to score; is the test file empty?")
     if not any(line.strip() for line in texts.tokenized):
         raise UserError(f"all {len(texts.tokenized)} hypotheses are empty; did the model train at all?")
-    return {key: _score(kind) for key, kind in kinds(texts, lowercase).items()}
-
-
-def _score(kind: Kind) -> Score:
-    value = kind.metric.corpus_score(kind.hypotheses, [kind.references]).score
-    return Score(kind.name, value, str(kind.metric.get_signature()))
+    found = {}
+    for key, kind in kinds(texts, lowercase).items():
+        value = kind.metric.corpus_score(kind.hypotheses, [kind.references]).score
+        found[key] = Score(kind.name, value, str(kind.metric.get_signature()))
+    return found
 
 
 def table(scores: dict[str, Score]) -> str:
