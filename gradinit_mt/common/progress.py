@@ -3,40 +3,33 @@
 import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
+LINES = 20  # in the log of a computation
 
-class Progress:
-    """A context manager that shows the steps done, the time left and a note.
 
-    Args:
-        title: what is being done.
-        total: number of steps.
-        done: steps done before this process started.
-        shown: False on all data-parallel ranks except the first.
-        lines: total number of lines in a log.
+@contextmanager
+def progress(title: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """Yields a function to call after every step, with a note; shows the steps done, the time left and the note.
+
+    ``done`` steps precede this process. ``shown`` is False on all data-parallel ranks except the first.
     """
+    logs = shown and not sys.stderr.isatty()
+    started, started_at = time.monotonic(), done
 
-    def __init__(self, title: str, total: int, done: int = 0, shown: bool = True, lines: int = 20) -> None:
-        self.title, self.total, self.done, self.lines = title, total, done, lines
-        self._started, self._started_at = time.monotonic(), done
-        self._logs = shown and not sys.stderr.isatty()
-        self._bar = tqdm(total=total, initial=done, desc=title, disable=not shown or self._logs)
+    def advance(note: str) -> None:
+        nonlocal done
+        done += 1
+        bar.set_postfix_str(note, refresh=False)
+        bar.update()
+        if logs and done * LINES // total > (done - 1) * LINES // total:
+            left = (time.monotonic() - started) / (done - started_at) * (total - done)
+            logger.info("%s: %d/%d, %.0f s left; %s", title, done, total, left, note)
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def advance(self, note: str = "") -> None:
-        """Counts one more step."""
-        self.done += 1
-        self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
-        if self._logs and (self.done * self.lines // self.total > (self.done - 1) * self.lines // self.total):
-            left = (time.monotonic() - self._started) / (self.done - self._started_at) * (self.total - self.done)
-            logger.info("%s: %d/%d, %.0f s left; %s", self.title, self.done, self.total, left, note)
+    with tqdm(total=total, initial=done, desc=title, disable=not shown or logs) as bar:
+        yield advance

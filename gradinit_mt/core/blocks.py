@@ -9,17 +9,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Block:
-    """One trainable tensor: the unit that one scale multiplies.
+    """One trainable tensor: the unit that one scale multiplies."""
 
-    Attributes:
-        name: the first name under which the model lists the tensor.
-        parameter: the tensor itself.
-        learnable: false for a tensor of zeros, which no scale can change. It still takes the look-ahead step and
-            counts in the gradient norm.
-    """
-
-    name: str
+    name: str  # the first one under which the model lists the tensor
     parameter: nn.Parameter
+    # False for a tensor of zeros, which no scale can change. It still takes the look-ahead step and counts in the
+    # gradient norm.
     learnable: bool
 
 

@@ -21,17 +21,11 @@ from gradinit_mt.core.state import State
 
 @dataclass(frozen=True)
 class Report:
-    """What ``gradinit`` learned.
-
-    Attributes:
-        config: the settings.
-        scales: the scale of each trainable tensor, by its name in the model.
-        state: history and trajectory.
-    """
+    """What ``gradinit`` learned with the settings ``config``."""
 
     config: GradInitConfig
-    scales: dict[str, float]
-    state: State
+    scales: dict[str, float]  # of each trainable tensor, by its name in the model
+    state: State  # history and trajectory
 
 
 def gradinit(

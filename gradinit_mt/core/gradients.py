@@ -16,19 +16,12 @@ Kept = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass
 class Gradients:
-    """Gradients of a model's losses by its trainable tensors, at their current values.
+    """Gradients of a model's losses by its trainable tensors, at their current values."""
 
-    Attributes:
-        model: the model that the losses call.
-        parameters: its trainable tensors, each once, on one device.
-        precision: see ``GradInitConfig``.
-        all_reduce: sums a tensor over data-parallel ranks in place; None for a single process.
-    """
-
-    model: nn.Module
-    parameters: list[Tensor]
-    precision: Literal["full", "bfloat16"]
-    all_reduce: Callable[[Tensor], Any] | None
+    model: nn.Module  # the losses call it
+    parameters: list[Tensor]  # its trainable tensors, each once, on one device
+    precision: Literal["full", "bfloat16"]  # see ``GradInitConfig``
+    all_reduce: Callable[[Tensor], Any] | None  # sums over data-parallel ranks in place; None for a single process
 
     def __post_init__(self) -> None:
         self.device = self.parameters[0].device

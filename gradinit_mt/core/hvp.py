@@ -39,12 +39,9 @@ def twice_differentiable() -> AbstractContextManager:
 
 
 def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Tensor) -> list[Tensor]:
-    """H v by double backward, the derivative of <g, v> with v held constant.
+    """H v by double backward, the derivative of <g, v> with v held constant; v has one tensor per parameter.
 
-    Args:
-        parameters: theta.
-        v: the direction, one tensor per parameter.
-        loss: at theta, computed within ``twice_differentiable``.
+    The loss must have been computed at theta within ``twice_differentiable``.
     """
     g = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
     products = [(a * b).sum() for a, b in zip(g, v, strict=True)]

@@ -45,12 +45,9 @@ def _sign(g: list[Tensor]) -> list[Tensor]:
 class AdamSteps:
     """Adam (Kingma and Ba, 2015, algorithm 1).
 
-    Args:
-        betas: decay rates of the two moments.
-        eps: keeps the denominator above zero.
-        eps_first: whether eps is added before the bias of the second moment is corrected, as in fairseq's own Adam
-            (the paper's remark on efficiency, section 2). In step t it then weighs 1/sqrt(1 - beta2^t) times as much:
-            7 times in the first step at a beta2 of 0.98.
+    With ``eps_first``, eps is added before the bias of the second moment is corrected, as in fairseq's own Adam (the
+    paper's remark on efficiency, section 2). In step t it then weighs 1/sqrt(1 - beta2^t) times as much: 7 times in the
+    first step at a beta2 of 0.98.
     """
 
     def __init__(self, betas: tuple[float, float], eps: float, eps_first: bool = False) -> None:

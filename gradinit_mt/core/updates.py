@@ -8,18 +8,13 @@ from gradinit_mt.core.state import KINDS, OBJECTIVE, State
 
 
 class Scales:
-    """m and its Adam moments, on the device.
-
-    Attributes:
-        m: [blocks], float64.
-        moments: [2 kinds, 2, blocks], see ``State``.
-    """
+    """m and its Adam moments, on the device."""
 
     def __init__(self, config: GradInitConfig, parameters: list[Tensor], state: State) -> None:
         device = parameters[0].device
         self.config = config
-        self.m = state.scales.to(device, copy=True)
-        self.moments = state.moments.to(device, copy=True)
+        self.m = state.scales.to(device, copy=True)  # [blocks], float64
+        self.moments = state.moments.to(device, copy=True)  # [2 kinds, 2, blocks], see ``State``
         of_matrix = config.lower_bound, config.upper_bound
         of_vector = config.vector_lower_bound, config.vector_upper_bound
         bounds = [of_matrix if p.dim() > 1 else of_vector for p in parameters]

@@ -62,11 +62,7 @@ class PerlTokenizer(MosesTokenizer):
 def tokenize(lines: list[str], lang: str, workers: int = 1, label: str | None = None) -> list[str]:
     """Each line as ``tokenizer.perl -l lang`` writes it; compared with the script for German and English.
 
-    Args:
-        lines: one sentence each, without line ends.
-        lang: language code; without abbreviations in sacremoses it is treated as English.
-        workers: number of processes.
-        label: title of the progress bar; None shows no bar.
+    A language without abbreviations in sacremoses is treated as English. ``workers`` and ``label``: see ``map_lines``.
     """
     return map_lines(PerlTokenizer(lang), lines, workers, label)
 

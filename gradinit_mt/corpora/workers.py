@@ -33,11 +33,8 @@ def _apply(line: str) -> str:
 def map_lines(function: Function, lines: list[str], workers: int = 1, label: str | None = None) -> list[str]:
     """Applies a function to each line; the results keep the order of the lines.
 
-    Args:
-        function: is sent to each process, so it must be picklable.
-        lines: the lines.
-        workers: number of processes; 1 works in this process.
-        label: title of the progress bar; None shows no bar.
+    Each of the ``workers`` processes gets the function, so it must be picklable; a single worker is this process.
+    Without a ``label``, the title of the progress bar, there is no bar.
     """
     with ExitStack() as stack:
         done: Iterable[str] = map(function, lines)

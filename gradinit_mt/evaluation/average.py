@@ -87,12 +87,9 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
 
 
 def average_last(save_dir: Path, count: int, kind: str | None = None) -> Path:
-    """Averages the last ``count`` checkpoints of a run into a file beside them, named after them.
+    """Averages the last ``count`` checkpoints of a run, at least 2, into a file beside them, named after them.
 
-    Args:
-        save_dir: the run's directory.
-        count: how many, at least 2.
-        kind: "epoch" or "update", as fairseq numbered them; by default "epoch" if the run kept any of these.
+    Their ``kind`` is "epoch" or "update", as fairseq numbered them; by default "epoch" if the run kept any of these.
 
     Raises:
         UserError: the run kept fewer; also as ``average_checkpoint``.

@@ -26,12 +26,6 @@ _RESERVED = (
 )
 
 
-def _require_allowed(options: list[str]) -> None:
-    for option in options:
-        if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
-            raise UserError(f"{option}: set by this command; leave it out after --")
-
-
 def _spells(name: str, reserved: str) -> bool:
     """Whether an argument is this option, its abbreviation, or a short option joined to its value (``-sde``)."""
     if name.startswith("--"):
@@ -47,18 +41,15 @@ def nbest(options: list[str]) -> int:
 
 
 def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argparse.Namespace) -> list[str]:
-    """The command line of ``fairseq-generate``, starting with the interpreter.
-
-    Args:
-        corpus: what to translate.
-        facts: of the checkpoint.
-        options: those of ``evaluation.run``.
+    """The command line of ``fairseq-generate``, starting with the interpreter, for the options of ``evaluation.run``.
 
     Raises:
         UserError: a path contains ``:``, where fairseq would split it; or the further options include one that
             this package sets, in any spelling.
     """
-    _require_allowed(options.further)
+    for option in options.further:
+        if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
+            raise UserError(f"{option}: set by this command; leave it out after --")
     data = str(corpus.bin.resolve())
     for name in (data, facts.file):
         if os.pathsep in name:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradinit_mt.common.errors import UserError, differing
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.text import read_lines, write_lines
 
 SCORES, TABLE = "scores.json", "scores.txt"
@@ -54,11 +54,3 @@ def load(directory: Path) -> dict:
         return json.loads((directory / SCORES).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{directory}: holds no complete result ({error}); remove it or name another") from error
-
-
-def check_settings(directory: Path, settings: dict) -> None:
-    """Raises UserError if the result in ``directory`` has other settings, and names them."""
-    if changes := differing(load(directory)["settings"], settings):
-        raise UserError(
-            f"{directory}: holds a result with other settings ({'; '.join(changes)}); name another --output"
-        )

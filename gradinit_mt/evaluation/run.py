@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from gradinit_mt.common import command
-from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import new_directory, sha256, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
@@ -157,7 +157,8 @@ def evaluate(options: argparse.Namespace) -> Path:
     name = f"{options.split}-{path.stem}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
-        results.check_settings(output, settings)
+        if changes := differing(results.load(output)["settings"], settings):
+            raise UserError(f"{output}: a result with other settings ({'; '.join(changes)}); name another --output")
         print(f"{output}: exists already, with this checkpoint and these settings", file=sys.stderr)
         return output
     with new_directory(output) as directory:

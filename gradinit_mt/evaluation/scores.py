@@ -48,11 +48,7 @@ def kinds(texts: Texts, lowercase: bool) -> dict[str, Kind]:
 
 
 def score(texts: Texts, lowercase: bool) -> dict[str, Score]:
-    """Scores one system.
-
-    Args:
-        texts: the hypotheses and references.
-        lowercase: the model was trained on lowercased text, so the detokenized scores ignore case.
+    """Scores one system; with ``lowercase``, for a model of lowercased text, the detokenized scores ignore case.
 
     Raises:
         UserError: the texts differ in length or are empty, or all hypotheses are empty.

@@ -13,24 +13,16 @@ OUTSIDE = "outside the layers"
 
 @dataclass(frozen=True)
 class Scale:
-    """A learned scale and its place.
+    """A learned scale and its place."""
 
-    Attributes:
-        index: position in ``Record.blocks``.
-        name: name of the block, without ``.weight``.
-        stack: the list of layers, such as ``encoder.layers``; None outside of any.
-        layer: number within the stack; None outside of any.
-        family: the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward``
-            (matrices) or ``LayerNorm`` (vectors); outside of any stack ``outside the layers``.
-        value: m.
-    """
-
-    index: int
-    name: str
-    stack: str | None
-    layer: int | None
+    index: int  # position in ``Record.blocks``
+    name: str  # of the block, without ``.weight``
+    stack: str | None  # the list of layers, such as ``encoder.layers``; None outside of any
+    layer: int | None  # number within the stack; None outside of any
+    # the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward`` (matrices)
+    # or ``LayerNorm`` (vectors); outside of any stack ``outside the layers``
     family: str
-    value: float
+    value: float  # m
 
 
 def placed(record: Record) -> list[Scale]:

@@ -28,19 +28,12 @@ class RecordError(UserError):
 
 @dataclass(frozen=True)
 class Record:
-    """A state and what it was learned from.
+    """A state and what it was learned from."""
 
-    Attributes:
-        settings: every option that affects the result, as plain values.
-        blocks: ``block_facts`` of the model.
-        theta0: ``fingerprint`` of the initial parameters.
-        state: scales, history and trajectory so far.
-    """
-
-    settings: dict
-    blocks: list[dict]
-    theta0: str
-    state: State
+    settings: dict  # every option that affects the result, as plain values
+    blocks: list[dict]  # ``block_facts`` of the model
+    theta0: str  # ``fingerprint`` of the initial parameters
+    state: State  # scales, history and trajectory so far
 
     @property
     def complete(self) -> bool:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from gradinit_mt.common.errors import differing
-from gradinit_mt.common.progress import Progress
+from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.plugin.batches import OverlappingBatches
@@ -145,11 +145,11 @@ class GradInitTranslationTask(TranslationTask):
 
         weight = config.signal_weight
         ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, weight) if weight else None
-        with Progress("GradInit", config.iterations, started_at, shown=rank == 0) as progress:
+        with progress("GradInit", config.iterations, started_at, shown=rank == 0) as advance:
 
             def on_iteration(state: State) -> None:
                 entry = state.history[-1]
-                progress.advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
+                advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
                 if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
                     record.save(Path(self.cfg.save_dir))
 

@@ -98,14 +98,10 @@ def _append(file: FileIO, line: str) -> None:
 
 
 class _Interrupts:
-    """Passes the first signal on to a process; the second one kills it.
-
-    Attributes:
-        first: the number of the first signal, or None.
-    """
+    """Passes the first signal on to a process; the second one kills it."""
 
     def __init__(self) -> None:
-        self.first: int | None = None
+        self.first: int | None = None  # the number of the first signal
         self._process: subprocess.Popen | None = None
 
     def pass_on_to(self, process: subprocess.Popen) -> None:
