@@ -12,36 +12,27 @@ class Form:
     """Settings of ``GradInitConfig``, with eta relative to the learning rate and gamma as a promise.
 
     The defaults are those of the paper: the launch script of the reference for IWSLT'14.
-
-    Attributes:
-        about: a one-line description.
-        eta_ratio: eta as a multiple of the learning rate.
-        promised_drop: the loss in nats that one step of eta may promise to first order, from which gamma follows;
-            infinite for no bound.
-        look_ahead: maximum number of steps looked ahead.
-        reach: roughly how far Adam moves a weight over all look-ahead steps; at high rates fewer steps reach it. By
-            then a model knows the word frequencies, and further steps only blur the derivative.
-        rise_from: eta above which, with Adam, the upper bound of matrices rises; at 1.5 times this eta it has doubled.
-            At such rates the higher bound keeps every seed tried from being stuck at word frequencies; at lower rates
-            it costs quality.
-        signal_weight: maximum weight of the lost signal (``core.signal``) added to the loss after the look-ahead.
-        signal_weight_per_eta: that weight relative to eta, with Adam: a higher rate destroys more signal.
     """
 
-    about: str
-    eta_ratio: float = 2.0
+    about: str  # in one line
+    eta_ratio: float = 2.0  # eta as a multiple of the learning rate
+    # The loss in nats that one step of eta may promise to first order, from which gamma follows; infinite for no bound.
     promised_drop: float = 1.0
-    look_ahead: int = GradInitConfig.look_ahead
+    look_ahead: int = GradInitConfig.look_ahead  # at most
+    # Roughly how far Adam moves a weight over all look-ahead steps; at high rates fewer steps reach it. By then a model
+    # knows the word frequencies, and further steps only blur the derivative.
     reach: float = math.inf
     iterations: int = GradInitConfig.iterations
     update: str = GradInitConfig.update
     lower_bound: float = GradInitConfig.lower_bound
     upper_bound: float = GradInitConfig.upper_bound
+    # With Adam, the upper bound of matrices rises above this eta; at 1.5 times this eta it has doubled. At such rates
+    # the higher bound keeps every seed tried from being stuck at word frequencies; at lower rates it costs quality.
     rise_from: float = math.inf
     vector_lower_bound: float = GradInitConfig.vector_lower_bound
     vector_upper_bound: float = GradInitConfig.vector_upper_bound
-    signal_weight: float = GradInitConfig.signal_weight
-    signal_weight_per_eta: float = math.inf
+    signal_weight: float = GradInitConfig.signal_weight  # at most
+    signal_weight_per_eta: float = math.inf  # with Adam: a higher rate destroys more signal
 
     def settings(self, step: str, eta: float) -> dict[str, Any]:
         """The settings for look-ahead steps of ``step`` (adam or sgd) of size ``eta``."""

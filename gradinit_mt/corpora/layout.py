@@ -103,11 +103,10 @@ class PreparedCorpus:
         return self.directory / "raw" / f"{split}.{lang}"
 
 
-def require_plain_path(directory: Path) -> None:
-    """Raises UserError if the path contains a ``:``, at which fairseq splits its DATA argument."""
-    path = str(directory.resolve())
-    if os.pathsep in path:
-        raise UserError(f"{path}: fairseq splits paths at {os.pathsep!r}; give a directory without it in its path")
+def require_plain_path(path: Path) -> None:
+    """Raises UserError if the path contains a ``:``, at which fairseq splits its arguments DATA and ``--path``."""
+    if os.pathsep in str(path.resolve()):
+        raise UserError(f"{path.resolve()}: fairseq splits paths at {os.pathsep!r}; give a path without it")
 
 
 def complete(

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common.command import failure
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.layout import PreparedCorpus, require_plain_path
 from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
 
@@ -50,11 +50,10 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     for option in options.further:
         if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
             raise UserError(f"{option}: set by this command; leave it out after --")
-    data = str(corpus.bin.resolve())
-    for name in (data, facts.file):
-        if os.pathsep in name:
-            raise UserError(f"{name}: fairseq splits paths at {os.pathsep!r}; rename or link it")
-    command = [sys.executable, "-m", "fairseq_cli.generate", data, "--user-dir", USER_DIR, "--task", "translation"]
+    for path in (corpus.bin, Path(facts.file)):
+        require_plain_path(path)
+    command = [sys.executable, "-m", "fairseq_cli.generate", str(corpus.bin.resolve())]
+    command += ["--user-dir", USER_DIR, "--task", "translation"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     command += ["--gen-subset", options.split, "--path", facts.file]
     command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]

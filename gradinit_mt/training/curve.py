@@ -143,11 +143,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m gradinit_mt.training.curve", description="Draw the training curves of one or more runs."
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN_DIR", help=f"directory of a run ({LOG}), or a log file")
-    parser.add_argument(
-        "--run", action="append", default=[], metavar="NAME=PATH", help="the same, with a name for the legend"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
+    add = parser.add_argument
+    add("runs", nargs="*", metavar="RUN_DIR", help=f"directory of a run ({LOG}), or a log file")
+    add("--run", action="append", default=[], metavar="NAME=PATH", help="the same, with a name for the legend")
+    add("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
     options = parser.parse_args()
     runs = [parse_run(text) for text in [*options.runs, *options.run]]
     if not runs:

@@ -66,7 +66,7 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
 @pytest.mark.parametrize(
     ("output", "long_line", "message"),
     [
-        ("a:b", None, "fairseq splits paths at ':'; give a directory without it"),
+        ("a:b", None, "fairseq splits paths at ':'; give a path without it"),
         ("link", None, "link: a broken symbolic link"),
         ("out", ("valid", "en", "Hund " * 1100), "valid.en, line 3: "),
         ("out", ("test", "de", "Katze " * 1100), "test.de, line 3: "),
