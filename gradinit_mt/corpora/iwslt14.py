@@ -121,14 +121,21 @@ def tokenized_splits(train: Sides, test: Sides, workers: int) -> tuple[Text, Tex
     }
     splits["test"] = {}
     for lang, lines in test.items():
-        # The script replaces typographic apostrophes in the evaluation sets only.
-        plain = [line.replace("\u2019", "'") for line in lines]
-        splits["test"][lang] = [lowercase(line) for line in tokenize(plain, lang, workers, f"test.{lang}")]
+        splits["test"][lang] = tokenize_test(lines, lang, workers, f"test.{lang}")
     raw = {
         "valid": {lang: [lines[i].strip() for i in chosen["valid"]] for lang, lines in train.items()},
         "test": {lang: [line.strip() for line in lines] for lang, lines in test.items()},
     }
     return splits, raw, dropped
+
+
+def tokenize_test(lines: list[str], lang: str, workers: int = 1, label: str | None = None) -> list[str]:
+    """Sentences of the evaluation sets, tokenized and lowercased; see ``moses.tokenize``.
+
+    The script replaces typographic apostrophes in these only.
+    """
+    plain = [line.replace("\u2019", "'") for line in lines]
+    return [lowercase(line) for line in tokenize(plain, lang, workers, label)]
 
 
 def learn_merges(sentences: list[str], merges: int, path: Path) -> BPE:

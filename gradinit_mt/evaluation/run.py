@@ -20,13 +20,14 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import new_directory, sha256, write_json
 from gradinit_mt.common.versions import package_version
-from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, generate, hypotheses, paired, results, scores
+from gradinit_mt.evaluation.translate import WEIGHTS, ExportedModel, Search, all_threads, translate_subwords
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.save_dir import RUN, read_run
 
-PACKAGES = ("gradinit_mt", "fairseq", "torch", "sacrebleu", "sacremoses")
+PACKAGES = ("gradinit_mt", "fairseq", "torch", "ctranslate2", "sacrebleu", "sacremoses")
 
 # The plugin's models and their baseline. Other models may read files, or run code in their options.
 MODELS = (
@@ -44,11 +45,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         description="Translate a split with a trained model and score it.",
         epilog="Options after -- are passed to fairseq-generate (for example: -- --fp16).",
     )
+    choice = add_model_options(parser)
+    exported = "evaluate a model of scripts/export.sh instead of a checkpoint, by CTranslate2 on the CPU"
+    choice.add_argument("--exported", type=Path, metavar="DIR", help=exported)
     add = parser.add_argument
-    add("save_dir", type=Path, metavar="SAVE_DIR", help=f"directory of a training run, with its checkpoints and {RUN}")
-    add("--data", type=Path, metavar="DIR", help=f"prepared corpus (default: the one named in {RUN})")
-    add("--checkpoint", metavar="best|last|FILE", help="best on validation, last, or a file (default: best)")
-    add("--average", type=command.number(int, 2), metavar="N", help="translate the average of the last N checkpoints")
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")
@@ -57,9 +57,28 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
     options = command.parse_with_further(parser, arguments)
-    if options.average and options.checkpoint:
-        parser.error("--average and --checkpoint exclude each other; drop one of them")
+    if options.exported and options.further:
+        parser.error("--exported runs no fairseq-generate; drop the options after --")
     return options
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds the options that choose a run, its corpus and a checkpoint; returns the group of the last of these."""
+    add = parser.add_argument
+    add("save_dir", type=Path, metavar="SAVE_DIR", help=f"directory of a training run, with its checkpoints and {RUN}")
+    add("--data", type=Path, metavar="DIR", help=f"prepared corpus (default: the one named in {RUN})")
+    choice = parser.add_mutually_exclusive_group()
+    add = choice.add_argument
+    add("--checkpoint", metavar="best|last|FILE", help="best on validation, last, or a file (default: best)")
+    add("--average", type=command.number(int, 2), metavar="N", help="take the average of the last N checkpoints")
+    return choice
+
+
+def checkpoint_path(options: argparse.Namespace) -> Path:
+    """The checkpoint that the options choose; an average is made if it does not exist."""
+    if options.average:
+        return average.average_last(options.save_dir, options.average)
+    return checkpoints.choose(options.save_dir, options.checkpoint or "best")
 
 
 def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
@@ -89,12 +108,12 @@ def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
     return checksums
 
 
-def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
-    """Checks the checkpoint's model, its languages, and that it takes every sentence of the split.
+def require_model(corpus: PreparedCorpus, facts: checkpoints.CheckpointFacts) -> None:
+    """Checks the checkpoint's model and its languages.
 
     Raises:
-        UserError: a check failed. fairseq-generate would build whatever model the file names, translate in the
-            wrong direction, or fail after minutes.
+        UserError: a check failed. fairseq would build whatever model the file names, or translate in the wrong
+            direction.
     """
     if facts.model not in MODELS:
         raise UserError(
@@ -106,6 +125,20 @@ def require_fit(corpus: PreparedCorpus, split: str, facts: checkpoints.Checkpoin
             f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
             f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
         )
+
+
+def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
+    """Raises UserError if the exported model has other subwords than the corpus."""
+    name = SUBWORD_FILES[corpus.subword][0]
+    if model.subword != corpus.subword or sha256(model.directory / name) != corpus.sha256[name]:
+        raise UserError(
+            f"{model.directory}: its subwords are not those of {corpus.directory}; give the corpus that the model was "
+            "trained on with --data"
+        )
+
+
+def require_short(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
+    """Raises UserError if the model does not take every sentence: fairseq-generate would fail after minutes."""
     limits = (facts.max_source_positions, facts.max_target_positions)
     for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
         path = corpus.text(split, lang)
@@ -140,12 +173,16 @@ def evaluate(options: argparse.Namespace) -> Path:
         UserError: see the message; no result directory was made.
     """
     corpus = prepared_corpus(options)
-    if options.average:
-        path = average.average_last(options.save_dir, options.average)
+    if options.exported:
+        model = ExportedModel.load(options.exported)
+        require_subwords(corpus, model)
+        facts = checkpoints.CheckpointFacts(**model.checkpoint)
+        name = f"{Path(facts.file).stem}-ctranslate2-{model.quantization}"
     else:
-        path = checkpoints.choose(options.save_dir, options.checkpoint or "best")
-    facts = checkpoints.facts(path)
-    require_fit(corpus, options.split, facts)
+        model, path = None, checkpoint_path(options)
+        facts, name = checkpoints.facts(path), path.stem
+    require_model(corpus, facts)
+    require_short(corpus, options.split, facts)
     settings = {
         "checkpoint_sha256": facts.sha256,
         "data_sha256": data_checksums(corpus, options.split),
@@ -154,7 +191,9 @@ def evaluate(options: argparse.Namespace) -> Path:
         "lenpen": options.lenpen,
         "further_options": options.further,
     }
-    name = f"{options.split}-{path.stem}-beam{options.beam}-lenpen{options.lenpen}"
+    if model:
+        settings["exported_sha256"] = sha256(model.directory / WEIGHTS)
+    name = f"{options.split}-{name}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
         if changes := differing(results.load(output)["settings"], settings):
@@ -162,8 +201,37 @@ def evaluate(options: argparse.Namespace) -> Path:
         print(f"{output}: exists already, with this checkpoint and these settings", file=sys.stderr)
         return output
     with new_directory(output) as directory:
-        _make_result(directory, options, corpus, facts, settings)
+        _make_result(directory, options, corpus, facts, settings, model)
     return output
+
+
+def require_unchanged(facts: checkpoints.CheckpointFacts) -> None:
+    """Raises UserError if the checkpoint is no longer the file that it was."""
+    if sha256(Path(facts.file)) != facts.sha256:
+        raise UserError(f"{facts.file}: changed while it was in use; copy it first, or wait for the training")
+
+
+def _translate(
+    directory: Path,
+    options: argparse.Namespace,
+    corpus: PreparedCorpus,
+    facts: checkpoints.CheckpointFacts,
+    model: ExportedModel | None,
+) -> tuple[list[str], dict]:
+    """The hypotheses as subwords, and what the result reports of the system that made them."""
+    if model:
+        lines, threads = read_lines(corpus.text(options.split, corpus.source)), all_threads()
+        sizes = {"beam": options.beam, "max_tokens": options.max_tokens, "threads": threads}
+        subwords = translate_subwords(model, lines, Search(length_penalty=options.lenpen, **sizes))
+        return subwords, {"device": f"CPU, {threads} threads", "exported": model.stored()}
+    arguments = generate.command_line(corpus, facts, options)
+    sentences = corpus.counts[options.split]
+    output = generate.run(arguments, directory, sentences)
+    require_unchanged(facts)
+    on_gpu = torch.cuda.is_available() and not options.cpu
+    device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
+    subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
+    return subwords, {"device": device, "command": shlex.join(arguments)}
 
 
 def _make_result(
@@ -172,22 +240,17 @@ def _make_result(
     corpus: PreparedCorpus,
     facts: checkpoints.CheckpointFacts,
     settings: dict,
+    model: ExportedModel | None,
 ) -> None:
-    arguments = generate.command_line(corpus, facts, options)
     start = time.monotonic()
-    sentences = corpus.counts[options.split]
-    lines = generate.run(arguments, directory, sentences)
+    subwords, system = _translate(directory, options, corpus, facts, model)
     generated = time.monotonic()
-    if sha256(Path(facts.file)) != facts.sha256:
-        raise UserError(f"{facts.file}: changed during the evaluation; copy it first, or wait for the training")
-    subwords = hypotheses.parse(lines, sentences, generate.nbest(options.further))
     both = texts(corpus, options.split, subwords)
     both.write(directory)
     found = scores.score(both, corpus.lowercased)
-    on_gpu = torch.cuda.is_available() and not options.cpu
     result = {
         "settings": settings,
-        "scores": {"sentences": sentences, **{key: asdict(score) for key, score in found.items()}},
+        "scores": {"sentences": len(subwords), **{key: asdict(score) for key, score in found.items()}},
         "checkpoint": asdict(facts),
         "data": {
             **{key: getattr(corpus, key) for key in ("name", "source", "target", "lowercased")},
@@ -196,9 +259,8 @@ def _make_result(
         "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
         "seconds": {"generation": round(generated - start, 1), "scoring": round(time.monotonic() - generated, 1)},
         "max_tokens": options.max_tokens,
-        "device": torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
-        "command": shlex.join(arguments),
+        **system,
     }
     (directory / results.TABLE).write_text(f"{_setting(result)}\n{scores.table(found)}\n", encoding="utf-8")
     write_json(directory / results.SCORES, result)
@@ -212,13 +274,14 @@ def _setting(result: dict) -> str:
     if metric == "loss":
         validation += " (as trained: with label smoothing)"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
+    exported = f", CTranslate2 ({result['exported']['quantization']})" if "exported" in result else ""
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
     return (
         f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: "
         f"{result['scores']['sentences']:,} sentences\n"
         f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}\n"
-        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}; {result['unknown_symbols']} unknown symbols; "
-        f"{result['seconds']['generation']:.0f} s on {result['device']}"
+        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}{exported}; "
+        f"{result['unknown_symbols']} unknown symbols; {result['seconds']['generation']:.0f} s on {result['device']}"
     )
 
 

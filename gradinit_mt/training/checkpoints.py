@@ -54,7 +54,7 @@ def load(path: Path) -> dict:
     return state
 
 
-def _settings(state: dict, part: str) -> dict:
+def settings(state: dict, part: str) -> dict:
     """One part of the settings ("model", "task", ...). fairseq looks first in ``args``, which has no parts."""
     settings = state.get("args") or state["cfg"].get(part)
     settings = vars(settings) if isinstance(settings, argparse.Namespace) else settings
@@ -71,7 +71,7 @@ def _reason(error: Exception) -> str:
 def facts(path: Path) -> CheckpointFacts:
     """The facts of a checkpoint; raises as ``load`` does."""
     state = load(path)
-    task, model = _settings(state, "task"), _settings(state, "model")
+    task, model = settings(state, "task"), settings(state, "model")
     try:
         value = state["extra_state"].get("val_loss")
         return CheckpointFacts(
@@ -85,7 +85,7 @@ def facts(path: Path) -> CheckpointFacts:
             updates=state["optimizer_history"][-1]["num_updates"],
             # float() for the tensor of a data-parallel run
             training_seconds=round(float(state["extra_state"]["previous_training_time"]), 1),
-            validation_metric=None if value is None else _settings(state, "checkpoint")["best_checkpoint_metric"],
+            validation_metric=None if value is None else settings(state, "checkpoint")["best_checkpoint_metric"],
             validation_value=None if value is None else float(value),
             averaged_from=state.get("averaged_from"),
         )

@@ -1,77 +1,19 @@
-"""scripts/evaluate.sh on a toy language that a tiny model learns in seconds with the stock commands."""
+"""scripts/evaluate.sh on a toy language."""
 
 import json
-import os
-import random
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from toy import TEST_SENTENCES, call
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation import run
 from gradinit_mt.training import checkpoints
-
-NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
-VERBS = {"sieht": "sees", "mag": "likes", "hat": "has", "findet": "finds"}
-TEST_SENTENCES = 61  # not a multiple of 8: by default fairseq-generate would omit the last batch
-
-
-def write_text(prefix: Path, sentences: int, rng: random.Random) -> None:
-    pairs = []
-    for _ in range(sentences):
-        (a, b), (c, d), (e, f) = (
-            rng.choice([*NOUNS.items()]),
-            rng.choice([*VERBS.items()]),
-            rng.choice([*NOUNS.items()]),
-        )
-        many = rng.random() < 0.5
-        pairs.append(
-            (f"Das {a} {c} ein {e}{', ja' * many}.", f"The {b} {d} a {f}{', yes' * many}."),
-        )
-    for lang, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
-        prefix.with_suffix(f".{lang}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def call(*arguments, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-    arguments = [str(argument) for argument in arguments]
-    return subprocess.run(arguments, capture_output=True, text=True, env=environment, **options)
-
-
-@pytest.fixture(scope="module")
-def toy(root, tmp_path_factory):
-    """A prepared corpus and a run of 8 epochs that kept the checkpoints of the last 3."""
-    place = tmp_path_factory.mktemp("toy")
-    env = {"PYTHONPATH": str(root)}
-    rng = random.Random(1)
-    for split, sentences in (("train", 600), ("valid", 30), ("test", TEST_SENTENCES)):
-        write_text(place / split, sentences, rng)
-    corpus, save_dir = place / "corpus", place / "run"
-    splits = [item for split in ("train", "valid", "test") for item in (f"--{split}", place / split)]
-    prepared = call(
-        *(sys.executable, "-m", "gradinit_mt.corpora.parallel", *splits, "--source", "de", "--target", "en"),
-        *("--output", corpus, "--vocab-size", "90", "--workers", "1"),
-        env=env,
-    )
-    assert prepared.returncode == 0, prepared.stderr
-    trained = call(
-        *(sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", root / "gradinit_mt"),
-        *("--task", "gradinit_translation", "--no-gradinit", "--arch", "post_ln_transformer_tiny"),
-        *("--encoder-layers", "1", "--decoder-layers", "1", "--optimizer", "adam", "--lr", "5e-3", "--cpu"),
-        *("--criterion", "label_smoothed_cross_entropy", "--max-tokens", "1500", "--max-epoch", "8"),
-        *("--keep-last-epochs", "3"),
-        *("--required-batch-size-multiple", "1", "--save-dir", save_dir, "--log-format", "json"),
-        env=env,
-    )
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    (save_dir / "run.json").write_text(json.dumps({"data": str(corpus), "options": [], "starts": []}))
-    return SimpleNamespace(corpus=corpus, run=save_dir)
 
 
 def evaluate_here(save_dir, *arguments) -> Path:

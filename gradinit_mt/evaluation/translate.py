@@ -1,0 +1,175 @@
+"""Translates plain text with an exported model, by CTranslate2 on the CPU.
+
+    python -m gradinit_mt.evaluation.translate MODEL_DIR < source > target
+
+A model directory, made by ``gradinit_mt.evaluation.export``, is CTranslate2's own and two things more:
+
+config.json  model.bin  *_vocabulary.json   CTranslate2's model
+code | sentencepiece.{model,vocab}          the subword model of the corpus
+export.json                                 the fields of ``ExportedModel``
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from tqdm import tqdm
+
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora import encoding
+from gradinit_mt.corpora.text import split_lines
+from gradinit_mt.evaluation import hypotheses
+
+DESCRIPTION = "export.json"
+WEIGHTS = "model.bin"
+FORMAT = 1
+MAX_LENGTH = 200  # subwords of a hypothesis, the default of fairseq-generate
+CONTROL_SYMBOLS = ("<s>", "<blank>")  # beginning and padding, in CTranslate2's vocabulary
+
+
+def load_ctranslate2() -> ModuleType:
+    """CTranslate2 with its converters; raises UserError if it is not installed."""
+    try:
+        import ctranslate2.converters
+    except ImportError as error:
+        raise UserError(f"CTranslate2 cannot be imported ({error}); run scripts/install.sh") from error
+    return ctranslate2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """A model directory and the content of its ``export.json``."""
+
+    directory: Path
+    corpus: str
+    source: str
+    target: str
+    subword: str  # "subword-nmt" or "sentencepiece"
+    moses_tokenized: bool
+    quantization: str
+    checkpoint: dict  # the fields of ``checkpoints.CheckpointFacts``
+    versions: dict[str, str]
+    format: int = FORMAT
+
+    @classmethod
+    def load(cls, directory: Path) -> "ExportedModel":
+        """Reads ``export.json``; raises UserError if it is missing or of another format."""
+        try:
+            stored = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{directory}: not an exported model ({error}); make one with scripts/export.sh") from error
+        found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
+        if found != FORMAT:
+            raise UserError(f"{directory / DESCRIPTION}: format {found}, expected {FORMAT}; export it again")
+        return cls(directory=directory, **stored)
+
+    def stored(self) -> dict:
+        """The content of ``export.json``."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "directory"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings of the beam search and its batches."""
+
+    beam: int
+    length_penalty: float  # fairseq's --lenpen
+    max_tokens: int  # source subwords per batch, with padding
+    threads: int
+
+
+def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -> list[str]:
+    """The best hypothesis of each line, found as by ``fairseq-generate`` with its defaults.
+
+    As in fairseq, a score is the sum of log-probabilities, divided by the length to the power of the length penalty,
+    where the length includes the end. A search is over when as many hypotheses have ended as the beam is wide.
+    There are three differences:
+
+    - With a length penalty of 0, CTranslate2 also waits until the best hypothesis has ended, and so finds better ones.
+    - At 200 subwords it cuts a hypothesis, where fairseq adds an end with its probability.
+    - It excludes an end before the first subword ahead of the softmax, fairseq after it. This shifts the scores of all
+      hypotheses of a sentence by the same log-probability.
+
+    The subwords of a line are separated by spaces.
+
+    Raises:
+        UserError: CTranslate2 cannot load the model.
+    """
+    sources = [line.split() for line in lines]
+    longest = (model.checkpoint["max_target_positions"] or MAX_LENGTH + 1) - 1
+    try:
+        translator = load_ctranslate2().Translator(str(model.directory), intra_threads=search.threads)
+    except RuntimeError as error:
+        raise UserError(f"{model.directory}: CTranslate2 cannot load it ({error}); export it again") from error
+    results = translator.translate_iterable(
+        sources,
+        max_batch_size=search.max_tokens,
+        batch_type="tokens",
+        beam_size=search.beam,
+        length_penalty=search.length_penalty,
+        max_input_length=0,  # no silent cut
+        max_decoding_length=min(MAX_LENGTH, longest),
+        suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
+    )
+    bar = tqdm(results, desc="translating", total=len(sources), unit=" sentences", disable=None, mininterval=0.5)
+    return [" ".join(result.hypotheses[0]) for result in bar]
+
+
+def translate_text(model: ExportedModel, lines: list[str], search: Search) -> list[str]:
+    """Translates plain text, one sentence per line; the translation of a blank line is empty.
+
+    Raises:
+        UserError: a line is longer than the model takes; also as ``translate_subwords``.
+    """
+    limit = model.checkpoint["max_source_positions"]
+    encoded = encoding.encode(lines, model.source, model.subword, model.directory)
+    for number, line in enumerate(encoded, start=1):
+        size = line.count(" ") + 2  # with the end of the sentence
+        if limit is not None and size > limit:
+            raise UserError(f"line {number}: {size:,} subwords with its end, the model takes {limit:,}; split the line")
+    given = [number for number, line in enumerate(encoded) if line.strip()]
+    subwords = translate_subwords(model, [encoded[number] for number in given], search)
+    words = hypotheses.join_subwords(subwords, model.subword)
+    translations = [""] * len(lines)
+    for number, text in zip(given, hypotheses.as_detokenized(words, model.target, model.moses_tokenized), strict=True):
+        translations[number] = text
+    return translations
+
+
+def all_threads() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/translate.sh",
+        description="Translate standard input, one sentence per line in UTF-8, with a model of scripts/export.sh.",
+    )
+    add = parser.add_argument
+    add("model_dir", type=Path, metavar="MODEL_DIR", help="directory made by scripts/export.sh")
+    add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
+    penalty = "exponent of the length penalty, as fairseq's --lenpen (default: %(default)s)"
+    add("--length-penalty", type=float, default=1.0, metavar="X", help=penalty)
+    tokens = "source subwords per batch (default: %(default)s)"
+    add("--max-tokens", type=command.positive_int, default=8000, metavar="N", help=tokens)
+    add("--threads", type=command.positive_int, default=all_threads(), metavar="N", help="default: all cores")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    settings = vars(parse_arguments(sys.argv[1:]))
+    model = ExportedModel.load(settings.pop("model_dir"))
+    lines = split_lines(sys.stdin.buffer.read(), "standard input")
+    translations = translate_text(model, lines, Search(**settings))
+    sys.stdout.buffer.write("".join(f"{line}\n" for line in translations).encode("utf-8"))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Exports a trained model to CTranslate2, with its vocabularies and subword model, to translate plain text without PyTorch.
+#
+#   scripts/export.sh SAVE_DIR --output DIR [--checkpoint best|last|FILE | --average N] [--quantization int8] [--data DIR]
+#
+# Expected: DIR with model.bin, the vocabularies, the subword model and export.json; scripts/translate.sh uses it, and
+# scripts/evaluate.sh SAVE_DIR --exported DIR scores it.
+# All options: scripts/export.sh --help
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.evaluation.export "$@"

@@ -1,0 +1,39 @@
+"""A run of the stock commands on a toy language."""
+
+import json
+import random
+import sys
+from types import SimpleNamespace
+
+import pytest
+from toy import TEST_SENTENCES, call, write_text
+
+
+@pytest.fixture(scope="session")
+def toy(root, tmp_path_factory):
+    """A prepared corpus and a run of 8 epochs that kept the checkpoints of the last 3."""
+    place = tmp_path_factory.mktemp("toy")
+    env = {"PYTHONPATH": str(root)}
+    rng = random.Random(1)
+    for split, sentences in (("train", 600), ("valid", 30), ("test", TEST_SENTENCES)):
+        write_text(place / split, sentences, rng)
+    corpus, save_dir = place / "corpus", place / "run"
+    splits = [item for split in ("train", "valid", "test") for item in (f"--{split}", place / split)]
+    prepared = call(
+        *(sys.executable, "-m", "gradinit_mt.corpora.parallel", *splits, "--source", "de", "--target", "en"),
+        *("--output", corpus, "--vocab-size", "90", "--workers", "1"),
+        env=env,
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    trained = call(
+        *(sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", root / "gradinit_mt"),
+        *("--task", "gradinit_translation", "--no-gradinit", "--arch", "post_ln_transformer_tiny"),
+        *("--encoder-layers", "1", "--decoder-layers", "1", "--optimizer", "adam", "--lr", "5e-3", "--cpu"),
+        *("--criterion", "label_smoothed_cross_entropy", "--max-tokens", "1500", "--max-epoch", "8"),
+        *("--keep-last-epochs", "3"),
+        *("--required-batch-size-multiple", "1", "--save-dir", save_dir, "--log-format", "json"),
+        env=env,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    (save_dir / "run.json").write_text(json.dumps({"data": str(corpus), "options": [], "starts": []}))
+    return SimpleNamespace(corpus=corpus, run=save_dir)

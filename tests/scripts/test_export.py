@@ -1,0 +1,229 @@
+"""scripts/export.sh and scripts/translate.sh: CTranslate2 translates as fairseq does."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import ctranslate2
+import pytest
+import torch
+from toy import TEST_SENTENCES, call
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.evaluation import export, run, translate
+from gradinit_mt.evaluation.translate import ExportedModel, Search, translate_subwords, translate_text
+from gradinit_mt.training import checkpoints
+
+
+def export_here(save_dir, output, *arguments) -> Path:
+    """Exports in this process, which saves seconds of imports."""
+    options = export.parse_arguments([str(argument) for argument in (save_dir, "--output", output, *arguments)])
+    export.export(options)
+    return output
+
+
+def search(beam=5, length_penalty=1.0) -> Search:
+    return Search(beam=beam, length_penalty=length_penalty, max_tokens=400, threads=1)
+
+
+@pytest.fixture(scope="module")
+def script(root, tmp_path_factory):
+    """Calls a script from another directory."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def call_script(name, *arguments, **options):
+        environment = {"GRADINIT_MT_PYTHON": sys.executable}
+        return call(root / "scripts" / name, *arguments, cwd=elsewhere, env=environment, **options)
+
+    return call_script
+
+
+@pytest.fixture(scope="module")
+def exported(toy, script, tmp_path_factory) -> ExportedModel:
+    """The best checkpoint in float32."""
+    directory = tmp_path_factory.mktemp("exported") / "model"
+    done = script("export.sh", toy.run, "--output", directory)
+    assert done.returncode == 0, done.stderr
+    return ExportedModel.load(directory)
+
+
+@pytest.fixture(scope="module")
+def sources(toy) -> list[str]:
+    """The test set as subwords, and lines unlike it: an unknown subword, several sentences, one subword."""
+    test = read_lines(toy.corpus / "test.de")
+    return [*test, f"▁Das ▁ never {test[0]}", " ".join(test[:9]), "▁ja", "."]
+
+
+@pytest.fixture(scope="module")
+def fairseq_search(toy, sources):
+    """fairseq's beam search: hypotheses as subwords, their scores, and the log-probability of each subword."""
+    from fairseq import checkpoint_utils
+    from fairseq.sequence_generator import SequenceGenerator
+
+    from gradinit_mt import models, tasks  # noqa: F401 - registers them
+
+    overrides = {"data": str(toy.corpus / "bin"), "source_lang": "de", "target_lang": "en"}
+    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(toy.run / "checkpoint_best.pt")], overrides)
+    model.eval()
+
+    def translate_one(generator, line):
+        tokens = task.source_dictionary.encode_line(line, line_tokenizer=str.split, add_if_not_exist=False).long()[None]
+        sample = {"net_input": {"src_tokens": tokens, "src_lengths": torch.tensor([tokens.shape[1]])}}
+        best = generator.generate([model], sample)[0][0]
+        return task.target_dictionary.string(best["tokens"]), float(best["score"]), best["positional_scores"]
+
+    def translate_all(beam, length_penalty):
+        settings = {"beam_size": beam, "len_penalty": length_penalty}
+        generator = SequenceGenerator([model], task.target_dictionary, **settings)
+        return list(zip(*(translate_one(generator, line) for line in sources), strict=True))
+
+    return translate_all
+
+
+@pytest.mark.parametrize(("beam", "length_penalty"), [(5, 1.0), (1, 1.0), (4, 0.5), (5, 2.0), (3, -0.5)])
+def test_the_hypotheses_are_those_of_fairseq_token_for_token(exported, fairseq_search, sources, beam, length_penalty):
+    hypotheses, *_ = fairseq_search(beam, length_penalty)
+    assert len(set(hypotheses)) > 40
+    assert translate_subwords(exported, sources, search(beam, length_penalty)) == list(hypotheses)
+
+
+def test_without_length_penalty_the_hypotheses_are_at_least_as_probable(exported, fairseq_search, sources):
+    """CTranslate2 also waits until the best one has ended."""
+    ours = translate_subwords(exported, sources, search(length_penalty=0.0))
+    hypotheses, probabilities, _ = fairseq_search(5, 0.0)
+    translator = ctranslate2.Translator(str(exported.directory))
+    scored = translator.score_batch([line.split() for line in sources], [line.split() for line in ours])
+    for result, ours_one, theirs, probability in zip(scored, ours, hypotheses, probabilities, strict=True):
+        assert sum(result.log_probs) > probability - 1e-4
+        assert ours_one == theirs or sum(result.log_probs) > probability
+
+
+def test_the_log_probability_of_each_subword_is_that_of_fairseq(exported, fairseq_search, sources):
+    hypotheses, _, expected = fairseq_search(5, 1.0)
+    translator = ctranslate2.Translator(str(exported.directory))
+    scored = translator.score_batch([line.split() for line in sources], [line.split() for line in hypotheses])
+    for result, log_probabilities in zip(scored, expected, strict=True):
+        assert result.log_probs == pytest.approx(log_probabilities.tolist(), abs=2e-5)
+
+
+def test_an_evaluation_scores_as_with_fairseq_generate(toy, exported, tmp_path):
+    """The same texts, scores and settings but for what was exported, so that a paired test finds no difference."""
+
+    def evaluate(name, *arguments):
+        options = [toy.run, "--cpu", "--beam", "3", "--output", tmp_path / name, *arguments]
+        return run.evaluate(run.parse_arguments([str(option) for option in options]))
+
+    stock, ours = evaluate("stock"), evaluate("ours", "--exported", exported.directory)
+    for name in ("hypotheses.detok.txt", "hypotheses.tok.lc.txt", "reference.detok.txt", "reference.tok.lc.txt"):
+        assert (ours / name).read_bytes() == (stock / name).read_bytes()
+    theirs, result = (json.loads((directory / "scores.json").read_text()) for directory in (stock, ours))
+    assert result["scores"] == theirs["scores"] and result["checkpoint"] == theirs["checkpoint"]
+    assert result["settings"].pop("exported_sha256")
+    assert result["settings"] == theirs["settings"]
+    assert "beam 3, lenpen 1.0, CTranslate2 (float32); 0 unknown" in (ours / "scores.txt").read_text()
+    other = tmp_path / "other"
+    shutil.copytree(exported.directory, other)
+    (other / "sentencepiece.model").write_bytes(b"other")
+    with pytest.raises(UserError, match="its subwords are not those of"):
+        evaluate("mixed", "--exported", other)
+
+
+def test_plain_text_is_translated_line_by_line(toy, exported, script):
+    text = read_lines(toy.corpus / "raw" / "test.de")
+    done = script("translate.sh", exported.directory, "--threads", "1", input="\n".join([*text, "", "  ", text[0]]))
+    assert done.returncode == 0, done.stderr
+    translations = done.stdout.removesuffix("\n").split("\n")
+    subwords = translate_subwords(exported, read_lines(toy.corpus / "test.de"), search())
+    expected = [line.replace(" ", "").replace("▁", " ").strip() for line in subwords]
+    assert translations == [*expected, "", "", expected[0]]
+    assert len(expected) == TEST_SENTENCES
+
+
+def test_a_quantized_average(toy, exported, tmp_path):
+    directory = export_here(toy.run, tmp_path / "model", "--average", "2", "--quantization", "int8")
+    model = ExportedModel.load(directory)
+    assert model.quantization == "int8" and len(model.checkpoint["averaged_from"]) == 2
+    sizes = [(path / "model.bin").stat().st_size for path in (exported.directory, directory)]
+    assert sizes[1] < 0.6 * sizes[0]
+    (translation,) = translate_text(model, ["Das Hund mag ein Haus, ja."], search())
+    assert translation.endswith(", yes.")
+
+
+def test_a_model_directory_is_never_overwritten(toy, exported):
+    before = {path.name: path.read_bytes() for path in exported.directory.iterdir()}
+    with pytest.raises(UserError, match="already exists"):
+        export_here(toy.run, exported.directory)
+    assert {path.name: path.read_bytes() for path in exported.directory.iterdir()} == before
+
+
+def spoil(state: dict, **settings) -> None:
+    state["cfg"]["model"] |= settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: spoil(state, _name="fconv"), "its model is 'fconv'; expected one of"),
+        (lambda state: spoil(state, decoder_attention_heads=2), "--decoder-attention-heads must have the same value"),
+        (lambda state: spoil(state, activation_fn="tanh"), "--activation-fn tanh is not supported"),
+        (lambda state: spoil(state, encoder_layers=2), r"state_dict.*encoder\.layers\.1"),
+        (lambda state: state["model"].pop("decoder.embed_tokens.weight"), "its decoder has 0 subwords, the dictionary"),
+        (lambda state: state["cfg"]["task"].update(source_lang="en", target_lang="de"), "trained from en to de"),
+        (lambda state: state.update(task_state=Path("a")), "holds objects of type pathlib"),
+    ],
+    ids=["model", "heads", "activation", "layers", "parameters", "languages", "pickle"],
+)
+def test_a_checkpoint_that_cannot_be_exported_is_named(toy, tmp_path, change, message):
+    state = checkpoints.load(toy.run / "checkpoint_best.pt")
+    change(state)
+    torch.save(state, tmp_path / "spoiled.pt")
+    with pytest.raises(UserError, match=f"spoiled.pt: .*{message}") as caught:
+        export_here(toy.run, tmp_path / "model", "--checkpoint", tmp_path / "spoiled.pt")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["spoiled.pt"]
+
+
+def test_text_in_a_checkpoint_is_not_run(toy, tmp_path):
+    """fairseq would evaluate this option, and read embeddings from the file."""
+    state, sign = checkpoints.load(toy.run / "checkpoint_best.pt"), tmp_path / "sign"
+    code = f"__import__('pathlib').Path({str(sign)!r}).touch()"
+    spoil(state, _name="transformer", adaptive_softmax_cutoff=code, encoder_embed_path="/nowhere")
+    torch.save(state, tmp_path / "crafted.pt")
+    model = ExportedModel.load(export_here(toy.run, tmp_path / "m", "--checkpoint", tmp_path / "crafted.pt"))
+    assert translate_text(model, ["Das Hund mag ein Haus."], search()) and not sign.exists()
+
+
+def test_what_cannot_be_translated_is_refused(exported, tmp_path):
+    with pytest.raises(UserError, match=r"not an exported model .*scripts/export\.sh"):
+        ExportedModel.load(tmp_path)
+    (tmp_path / "export.json").write_text('{"format": 7}')
+    with pytest.raises(UserError, match="format 7, expected 1; export it again"):
+        ExportedModel.load(tmp_path)
+    with pytest.raises(UserError, match=r"line 3: \d,\d+ subwords with its end, the model takes 1,024"):
+        translate_text(exported, ["ja", "", "ja " * 1500], search())
+    shutil.copytree(exported.directory, tmp_path / "damaged")
+    (tmp_path / "damaged" / "model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match="damaged: CTranslate2 cannot load it"):
+        translate_subwords(ExportedModel.load(tmp_path / "damaged"), ["▁ja"], search())
+
+
+def test_an_absent_ctranslate2_is_an_error_with_its_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(UserError, match=r"CTranslate2 cannot be imported .*scripts/install\.sh"):
+        translate.load_ctranslate2()
+
+
+def test_help_and_errors_of_one_line(root, script, toy, tmp_path):
+    assert "--quantization" in script("export.sh", "--help").stdout
+    assert "--length-penalty" in script("translate.sh", "--help").stdout
+    done = script("translate.sh", tmp_path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "not an exported model" in done.stderr
+    done = script("export.sh", toy.run, "--output", tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}: already exists")
+    shellcheck = Path(sys.executable).parent / "shellcheck"
+    if not shellcheck.is_file():
+        pytest.skip("shellcheck is not installed")
+    checked = call(shellcheck, root / "scripts" / "export.sh", root / "scripts" / "translate.sh")
+    assert checked.returncode == 0, checked.stdout
