@@ -44,11 +44,12 @@ from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.figures import write
 from gradinit_mt.core import State
+from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.workers import add_workers
 from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plugin.options import core_config, first_steps_of
-from gradinit_mt.record.record import Record, RecordError, block_facts
+from gradinit_mt.record.record import Record, RecordError
 from gradinit_mt.training import checkpoints, launch
 from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.options import compose

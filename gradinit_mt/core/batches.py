@@ -1,5 +1,8 @@
 """How one batch becomes the two overlapping parts S and S~ (Zhu et al., 2021, section 3.2)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 
@@ -25,6 +28,19 @@ def shared_out(members: list, steps: int) -> list[list]:
     if len(members) < steps:
         return [[members[step % len(members)]] for step in range(steps)]
     return [members[step * len(members) // steps : (step + 1) * len(members) // steps] for step in range(steps)]
+
+
+def shares(s: Sequence[Any], s_tilde: Sequence[Any], steps: int) -> list[list]:
+    """The parts of S for each of the steps looked ahead.
+
+    Raises:
+        ValueError: S or S~ has no part, or the steps cannot share the parts of S equally.
+    """
+    if not (len(s) and len(s_tilde)):
+        raise ValueError("S and S~ need at least one part each")
+    if len(s) % steps:
+        raise ValueError(f"S has {len(s)} parts, expected a multiple of the {steps} look-ahead steps")
+    return shared_out(list(s), steps)
 
 
 def seeded(*numbers: int) -> torch.Generator:

@@ -36,6 +36,14 @@ def find_blocks(model: nn.Module) -> list[Block]:
     return blocks
 
 
+def block_facts(model: nn.Module) -> list[dict]:
+    """One entry per block of a model: ``name``, ``shape`` and ``learnable``."""
+    return [
+        {"name": block.name, "shape": list(block.parameter.shape), "learnable": block.learnable}
+        for block in find_blocks(model)
+    ]
+
+
 @torch.no_grad()
 def scale_blocks(blocks: Sequence[Block], scales: Tensor) -> None:
     """Multiplies every block by its scale, in place; a scale of 1 leaves it unchanged bit for bit.

@@ -1,7 +1,6 @@
 """Losses and their derivatives: summed over the parts of a batch and over ranks, at the chosen precision."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinit_mt.core import hvp
+from gradinit_mt.core.precision import at_precision
 
 LossFunction = Callable[[nn.Module, Any], tuple[Tensor, float]]
 Kept = Sequence[tuple[Tensor, Tensor]]
@@ -59,26 +59,13 @@ class Gradients:
         sums: list[Tensor] = []
         losses, total = [], 0.0
         for part in parts:
-            with self._at_precision():
+            with at_precision(self.precision, self.device):
                 loss, size = loss_fn(self.model, part)
             tensors = derivatives(loss)
             sums = list(torch._foreach_add(sums, tensors)) if sums else tensors
             losses.append(loss.detach().to(sums[0].dtype))  # autocast may have left it in half precision
             total += size
         return sums, sum(losses[1:], start=losses[0]), total
-
-    @contextmanager
-    def _at_precision(self) -> Iterator[None]:
-        """Surrounds one loss, without low-precision copies of the parameters left over from an earlier one.
-
-        PyTorch drops such copies when the outermost autocast ends, but the parameters move in place before that.
-        """
-        torch.clear_autocast_cache()
-        try:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                yield
-        finally:
-            torch.clear_autocast_cache()
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
         """Sums over ranks, divided by the size over ranks. New tensors, since autograd may return one tensor twice."""

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinit_mt.core import hvp
-from gradinit_mt.core.batches import shared_out
+from gradinit_mt.core.batches import shares
 from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
 from gradinit_mt.core.config import GradInitConfig
 from gradinit_mt.core.gradients import Gradients, LossFunction
@@ -162,7 +162,7 @@ class _Learner:
         If several steps are looked ahead, g is the gradient on the first one's share of S. The host waits for the
         device once, to choose the kind of step.
         """
-        first, *later = self._shares(s, s_tilde)
+        first, *later = shares(s, s_tilde, self.config.look_ahead)
         self.load_scaled()
         g, loss = self.gradients.of(self.loss_fn, first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
@@ -177,16 +177,6 @@ class _Learner:
         self.scales.update(h.double(), kind, norm.double(), self.state.steps[KINDS.index(kind)])
         results = [ahead.double()[None], h.sum()[None], self.scales.m, self.scales.moments.flatten()]
         self.unread = {"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": None}, torch.cat(results)
-
-    def _shares(self, s: Sequence[Any], s_tilde: Sequence[Any]) -> list[list]:
-        """The parts of S for each step looked ahead."""
-        if not (len(s) and len(s_tilde)):
-            iteration = self.state.iteration + 1 + (self.unread is not None)
-            raise ValueError(f"iteration {iteration}: S and S~ need at least one part each")
-        steps = self.config.look_ahead
-        if len(s) % steps:
-            raise ValueError(f"S has {len(s)} parts, expected a multiple of the {steps} look-ahead steps")
-        return shared_out(list(s), steps)
 
     def settle(self) -> None:
         """Reads the outcome of the last iteration, if it is not read yet."""

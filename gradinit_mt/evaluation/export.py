@@ -17,7 +17,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
-from gradinit_mt.evaluation import run
+from gradinit_mt.evaluation import checks, run
 from gradinit_mt.evaluation.translate import DESCRIPTION, ExportedModel, load_ctranslate2
 from gradinit_mt.training import checkpoints
 
@@ -33,9 +33,9 @@ def export(options: argparse.Namespace) -> None:
         corpus = run.prepared_corpus(options)
         path = run.checkpoint_path(options)
         facts = checkpoints.facts(path)
-        run.require_model(corpus, facts)
+        checks.require_model(corpus, facts)
         state = checkpoints.load(path)
-        run.require_unchanged(facts)
+        checks.require_unchanged(facts)
         _require_vocabulary(corpus, state["model"], path)
         command.step(f"converting {path} ({options.quantization})")
         try:

@@ -20,22 +20,14 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import new_directory, sha256, write_json
 from gradinit_mt.common.versions import package_version
-from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
+from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
-from gradinit_mt.evaluation import average, generate, hypotheses, paired, results, scores
+from gradinit_mt.evaluation import average, checks, generate, hypotheses, paired, results, scores
 from gradinit_mt.evaluation.translate import WEIGHTS, ExportedModel, Search, all_threads, translate_subwords
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.save_dir import RUN, read_run
 
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "ctranslate2", "sacrebleu", "sacremoses")
-
-# The plugin's models and their baseline. Other models may read files, or run code in their options.
-MODELS = (
-    *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
-    *("post_ln_transformer_small", "post_ln_transformer_tiny", "transformer", "transformer_iwslt_de_en"),
-    *("transformer_tiny", "transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
-    *("transformer_wmt_en_de", "transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
-)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -97,60 +89,6 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     return PreparedCorpus.load(Path(run["data"]))
 
 
-def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
-    """The checksums of the split's files, after a comparison with those noted at preparation."""
-    checksums = {}
-    for path in (*(corpus.text(split, lang) for lang in corpus.languages), corpus.raw(split, corpus.target)):
-        name = path.relative_to(corpus.directory).as_posix()
-        checksums[name] = sha256(path)
-        if checksums[name] != corpus.sha256[name]:
-            raise UserError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
-    return checksums
-
-
-def require_model(corpus: PreparedCorpus, facts: checkpoints.CheckpointFacts) -> None:
-    """Checks the checkpoint's model and its languages.
-
-    Raises:
-        UserError: a check failed. fairseq would build whatever model the file names, or translate in the wrong
-            direction.
-    """
-    if facts.model not in MODELS:
-        raise UserError(
-            f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(MODELS)}. If you trust "
-            "the file, use fairseq-generate itself"
-        )
-    if facts.source and facts.target and (facts.source, facts.target) != corpus.languages:
-        raise UserError(
-            f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
-            f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
-        )
-
-
-def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
-    """Raises UserError if the exported model has other subwords than the corpus."""
-    name = SUBWORD_FILES[corpus.subword][0]
-    if model.subword != corpus.subword or sha256(model.directory / name) != corpus.sha256[name]:
-        raise UserError(
-            f"{model.directory}: its subwords are not those of {corpus.directory}; give the corpus that the model was "
-            "trained on with --data"
-        )
-
-
-def require_short(corpus: PreparedCorpus, split: str, facts: checkpoints.CheckpointFacts) -> None:
-    """Raises UserError if the model does not take every sentence: fairseq-generate would fail after minutes."""
-    limits = (facts.max_source_positions, facts.max_target_positions)
-    for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
-        path = corpus.text(split, lang)
-        for number, line in enumerate(read_lines(path), start=1):
-            size = line.count(" ") + 2  # with the end of the sentence
-            if limit is not None and size > limit:
-                raise UserError(
-                    f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
-                    f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
-                )
-
-
 def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Texts:
     """Hypotheses and references of both kinds, from the model's subwords and the corpus."""
     lang, kind, tokenized = corpus.target, corpus.subword, corpus.moses_tokenized
@@ -175,17 +113,17 @@ def evaluate(options: argparse.Namespace) -> Path:
     corpus = prepared_corpus(options)
     if options.exported:
         model = ExportedModel.load(options.exported)
-        require_subwords(corpus, model)
+        checks.require_subwords(corpus, model)
         facts = checkpoints.CheckpointFacts(**model.checkpoint)
         name = f"{Path(facts.file).stem}-ctranslate2-{model.quantization}"
     else:
         model, path = None, checkpoint_path(options)
         facts, name = checkpoints.facts(path), path.stem
-    require_model(corpus, facts)
-    require_short(corpus, options.split, facts)
+    checks.require_model(corpus, facts)
+    checks.require_short(corpus, options.split, facts)
     settings = {
         "checkpoint_sha256": facts.sha256,
-        "data_sha256": data_checksums(corpus, options.split),
+        "data_sha256": checks.data_checksums(corpus, options.split),
         "split": options.split,
         "beam": options.beam,
         "lenpen": options.lenpen,
@@ -205,12 +143,6 @@ def evaluate(options: argparse.Namespace) -> Path:
     return output
 
 
-def require_unchanged(facts: checkpoints.CheckpointFacts) -> None:
-    """Raises UserError if the checkpoint is no longer the file that it was."""
-    if sha256(Path(facts.file)) != facts.sha256:
-        raise UserError(f"{facts.file}: changed while it was in use; copy it first, or wait for the training")
-
-
 def _translate(
     directory: Path,
     options: argparse.Namespace,
@@ -227,7 +159,7 @@ def _translate(
     arguments = generate.command_line(corpus, facts, options)
     sentences = corpus.counts[options.split]
     output = generate.run(arguments, directory, sentences)
-    require_unchanged(facts)
+    checks.require_unchanged(facts)
     on_gpu = torch.cuda.is_available() and not options.cpu
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
     subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))

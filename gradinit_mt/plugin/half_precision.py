@@ -1,4 +1,4 @@
-"""Learning in float32 although the trainer has already cast the model to half precision; where bfloat16 is native."""
+"""Learning in float32 although the trainer has already cast the model to half precision."""
 
 import copy
 from collections.abc import Iterator
@@ -27,14 +27,6 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
         for parameter in model.parameters():
             parameter.copy_(values[id(parameter)])
         _fill_master_copies(optimizer, values)
-
-
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices natively; elsewhere it is emulated."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities: dict = getattr(torch.cpu, "get_capabilities", dict)()  # absent from some PyTorch versions
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, nn.Parameter]) -> None:

@@ -15,7 +15,7 @@ from gradinit_mt.common.fields import option
 from gradinit_mt.core import GradInitConfig, GradInitError
 from gradinit_mt.core.forms import FORMS, TAU, settings_for
 from gradinit_mt.core.look_ahead import step_settings
-from gradinit_mt.plugin.half_precision import has_native_bfloat16
+from gradinit_mt.core.precision import has_native_bfloat16
 
 # Settings of the core with an option of the same name. An option that is not given leaves the setting to the form.
 _CORE_SETTINGS = (

@@ -15,7 +15,8 @@ from torch import nn
 
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import whole
-from gradinit_mt.core import State, find_blocks
+from gradinit_mt.core import State
+from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.state import KINDS
 
 TENSORS = "gradinit.safetensors"
@@ -99,14 +100,6 @@ class Record:
             raise RecordError(f"{path}: no such file; GradInit writes it to the save dir") from error
         except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise RecordError(f"{path}: not a record of GradInit ({error})") from error
-
-
-def block_facts(model: nn.Module) -> list[dict]:
-    """One entry per block of a model: ``name``, ``shape`` and ``learnable``."""
-    return [
-        {"name": block.name, "shape": list(block.parameter.shape), "learnable": block.learnable}
-        for block in find_blocks(model)
-    ]
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -3,16 +3,13 @@
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, data_utils
-from fairseq.distributed import utils as distributed_utils
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks import register_task
@@ -20,22 +17,22 @@ from fairseq.tasks.translation import TranslationTask
 from omegaconf import DictConfig
 from torch import nn
 
-from gradinit_mt.common.errors import differing
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
+from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.plugin.batches import OverlappingBatches
 from gradinit_mt.plugin.facts import data_checksum, model_options
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
+from gradinit_mt.plugin.ranks import from_first_rank, rank_and_world_size, sum_over_ranks
 from gradinit_mt.plugin.stacks import stacks_of
-from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
+from gradinit_mt.record import reuse
+from gradinit_mt.record.record import SUMMARY, Record, fingerprint
 
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 20  # iterations
-
-T = TypeVar("T")
 
 
 @register_task("gradinit_translation", dataclass=GradInitTranslationConfig)
@@ -77,7 +74,7 @@ class GradInitTranslationTask(TranslationTask):
         return super().train_step(sample, model, criterion, optimizer, update_num, **kwargs)
 
     def _initialize(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
-        restored = _from_first_rank(self._restored_from)
+        restored = from_first_rank(self._restored_from)
         if restored is not None:
             logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
             return
@@ -119,21 +116,23 @@ class GradInitTranslationTask(TranslationTask):
             )
 
     def _take_scales(self, path: str, model: BaseFairseqModel) -> None:
-        record = _from_first_rank(lambda: _given_record(path, model))
-        _from_first_rank(lambda: _continued(record, self.cfg.save_dir))
+        record = from_first_rank(lambda: reuse.given(path, model))
+        from_first_rank(lambda: reuse.continued(record, self.cfg.save_dir))
         scale_blocks(find_blocks(model), record.state.scales)
-        if _rank_and_world_size()[0] == 0:
+        if rank_and_world_size()[0] == 0:
             record.save(Path(self.cfg.save_dir))
         logger.info("GradInit: %d scales taken from %s", len(record.blocks), path)
 
     def _learn(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
-        rank, world_size = _rank_and_world_size()
+        rank, world_size = rank_and_world_size()
         device = next(model.parameters()).device
         over_sentences = getattr(criterion, "sentence_avg", False)
         tokens = float(self.dataset(self.cfg.train_subset).tgt_sizes.mean()) if over_sentences else 1.0
         # the first rank's settings, so that ranks with different devices compute the same
-        config = _from_first_rank(lambda: core_config(self.cfg, first_steps_of(optimizer), device, tokens))
-        record = _from_first_rank(lambda: _continued(self._fresh_record(model, criterion, config), self.cfg.save_dir))
+        config = from_first_rank(lambda: core_config(self.cfg, first_steps_of(optimizer), device, tokens))
+        record = from_first_rank(
+            lambda: reuse.continued(self._fresh_record(model, criterion, config), self.cfg.save_dir)
+        )
         started_at = record.state.iteration
         if not record.complete:
             shown = [f"{name} {value}" for name, value in record.settings.items() if name != "model"]
@@ -159,7 +158,7 @@ class GradInitTranslationTask(TranslationTask):
                 self._batches(model, config.look_ahead).pairs(started_at),
                 config,
                 ahead_loss_fn=ahead_loss_fn,
-                all_reduce=_sum_over_ranks if world_size > 1 else None,
+                all_reduce=sum_over_ranks if world_size > 1 else None,
                 held=[_softmax(model)] if self.cfg.gradinit_hold_softmax else (),
                 state=record.state,
                 on_iteration=on_iteration,
@@ -178,7 +177,7 @@ class GradInitTranslationTask(TranslationTask):
         batches = dataset.batch_by_size(indices, max_tokens=self._max_tokens(), max_sentences=self.cfg.batch_size)
         device = next(model.parameters()).device
         parts = self.cfg.gradinit_update_freq
-        return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *_rank_and_world_size(), device, steps)
+        return OverlappingBatches(dataset, batches, self.cfg.seed, parts, *rank_and_world_size(), device, steps)
 
     def _max_tokens(self) -> Optional[int]:
         return self.cfg.gradinit_max_tokens or self.cfg.max_tokens
@@ -194,7 +193,7 @@ class GradInitTranslationTask(TranslationTask):
             "max_tokens": self._max_tokens(),
             "batch_size": self.cfg.batch_size,
             "update_freq": self.cfg.gradinit_update_freq,
-            "world_size": _rank_and_world_size()[1],
+            "world_size": rank_and_world_size()[1],
             "hold_softmax": self.cfg.gradinit_hold_softmax,
             "seed": self.cfg.seed,
         }
@@ -220,77 +219,3 @@ def _softmax(model: BaseFairseqModel) -> tuple[nn.Module, str]:
             f"--gradinit-hold-softmax: {type(model).__name__} has no decoder.output_projection.weight; drop the option"
         )
     return projection, "weight"
-
-
-def _continued(fresh: Record, save_dir: str) -> Record:
-    """The record in the save dir if it belongs to this very run; ``fresh`` if there is none.
-
-    Raises:
-        GradInitError: the save dir holds the record of another run, or one that cannot be read.
-    """
-    path = Path(save_dir, TENSORS)
-    if not path.exists():
-        return fresh
-    try:
-        found = Record.load(path)
-    except RecordError as error:
-        raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
-    there, here = dict(found.settings), dict(fresh.settings)
-    changes = [f"model.{change}" for change in differing(there.pop("model", {}), here.pop("model"))]
-    changes += differing(there, here)
-    if "model" not in found.settings:
-        changes = ["it was learned by an earlier version"]
-    if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
-        changes.append("other initial parameters")
-    if changes:
-        raise GradInitError(
-            f"{path} belongs to another run ({'; '.join(changes)}): use another --save-dir, or remove it"
-        )
-    return found
-
-
-def _given_record(path: str, model: BaseFairseqModel) -> Record:
-    """The record at ``path`` as that of this run, with its origin and with the fingerprint of ``model``.
-
-    Raises:
-        GradInitError: there is none, it is not complete, or it is that of another model.
-    """
-    try:
-        record = Record.load(Path(path))
-        record.require_blocks_of(model)
-    except RecordError as error:
-        raise GradInitError(f"--gradinit-from {path}: {error}") from error
-    if not record.complete:
-        raise GradInitError(
-            f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
-            "let the run that learns it finish first"
-        )
-    origin = os.path.realpath(path).removesuffix(f"/{TENSORS}")  # the same for every spelling of the path
-    return replace(record, settings=record.settings | {"from": origin}, theta0=fingerprint(model))
-
-
-def _rank_and_world_size() -> tuple[int, int]:
-    if not torch.distributed.is_initialized():
-        return 0, 1
-    return distributed_utils.get_data_parallel_rank(), distributed_utils.get_data_parallel_world_size()
-
-
-def _sum_over_ranks(tensor: torch.Tensor) -> None:
-    distributed_utils.all_reduce(tensor, group=distributed_utils.get_data_parallel_group())
-
-
-def _from_first_rank(load: Callable[[], T]) -> T:
-    """What ``load()`` returns or raises on the first rank, on every rank, so that all take the same decision."""
-    rank, world_size = _rank_and_world_size()
-    if world_size == 1:
-        return load()
-    holder: list = [None]
-    if rank == 0:
-        try:
-            holder = [load()]
-        except GradInitError as error:
-            holder = [error]
-    torch.distributed.broadcast_object_list(holder, src=0)
-    if isinstance(holder[0], GradInitError):
-        raise holder[0]
-    return holder[0]

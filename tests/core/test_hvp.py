@@ -7,7 +7,7 @@ import torch
 from networks import RealSizeTransformer, convolution_case, token_loss, transformer_case
 
 from gradinit_mt.core import GradInitConfig, learn_scales
-from gradinit_mt.plugin.half_precision import has_native_bfloat16
+from gradinit_mt.core.precision import has_native_bfloat16
 
 
 def constraint_derivatives(network, pair, step, **settings):

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from gradinit_mt.core import GradInitConfig, learn_scales
-from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, block_facts, fingerprint
+from gradinit_mt.core.blocks import block_facts
+from gradinit_mt.record.record import SUMMARY, TENSORS, Record, RecordError, fingerprint
 
 
 def network(seed=0):

@@ -1,0 +1,78 @@
+"""What is checked before a checkpoint is used: that its model, its languages and its subwords fit the corpus."""
+
+from pathlib import Path
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import sha256
+from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
+from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.evaluation.translate import ExportedModel
+from gradinit_mt.training.checkpoints import CheckpointFacts
+
+# The plugin's models and their baseline. Other models may read files, or run code in their options.
+MODELS = (
+    *("post_ln_transformer", "post_ln_transformer_base", "post_ln_transformer_iwslt_de_en"),
+    *("post_ln_transformer_small", "post_ln_transformer_tiny", "transformer", "transformer_iwslt_de_en"),
+    *("transformer_tiny", "transformer_vaswani_wmt_en_de_big", "transformer_vaswani_wmt_en_fr_big"),
+    *("transformer_wmt_en_de", "transformer_wmt_en_de_big", "transformer_wmt_en_de_big_t2t"),
+)
+
+
+def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
+    """The checksums of the split's files, after a comparison with those noted at preparation."""
+    checksums = {}
+    for path in (*(corpus.text(split, lang) for lang in corpus.languages), corpus.raw(split, corpus.target)):
+        name = path.relative_to(corpus.directory).as_posix()
+        checksums[name] = sha256(path)
+        if checksums[name] != corpus.sha256[name]:
+            raise UserError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
+    return checksums
+
+
+def require_model(corpus: PreparedCorpus, facts: CheckpointFacts) -> None:
+    """Checks the checkpoint's model and its languages.
+
+    Raises:
+        UserError: a check failed. fairseq would build whatever model the file names, or translate in the wrong
+            direction.
+    """
+    if facts.model not in MODELS:
+        raise UserError(
+            f"{facts.file}: its model is {facts.model!r}; expected one of {', '.join(MODELS)}. If you trust "
+            "the file, use fairseq-generate itself"
+        )
+    if facts.source and facts.target and (facts.source, facts.target) != corpus.languages:
+        raise UserError(
+            f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
+            f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
+        )
+
+
+def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
+    """Raises UserError if the exported model has other subwords than the corpus."""
+    name = SUBWORD_FILES[corpus.subword][0]
+    if model.subword != corpus.subword or sha256(model.directory / name) != corpus.sha256[name]:
+        raise UserError(
+            f"{model.directory}: its subwords are not those of {corpus.directory}; give the corpus that the model was "
+            "trained on with --data"
+        )
+
+
+def require_short(corpus: PreparedCorpus, split: str, facts: CheckpointFacts) -> None:
+    """Raises UserError if the model does not take every sentence: fairseq-generate would fail after minutes."""
+    limits = (facts.max_source_positions, facts.max_target_positions)
+    for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
+        path = corpus.text(split, lang)
+        for number, line in enumerate(read_lines(path), start=1):
+            size = line.count(" ") + 2  # with the end of the sentence
+            if limit is not None and size > limit:
+                raise UserError(
+                    f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
+                    f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
+                )
+
+
+def require_unchanged(facts: CheckpointFacts) -> None:
+    """Raises UserError if the checkpoint is no longer the file that it was."""
+    if sha256(Path(facts.file)) != facts.sha256:
+        raise UserError(f"{facts.file}: changed while it was in use; copy it first, or wait for the training")
