@@ -1,7 +1,7 @@
 """Hessian-vector products of the constraint: an exact route, and one that needs only first-order gradients."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -33,9 +33,24 @@ def finite_difference(parameters: list[Tensor], v: list[Tensor], gradient: Calla
     return ahead
 
 
-def twice_differentiable() -> AbstractContextManager:
-    """For the forward pass of a loss that ``exact`` takes: fused attention has no second derivative."""
-    return sdpa_kernel(SDPBackend.MATH)
+_exact_pass = False
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """For the forward pass of a loss that ``exact`` takes: fused operations have no second derivative."""
+    global _exact_pass
+    before, _exact_pass = _exact_pass, True
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        _exact_pass = before
+
+
+def needs_second_derivatives() -> bool:
+    """Whether the present forward pass is one for ``exact``: an operation without a second derivative must not run."""
+    return _exact_pass
 
 
 def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Tensor) -> list[Tensor]:
