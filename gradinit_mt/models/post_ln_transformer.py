@@ -1,6 +1,7 @@
 """The original Post-LN Transformer (Vaswani et al., 2017): LayerNorm after each residual sum, x = LN(x + f(x)).
 
-The layers are fairseq's own. This file fixes their order, names the sizes and checks the options.
+The function, the parameters and their initialization are those of fairseq's Transformer. This file names the sizes and
+checks the options.
 """
 
 from argparse import ArgumentParser
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, make_dataclass
 from typing import Optional
 
 from fairseq import utils
+from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import register_model
@@ -15,8 +17,10 @@ from fairseq.models.transformer import TransformerModelBase
 from fairseq.models.transformer.transformer_config import DecoderConfig, EncDecBaseConfig, TransformerConfig
 from fairseq.tasks import FairseqTask
 from omegaconf import II
+from torch import nn
 
 from gradinit_mt.common.fields import option
+from gradinit_mt.models.encoder_decoder import Decoder, Encoder
 
 # fairseq's command-line parser reads the types of dataclass fields, and knows Optional[X] but not X | None.
 
@@ -112,6 +116,14 @@ class PostLNTransformer(TransformerModelBase):
     def build_model(cls, cfg: PostLNTransformerConfig, task: FairseqTask) -> TransformerModelBase:
         check(cfg)
         return super().build_model(as_fairseq(cfg), task)
+
+    @classmethod
+    def build_encoder(cls, cfg: TransformerConfig, src_dict: Dictionary, embed_tokens: nn.Embedding) -> Encoder:
+        return Encoder(cfg, src_dict, embed_tokens)
+
+    @classmethod
+    def build_decoder(cls, cfg: TransformerConfig, tgt_dict: Dictionary, embed_tokens: nn.Embedding) -> Decoder:
+        return Decoder(cfg, tgt_dict, embed_tokens)
 
 
 def _sized(class_name: str, **sizes: int) -> type[PostLNTransformerConfig]:

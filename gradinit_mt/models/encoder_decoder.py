@@ -1,0 +1,122 @@
+"""Encoder and decoder over batch-first layers; to the outside they are fairseq's own.
+
+Under autocast the products are in its type. The states between the layers keep that of the embeddings, float32.
+"""
+
+from typing import Any
+
+import torch
+from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
+from torch import Tensor
+
+from gradinit_mt.models.attention import IncrementalState, working_type
+from gradinit_mt.models.dropout import active_probability, dropout
+from gradinit_mt.models.layers import DecoderLayer, EncoderLayer
+
+
+class Encoder(TransformerEncoderBase):
+    """As fairseq's; ``encoder_out`` is [source length, batch, channels] to the outside."""
+
+    def build_encoder_layer(self, cfg: Any) -> EncoderLayer:
+        return EncoderLayer(cfg)
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Tensor | None = None,
+        return_all_hiddens: bool = False,
+        token_embeddings: Tensor | None = None,
+    ) -> dict[str, list[Tensor]]:
+        """See fairseq's; ``src_tokens`` [batch, source length]."""
+        embedded = self.embed_scale * (self.embed_tokens(src_tokens) if token_embeddings is None else token_embeddings)
+        padding = src_tokens.eq(self.padding_idx)
+        x = dropout(embedded + self.embed_positions(src_tokens), active_probability(self.dropout_module))
+        bias = padding_bias(padding, x)
+        states = [x]
+        for layer in self.layers:
+            x = layer(x, bias)
+            states.append(x)
+        lengths = src_tokens.ne(self.padding_idx).sum(1, dtype=torch.int32, keepdim=True)
+        return {
+            "encoder_out": [x.transpose(0, 1)],
+            "encoder_padding_mask": [padding],
+            "encoder_embedding": [embedded],
+            "encoder_states": [state.transpose(0, 1) for state in states] if return_all_hiddens else [],
+            "fc_results": [],
+            "src_tokens": [],
+            "src_lengths": [lengths],
+        }
+
+    def reorder_encoder_out(self, encoder_out: dict, new_order: Tensor) -> dict:
+        """As fairseq's, but the hypotheses of a beam share one copy of their sentence.
+
+        Args:
+            encoder_out: of ``forward``, or returned from here.
+            new_order: first the sentence of each hypothesis, ``0 0 ... 1 1 ...``; from then on the hypothesis that each
+                one continues, while finished sentences drop out.
+        """
+        sentences, hypotheses = len(encoder_out["encoder_padding_mask"][0]), len(new_order)
+        if "beam" in encoder_out:
+            beam = encoder_out["beam"]
+            rows = new_order.view(-1, beam)[:, 0] // beam
+            return (
+                encoder_out
+                if len(rows) == sentences
+                else super().reorder_encoder_out(encoder_out, rows) | {"beam": beam}
+            )
+        beam = hypotheses // sentences
+        each_in_turn = torch.arange(sentences, device=new_order.device).repeat_interleave(beam)
+        if torch.equal(new_order, each_in_turn):
+            return encoder_out | {"beam": beam}
+        return super().reorder_encoder_out(encoder_out, new_order)
+
+
+class Decoder(TransformerDecoderBase):
+    """As fairseq's; the weights of cross-attention are returned in evaluation alone."""
+
+    def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> DecoderLayer:
+        return DecoderLayer(cfg)
+
+    def extract_features(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: dict[str, list[Tensor]],
+        incremental_state: IncrementalState | None = None,
+        full_context_alignment: bool = False,
+        alignment_layer: int | None = None,
+        alignment_heads: int | None = None,
+    ) -> tuple[Tensor, dict[str, list[Tensor | None]]]:
+        """See fairseq's: features [batch, target length, channels] and what else there is.
+
+        A target is padded on the right, where no other token sees it: the mask of the future is enough.
+        """
+        positions = self.embed_positions(prev_output_tokens, incremental_state=incremental_state)
+        if incremental_state is not None:
+            prev_output_tokens, positions = prev_output_tokens[:, -1:], positions[:, -1:]
+        shown = self.num_layers - 1 if alignment_layer is None else alignment_layer
+        weights = None
+        x = self.embed_scale * self.embed_tokens(prev_output_tokens) + positions
+        x = dropout(x, active_probability(self.dropout_module))
+        memory = encoder_out["encoder_out"][0].transpose(0, 1).to(working_type(x))
+        memory_bias = padding_bias(encoder_out["encoder_padding_mask"][0], x)
+        bias = None
+        if full_context_alignment:
+            bias = padding_bias(prev_output_tokens.eq(self.padding_idx), x)
+        elif incremental_state is None:
+            bias = memory.new_full((1, x.shape[1], x.shape[1]), -torch.inf).triu_(1)
+        states = [x]
+        for index, layer in enumerate(self.layers):
+            need_weights = index == shown and not self.training
+            x, found = layer(x, memory, memory_bias, bias, incremental_state, need_weights)
+            weights = found if need_weights else weights
+            states.append(x)
+        if weights is not None:
+            weights = weights[:, :alignment_heads].float().mean(1)
+        return x, {"attn": [weights], "inner_states": [state.transpose(0, 1) for state in states]}
+
+
+def padding_bias(padding: Tensor, x: Tensor) -> Tensor | None:
+    """-inf at padding and 0 elsewhere, [batch, 1, keys]; None where a CPU sees that there is none."""
+    if padding.device.type == "cpu" and not padding.any():
+        return None
+    return x.new_zeros(padding.shape, dtype=working_type(x)).masked_fill_(padding, -torch.inf).unsqueeze(1)

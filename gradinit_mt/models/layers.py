@@ -1,0 +1,67 @@
+"""The encoder's and the decoder's layer, Post-LN: x = LN(x + dropout(f(x))) for each block f."""
+
+from typing import Any
+
+from fairseq.models.transformer.transformer_config import TransformerConfig
+from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
+from torch import Tensor, nn
+
+from gradinit_mt.models.attention import Attention, IncrementalState, linear
+from gradinit_mt.models.dropout import active_probability, add_dropout, dropout
+
+
+class EncoderLayer(TransformerEncoderLayerBase):
+    """fairseq's parameters; states are [batch, time, channels]."""
+
+    def build_self_attention(self, embed_dim: int, cfg: TransformerConfig) -> Attention:
+        return _attention(embed_dim, cfg.encoder.attention_heads, cfg, self_attention=True)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Args: ``x``: states; ``bias``: see ``Attention``."""
+        y, _ = self.self_attn(x, bias=bias)
+        x = _sum_and_norm(self, self.self_attn_layer_norm, x, y)
+        return _feed_forward(self, x)
+
+
+class DecoderLayer(TransformerDecoderLayerBase):
+    """fairseq's parameters; states are [batch, time, channels]."""
+
+    def build_self_attention(self, embed_dim: int, cfg: TransformerConfig, **_: Any) -> Attention:
+        return _attention(embed_dim, cfg.decoder.attention_heads, cfg, self_attention=True)
+
+    def build_encoder_attention(self, embed_dim: int, cfg: TransformerConfig) -> Attention:
+        sizes = {"kdim": cfg.encoder.embed_dim, "vdim": cfg.encoder.embed_dim}
+        return _attention(embed_dim, cfg.decoder.attention_heads, cfg, encoder_decoder_attention=True, **sizes)
+
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        memory_bias: Tensor | None = None,
+        bias: Tensor | None = None,
+        incremental_state: IncrementalState | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Args: see ``Attention``. Returns the states and the weights of cross-attention, if they are asked for."""
+        y, _ = self.self_attn(x, bias=bias, incremental_state=incremental_state)
+        x = _sum_and_norm(self, self.self_attn_layer_norm, x, y)
+        y, weights = self.encoder_attn(x, memory, memory_bias, incremental_state, need_weights)
+        x = _sum_and_norm(self, self.encoder_attn_layer_norm, x, y)
+        return _feed_forward(self, x, incremental_state), weights
+
+
+Layer = EncoderLayer | DecoderLayer
+
+
+def _attention(embed_dim: int, heads: int, cfg: TransformerConfig, **options: Any) -> Attention:
+    return Attention(embed_dim, heads, dropout=cfg.attention_dropout, **options)
+
+
+def _sum_and_norm(layer: Layer, norm: nn.LayerNorm, x: Tensor, y: Tensor) -> Tensor:
+    return norm(add_dropout(x, y, active_probability(layer.dropout_module)))
+
+
+def _feed_forward(layer: Layer, x: Tensor, kept: IncrementalState | None = None) -> Tensor:
+    y = layer.activation_fn(linear(x, layer.fc1, kept=kept))
+    y = linear(dropout(y, active_probability(layer.activation_dropout_module)), layer.fc2, kept=kept)
+    return _sum_and_norm(layer, layer.final_layer_norm, x, y)
