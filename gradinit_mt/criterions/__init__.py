@@ -1,0 +1,3 @@
+"""Criterions registered with fairseq."""
+
+from gradinit_mt.criterions import label_smoothed as label_smoothed

@@ -1,0 +1,40 @@
+"""fairseq's label-smoothed cross-entropy, computed together with the output projection."""
+
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.models import BaseFairseqModel
+
+from gradinit_mt.core import hvp
+from gradinit_mt.criterions.projected_cross_entropy import smoothed_cross_entropy
+from gradinit_mt.models.attention import working_type
+from gradinit_mt.models.wrappers import unwrapped
+
+
+@register_criterion("projected_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig)
+class ProjectedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
+    """Options, loss and logging outputs of fairseq's ``label_smoothed_cross_entropy``, without logits of a whole batch.
+
+    The model's decoder ends in ``output_projection``, a linear layer without bias, as fairseq's Transformers do. Where
+    the logits themselves are needed (accuracy, losses of single tokens, second derivatives), and in float16, fairseq's
+    own computation runs.
+    """
+
+    def forward(self, model: BaseFairseqModel, sample: dict, reduce: bool = True) -> tuple:
+        """The summed loss, its size and the logging outputs; see fairseq's."""
+        needs_logits = not reduce or self.report_accuracy or self.ignore_prefix_size or hvp.needs_second_derivatives()
+        # in float16, small derivatives would be lost before the loss is scaled up
+        if needs_logits or working_type(next(model.parameters())) == torch.float16:
+            return super().forward(model, sample, reduce)
+        features, _ = model(**sample["net_input"], features_only=True)
+        weight = unwrapped(model).decoder.output_projection.weight
+        loss, nll = smoothed_cross_entropy(features, weight, sample["target"], self.eps, self.padding_idx)
+        sentences = sample["target"].shape[0]
+        size = sentences if self.sentence_avg else sample["ntokens"]
+        outputs: dict[str, Any] = {"loss": loss.data, "nll_loss": nll, "ntokens": sample["ntokens"]}
+        return loss, size, outputs | {"nsentences": sentences, "sample_size": size}
