@@ -11,6 +11,7 @@ from fairseq.dataclass import FairseqDataclass
 
 from gradinit_mt.lr_schedulers.linear import LinearScheduleConfig
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerConfig
+from gradinit_mt.optim.torch_optimizers import TorchAdamConfig, TorchSGDConfig
 from gradinit_mt.plugin.options import GradInitTranslationConfig, TranslationConfig
 
 
@@ -35,7 +36,8 @@ def page() -> str:
             "# Options",
             "Printed by `.venv/bin/python docs/options_page.py > docs/options.md` from the dataclasses that define the "
             "options. On the command line, fairseq-train takes them beside its own. In a configuration of "
-            "fairseq-hydra-train the same names, with underscores, are keys of `task`, `model` and `lr_scheduler`.",
+            "fairseq-hydra-train the same names, with underscores, are keys of `task`, `model`, `criterion`, "
+            "`optimizer` and `lr_scheduler`.",
             "## `--task gradinit_translation`",
             "All options of fairseq's `translation` task, and:",
             table(GradInitTranslationConfig, omitted=inherited),
@@ -43,6 +45,12 @@ def page() -> str:
             "The defaults are those of `post_ln_transformer`, which equals `post_ln_transformer_base`. The "
             "architectures with `_tiny`, `_small` and `_iwslt_de_en` differ in their sizes only.",
             table(PostLNTransformerConfig),
+            "## `--criterion projected_label_smoothed_cross_entropy`",
+            "The options of fairseq's `label_smoothed_cross_entropy`.",
+            "## `--optimizer torch_adam` and `torch_adamw`",
+            table(TorchAdamConfig),
+            "## `--optimizer torch_sgd`",
+            table(TorchSGDConfig),
             "## `--lr-scheduler linear`",
             table(LinearScheduleConfig),
         ]

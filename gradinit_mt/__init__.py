@@ -16,7 +16,7 @@ __all__ = ["gradinit"]
 
 # fairseq is always loaded before it imports a user-dir; everything else starts faster without it.
 if "fairseq" in sys.modules:
-    from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401
+    from gradinit_mt import criterions, lr_schedulers, models, optim, tasks  # noqa: F401
     from gradinit_mt.plugin import compat
 
     compat.allow_torchrun_without_gpu()

@@ -6,10 +6,10 @@ import pytest
 
 # Each folder may import those before it, and itself.
 ORDER = (
-    *("common", "corpora", "core", "record", "models", "lr_schedulers"),
+    *("common", "corpora", "core", "record", "models", "criterions", "optim", "lr_schedulers"),
     *("plugin", "tasks", "training", "evaluation"),
 )
-LIMITS = {"common": set()} | {room: {"common"} for room in ("corpora", "core", "models", "lr_schedulers")}
+LIMITS = {"common": set()} | {room: {"common"} for room in ("corpora", "core", "models", "optim", "lr_schedulers")}
 
 
 def imported(path) -> set[str]:

@@ -5,6 +5,7 @@ The conversion is CTranslate2's own, from fairseq's Transformer: a Post-LN model
 
 import argparse
 import dataclasses
+import logging
 import shutil
 import sys
 import tempfile
@@ -84,6 +85,7 @@ def convert(state: dict, corpus: PreparedCorpus, directory: Path, quantization: 
         ValueError: CTranslate2 does not support the options.
         RuntimeError: the parameters are not those of a Transformer with these options.
     """
+    logging.getLogger("fairseq").setLevel(logging.WARNING)  # the converter loads a task, which logs its dictionaries
     converters = load_ctranslate2().converters
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "checkpoint.pt"

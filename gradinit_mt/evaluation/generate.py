@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common.command import failure
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.core.precision import LOGGED
 from gradinit_mt.corpora.layout import PreparedCorpus, require_plain_path
 from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
@@ -53,7 +54,8 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     for path in (corpus.bin, Path(facts.file)):
         require_plain_path(path)
     command = [sys.executable, "-m", "fairseq_cli.generate", str(corpus.bin.resolve())]
-    command += ["--user-dir", USER_DIR, "--task", "translation"]
+    command += ["--user-dir", USER_DIR]
+    command += ["--task", "gradinit_translation", "--no-gradinit"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     command += ["--gen-subset", options.split, "--path", facts.file]
     command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]
@@ -62,6 +64,12 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     # with its default of 8, fairseq silently drops a last batch whose size is not a multiple of 8
     command += ["--required-batch-size-multiple", "1"]
     return command + ["--cpu"] * options.cpu + options.further
+
+
+def precision(directory: Path) -> str:
+    """The precision of a finished ``run``, as it was logged."""
+    messages = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace")
+    return messages.partition(LOGGED.format("translation"))[2].split()[0]
 
 
 def run(command: list[str], directory: Path, sentences: int) -> list[str]:

@@ -163,7 +163,7 @@ def _translate(
     on_gpu = torch.cuda.is_available() and not options.cpu
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
     subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
-    return subwords, {"device": device, "command": shlex.join(arguments)}
+    return subwords, {"device": device, "precision": generate.precision(directory), "command": shlex.join(arguments)}
 
 
 def _make_result(
@@ -206,13 +206,13 @@ def _setting(result: dict) -> str:
     if metric == "loss":
         validation += " (as trained: with label smoothing)"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
-    exported = f", CTranslate2 ({result['exported']['quantization']})" if "exported" in result else ""
+    system = f"CTranslate2 ({result['exported']['quantization']})" if "exported" in result else result["precision"]
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
     return (
         f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: "
         f"{result['scores']['sentences']:,} sentences\n"
         f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}\n"
-        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}{exported}; "
+        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}, {system}; "
         f"{result['unknown_symbols']} unknown symbols; {result['seconds']['generation']:.0f} s on {result['device']}"
     )
 

@@ -32,6 +32,7 @@ Step = StrEnum("Step", ["auto", "adam", "sgd"])
 Update = StrEnum("Update", ["adam", "descent"])
 Product = StrEnum("Product", ["auto", "finite", "exact"])
 Precision = StrEnum("Precision", ["auto", "full", "bfloat16"])
+WorkingPrecision = StrEnum("WorkingPrecision", ["auto", "float32", "bfloat16"])
 
 
 def _by_form(name: str) -> str:
@@ -43,6 +44,17 @@ def _by_form(name: str) -> str:
 class GradInitTranslationConfig(TranslationConfig):
     """Options of the task: those of fairseq's translation task, and GradInit's."""
 
+    precision: WorkingPrecision = option(
+        "arithmetic of training, validation and translation: float32, bfloat16 (by autocast: parameters, gradients and "
+        "optimizer stay in float32) or auto, which is bfloat16 for post_ln_transformer models on a device that "
+        "multiplies it natively, except with --fp16, --bf16 or --amp",
+        default=WorkingPrecision.auto,
+    )
+    compile_layers: bool = option(
+        "compile the layers of a post_ln_transformer model with torch.compile after GradInit: for GPUs, together with "
+        "--required-seq-len-multiple, which limits the number of different lengths",
+        default=False,
+    )
     no_gradinit: bool = option("train from the model's own initialization (the baseline)", default=False)
     gradinit_form: ChoiceEnum(list(FORMS)) = option(  # type: ignore[valid-type] # one home for the names of the forms
         "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default="signal"
@@ -108,7 +120,7 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_precision: Precision = option(
         "precision of GradInit's losses: full, bfloat16 (autocast) or auto (bfloat16 where the device computes it "
-        "natively). Parameters, gradients and scales always have full precision",
+        "natively, except with --precision float32). Parameters, gradients and scales always have full precision",
         default=Precision.auto,
     )
     gradinit_from: Optional[str] = option(
@@ -128,6 +140,9 @@ class GradInitTranslationConfig(TranslationConfig):
     lr: List[float] = II("optimization.lr")
     max_tokens: Optional[int] = II("dataset.max_tokens")
     batch_size: Optional[int] = II("dataset.batch_size")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
@@ -168,7 +183,8 @@ def core_config(
         raise GradInitError(f"--lr is {lr}, expected a finite number above 0: change it, or give --gradinit-eta")
     precision = str(cfg.gradinit_precision)
     if precision == "auto":
-        native = cfg.gradinit_hvp != "finite" and has_native_bfloat16(device)
+        wanted = cfg.precision != "float32" and cfg.gradinit_hvp != "finite"
+        native = wanted and has_native_bfloat16(device)
         precision = "bfloat16" if native else "full"
     given = {name: getattr(cfg, f"gradinit_{name}") for name in _CORE_SETTINGS}
     given |= {"step": step, "betas": (cfg.gradinit_beta1, cfg.gradinit_beta2), "precision": precision}

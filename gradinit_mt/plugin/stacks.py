@@ -6,12 +6,13 @@ from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
 from torch import Tensor
 
 from gradinit_mt.core import GradInitError, Stack
+from gradinit_mt.models.layers import DecoderLayer, EncoderLayer
 
 _INPUTS = {"encoder": "src_tokens", "decoder": "prev_output_tokens"}
 
 
 def stacks_of(model: BaseFairseqModel) -> list[Stack]:
-    """Encoder and decoder; their states are [time, batch, channels].
+    """Encoder and decoder; their states are [batch, time, channels] in this package's layers, else [time, batch, ...].
 
     Raises:
         GradInitError: one of them has no layers.
@@ -26,9 +27,14 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
             )
         # by index, because iterating over a list with LayerDrop draws random numbers
         layers = [layers[index] for index in range(len(layers))]
-        stacks.append(Stack(layers, _real_tokens(tokens, getattr(model, name))))
+        batch_first = isinstance(layers[0], EncoderLayer | DecoderLayer)
+        stacks.append(Stack(layers, _real_tokens(tokens, getattr(model, name), batch_first)))
     return stacks
 
 
-def _real_tokens(tokens: str, part: FairseqEncoder | FairseqDecoder) -> Callable[[dict], Tensor]:
-    return lambda sample: sample["net_input"][tokens].ne(part.padding_idx).t()
+def _real_tokens(tokens: str, part: FairseqEncoder | FairseqDecoder, batch_first: bool) -> Callable[[dict], Tensor]:
+    def real(sample: dict) -> Tensor:
+        mask = sample["net_input"][tokens].ne(part.padding_idx)
+        return mask if batch_first else mask.t()
+
+    return real

@@ -3,6 +3,7 @@
 import logging
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,6 +13,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, data_utils
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
+from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import DictConfig
@@ -21,10 +23,13 @@ from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.signal import SignalLoss
+from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.batches import OverlappingBatches
+from gradinit_mt.plugin.compiling import compile_layers
 from gradinit_mt.plugin.facts import data_checksum, model_options
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
+from gradinit_mt.plugin.precision import in_working_precision, working_precision
 from gradinit_mt.plugin.ranks import from_first_rank, rank_and_world_size, sum_over_ranks
 from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record import reuse
@@ -48,6 +53,7 @@ class GradInitTranslationTask(TranslationTask):
     def __init__(self, cfg: GradInitTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit
+        self._compiled = False
         if not cfg.no_gradinit:
             core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
         elif cfg.gradinit_from is not None:
@@ -71,7 +77,30 @@ class GradInitTranslationTask(TranslationTask):
         if update_num == 0 and self._awaits_initialization:
             self._initialize(model, criterion, optimizer)
             self._awaits_initialization = False
-        return super().train_step(sample, model, criterion, optimizer, update_num, **kwargs)
+        if self.cfg.compile_layers and not self._compiled:
+            compile_layers(model)
+            self._compiled = True
+        return super().train_step(sample, model, self._at_precision(criterion), optimizer, update_num, **kwargs)
+
+    def valid_step(self, sample: dict, model: BaseFairseqModel, criterion: FairseqCriterion) -> tuple:
+        """As in fairseq, at the precision asked for."""
+        return super().valid_step(sample, model, self._at_precision(criterion))
+
+    def inference_step(
+        self, generator: SequenceGenerator, models: list[BaseFairseqModel], sample: dict, *args: Any, **kwargs: Any
+    ) -> list:
+        """As in fairseq, at the precision asked for."""
+        with in_working_precision(self.cfg, models[0], "translation"):
+            return super().inference_step(generator, models, sample, *args, **kwargs)
+
+    def _at_precision(self, criterion: FairseqCriterion) -> Callable[[nn.Module, dict], tuple]:
+        """The criterion, whose losses alone are computed at the precision asked for: backward follows their types."""
+
+        def losses(model: nn.Module, sample: dict) -> tuple:
+            with in_working_precision(self.cfg, model, "training"):
+                return criterion(model, sample)
+
+        return losses
 
     def _initialize(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
         restored = from_first_rank(self._restored_from)
@@ -79,8 +108,7 @@ class GradInitTranslationTask(TranslationTask):
             logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
             return
         self._require_derivatives()
-        while not isinstance(model, BaseFairseqModel):
-            model = model.module  # inside fairseq's data-parallel wrappers
+        model = unwrapped(model)
         model.eval()  # turns dropout off; the trainer sets training mode again
         try:
             with in_float32(model, optimizer) as learned:
@@ -194,6 +222,7 @@ class GradInitTranslationTask(TranslationTask):
             "batch_size": self.cfg.batch_size,
             "update_freq": self.cfg.gradinit_update_freq,
             "world_size": rank_and_world_size()[1],
+            "training_precision": working_precision(self.cfg, model),
             "hold_softmax": self.cfg.gradinit_hold_softmax,
             "seed": self.cfg.seed,
         }

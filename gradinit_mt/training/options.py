@@ -12,7 +12,7 @@ import gradinit_mt
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.record.record import TENSORS
-from gradinit_mt.training.presets import BELONGS_TO, COMMON, PRESETS
+from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESETS
 
 # Set by the launcher, which relies on their values.
 OWNED = ("save_dir", "seed", "user_dir", "source_lang", "target_lang", "distributed_world_size", "cpu")
@@ -73,7 +73,8 @@ def _flags(settings: dict, chosen: dict[str, str | None]) -> list[str]:
     arguments = []
     for name, value in settings.items():
         owner = BELONGS_TO.get(name)
-        if owner is None or chosen[owner] in (None, settings[owner]):
+        choice = "" if owner is None else settings[owner]
+        if owner is None or chosen[owner] in (None, choice, COUNTERPARTS.get(choice)):
             arguments += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return arguments
 
@@ -127,7 +128,13 @@ def _fairseq_options() -> Iterator[ModuleType]:
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # or it advertises TensorBoard
     from fairseq import options
 
-    from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers the plugin's options
+    from gradinit_mt import (  # noqa: F401 - registers the plugin's options
+        criterions,
+        lr_schedulers,
+        models,
+        optim,
+        tasks,
+    )
 
     printed = io.StringIO()
     try:

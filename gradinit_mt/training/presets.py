@@ -11,12 +11,18 @@ BELONGS_TO = {
     "gradinit-max-tokens": "task",
 }
 
+# fairseq's own counterparts of the choices below, which take the same settings.
+COUNTERPARTS = {
+    "projected_label_smoothed_cross_entropy": "label_smoothed_cross_entropy",
+    "torch_adamw": "adam",
+}
+
 COMMON = {
     "task": "gradinit_translation",
     "share-decoder-input-output-embed": True,
-    "criterion": "label_smoothed_cross_entropy",
+    "criterion": "projected_label_smoothed_cross_entropy",
     "label-smoothing": 0.1,
-    "optimizer": "adam",
+    "optimizer": "torch_adamw",
     "adam-betas": "(0.9, 0.98)",
     "lr-scheduler": "linear",
     "save-interval-updates": 1000,

@@ -1,5 +1,6 @@
 """Arguments of short runs, and the models they leave."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -22,6 +23,12 @@ GRADINIT = ["--task", "gradinit_translation", "--gradinit-iterations", "6", "--g
 def short_run(save_dir, updates):
     """Arguments of ``fairseq-train`` for the small model."""
     return [*MODEL, *TRAINING, "--save-dir", save_dir, "--max-update", updates]
+
+
+def losses(output: str) -> list[tuple[str, str]]:
+    """(update, loss) of every logged update."""
+    lines = [json.loads(line[line.index("{") :]) for line in output.splitlines() if "| train_inner | {" in line]
+    return [(line["num_updates"], line["loss"]) for line in lines]
 
 
 def last_model(save_dir: Path) -> dict[str, torch.Tensor]:

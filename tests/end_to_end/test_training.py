@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, last_model, same_model, short_run
+from short_runs import ADAM, GRADINIT, last_model, losses, same_model, short_run
 
 from gradinit_mt.record.record import Record
-
-
-def losses(output: str) -> list[tuple[str, str]]:
-    """(update, loss) of every logged update."""
-    lines = [json.loads(line[line.index("{") :]) for line in output.splitlines() if "| train_inner | {" in line]
-    return [(line["num_updates"], line["loss"]) for line in lines]
 
 
 def test_gradinit_runs_before_the_first_update_and_leaves_its_record(trained):
@@ -61,16 +55,34 @@ def test_the_signal_and_the_held_softmax_reach_the_look_ahead(fairseq, trained, 
     assert abs(held["ahead"] - first["ahead"]) > 1e-4
 
 
-def test_without_gradinit_training_equals_fairseqs_own_task_and_model_to_the_bit(fairseq, tmp_path):
-    ours = fairseq.train(tmp_path / "ours", 4, "--task", "gradinit_translation", "--no-gradinit", *ADAM)
-    stock = [
-        *("--task", "translation", "--arch", "transformer", "--decoder-layers", "2", "--decoder-embed-dim", "32"),
-        *("--decoder-ffn-embed-dim", "64", "--decoder-attention-heads", "2"),
-    ]
-    theirs = fairseq.train(tmp_path / "theirs", 4, *stock, *ADAM)
-    assert losses(ours) == losses(theirs)
-    assert same_model(tmp_path / "ours", tmp_path / "theirs")
-    assert not (tmp_path / "ours/gradinit.json").exists()
+STOCK_MODEL = [
+    *("--arch", "transformer", "--decoder-layers", "2", "--decoder-embed-dim", "32"),
+    *("--decoder-ffn-embed-dim", "64", "--decoder-attention-heads", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def stock(fairseq, tmp_path_factory):
+    """The save dir and the output of a run with fairseq's own task and model, without dropout."""
+    save_dir = tmp_path_factory.mktemp("stock")
+    return save_dir, fairseq.train(save_dir, 4, "--task", "translation", *STOCK_MODEL, "--dropout", "0", *ADAM)
+
+
+def test_without_gradinit_the_task_equals_fairseqs_own_to_the_bit(fairseq, stock, tmp_path):
+    task = ["--task", "gradinit_translation", "--no-gradinit"]
+    ours = fairseq.train(tmp_path, 4, *task, *STOCK_MODEL, "--dropout", "0", *ADAM)
+    assert losses(ours) == losses(stock[1])
+    assert same_model(tmp_path, stock[0])
+    assert not (tmp_path / "gradinit.json").exists()
+
+
+def test_the_whole_fast_path_trains_as_fairseqs_own_parts_do(fairseq, stock, tmp_path):
+    """Model, criterion, precision and optimizer; the optimizers differ in their epsilon, here too small to matter."""
+    task = ["--task", "gradinit_translation", "--no-gradinit", "--precision", "float32", "--dropout", "0"]
+    fast = ["--criterion", "projected_label_smoothed_cross_entropy", "--optimizer", "torch_adamw"]
+    ours = fairseq.train(tmp_path, 4, *task, *ADAM, "--adam-eps", "1e-12", *fast)
+    for (_, mine), (_, theirs) in zip(losses(ours), losses(stock[1]), strict=True):
+        assert float(mine) == pytest.approx(float(theirs), abs=0.002)
 
 
 def test_a_resumed_run_does_not_initialize_again_and_ends_as_if_it_had_not_stopped(fairseq, trained, tmp_path):

@@ -30,7 +30,7 @@ def toy(root, tmp_path_factory):
         *("--task", "gradinit_translation", "--no-gradinit", "--arch", "post_ln_transformer_tiny"),
         *("--encoder-layers", "1", "--decoder-layers", "1", "--optimizer", "adam", "--lr", "5e-3", "--cpu"),
         *("--criterion", "label_smoothed_cross_entropy", "--max-tokens", "1500", "--max-epoch", "8"),
-        *("--keep-last-epochs", "3"),
+        *("--keep-last-epochs", "4"),
         *("--required-batch-size-multiple", "1", "--save-dir", save_dir, "--log-format", "json"),
         env=env,
     )

@@ -98,6 +98,8 @@ KEPT = {
     [
         (["--optimizer", "adam", "--adam-eps", "1e-9"], set()),
         (["--criterion", "label_smoothed_cross_entropy"], set()),
+        (["--optimizer", "torch_adamw"], set()),
+        (["--criterion", "projected_label_smoothed_cross_entropy"], set()),
         (["--task", "gradinit_translation"], set()),
         (["--lr-scheduler=linear"], set()),
         (["-a", "post_ln_transformer_tiny"], set()),

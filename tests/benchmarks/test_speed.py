@@ -1,0 +1,99 @@
+"""The benchmark of speed: its contenders compute the same, its tables are complete. No test looks at a time."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import speed
+
+SMALL = ["--tokens", "128", "--batches", "2", "--rounds", "1", "--warmup", "1"]
+
+
+@pytest.fixture(scope="module")
+def measured(toy_corpus, tmp_path_factory) -> tuple[dict, list[str]]:
+    """Training and translation with the toy corpus: facts, and the paragraphs of the text."""
+    checkpoint = tmp_path_factory.mktemp("speed") / "checkpoint.pt"
+    arguments = [str(toy_corpus), *SMALL, "--each", "--no-memory", "--checkpoint", str(checkpoint)]
+    options = speed.parse_arguments([*arguments, "--generation-tokens", "30", "--generation-batches", "1"])
+    corpus = speed.PreparedCorpus.load(toy_corpus)
+    training = speed.Training(options, corpus)
+    trainer = training.trainer(speed.FLOAT32)
+    training.update(speed.FLOAT32, trainer, training.batches)
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(checkpoint), {})
+    facts, text = speed.measure(options, corpus)
+    return facts, text.strip().split("\n\n")
+
+
+def test_contenders_start_from_the_same_loss(measured):
+    losses = measured[0]["training"]["loss_before"]
+    narrow = [name for name in losses if name.startswith("ours") or name.endswith("bfloat16")]
+    narrow = [name for name in narrow if name not in (speed.FLOAT32, "ours - bfloat16")]
+    assert len(narrow) == 8
+    for name, loss in losses.items():
+        assert loss == pytest.approx(losses[speed.STOCK], rel=1e-2 if name in narrow else 1e-5), name
+
+
+def test_every_contender_trains(measured):
+    training = measured[0]["training"]
+    assert all(training["loss_after"][name] < before - 0.02 for name, before in training["loss_before"].items())
+
+
+def test_the_tables_name_every_contender_and_optimization(measured):
+    facts, (head, training, optimizations, products, translation) = measured
+    assert "toy; tiny6" in head
+    assert [line.split("  ")[0] for line in training.splitlines()[1:]] == list(facts["training"]["seconds"])
+    rows = optimizations.splitlines()[1:-1]
+    assert [row.split("  ")[0] for row in rows] == list(speed.optimizations("multi30k"))
+    assert all(int(row.split()[-1]) > 5 for row in rows)
+    assert products.count("GFLOP an update in products") == 3
+    assert [line.split("  ")[0] for line in translation.splitlines()[1:]] == [
+        *(speed.STOCK, speed.FLOAT32, speed.BFLOAT16)
+    ]
+
+
+def test_products_are_counted_from_their_sizes(measured):
+    """Linear layers, on every token: 2 operations per weight forward, and twice that backward."""
+    training = measured[0]["training"]
+    tokens = sum(rows * length for rows, length in training["shapes"])
+    linear = 6 * training["parameters"] * tokens  # embeddings, not multiplied, are of the projection's size
+    for name in (speed.STOCK, speed.BFLOAT16):
+        assert training["profiles"][name]["flops"] == pytest.approx(linear, rel=0.2)
+
+
+def test_translations_in_float32_are_those_of_stock(measured):
+    translation = measured[0]["translation"]
+    assert translation["sentences"] > 0
+    assert translation["differing"][speed.STOCK] == translation["differing"][speed.FLOAT32] == 0
+
+
+@pytest.mark.parametrize("optimization", ["dropout", "merged projections", "attention as products"])
+def test_a_change_ends_with_its_block(optimization):
+    modules = speed.attention, speed.layers, speed.encoder_decoder
+    before = [dict(vars(module)) for module in modules]
+    with speed.optimizations("multi30k")[optimization].removed.change():
+        assert [dict(vars(module)) for module in modules] != before
+    assert [dict(vars(module)) for module in modules] == before
+
+
+def test_batches_are_spread_over_lengths_the_largest_first():
+    batches = speed.batches_by_length(speed.random_pairs(400), 256, 3)
+    sizes = [batch["target"].numel() for batch in batches]
+    assert len({batch["target"].shape[1] for batch in batches}) == 3
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) <= 256
+
+
+def test_contenders_take_turns_and_warm_up_without_timing():
+    order = []
+    work = {name: [lambda piece=name + number: order.append(piece) for number in "12"] for name in "ab"}
+    times = speed.interleaved(work, 2, 1, SimpleNamespace(type="cpu"))
+    assert " ".join(order) == "b1 a1 b2 a2 a1 b1 a2 b2 b1 a1 b2 a2"
+    assert {name: len(measured) for name, measured in times.items()} == {"a": 2, "b": 2}
+
+
+def test_memory_is_measured_on_random_sentences_by_a_process(root):
+    command = [sys.executable, str(root / "benchmarks/speed.py"), *SMALL, "--peak-of", speed.BFLOAT16]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert 0.01 < float(done.stdout) < 4
