@@ -17,11 +17,8 @@ iteration, including its setup.
 import argparse
 import itertools
 import json
-import platform
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +30,8 @@ import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if 
 import torch
 from fairseq import utils
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
-from fairseq.data import Dictionary, LanguagePairDataset
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from measuring import describe_machine, peak_gib, printed_number, random_pairs, seconds
 from tqdm import tqdm
 
 from gradinit_mt.common import command
@@ -48,32 +45,10 @@ MODELS = {
     "small": (post_ln_transformer.PostLNTransformerSmall, post_ln_transformer.SmallConfig),
     "iwslt_de_en": (post_ln_transformer.PostLNTransformerIwsltDeEn, post_ln_transformer.IwsltDeEnConfig),
 }
-TYPES = {"source": 8848, "target": 6632}  # dictionary sizes of the reference preparation
 ETA, TAU, BETAS = 1e-3, 2.5e-3, (0.9, 0.98)
 GAMMA = {"objective": 1e30, "constraint": 1e-30}
 TRAINING = "training step"
 CONTENDERS = [TRAINING, *(f"{way} {kind}" for way in ("reference", "full", "bfloat16") for kind in GAMMA)]
-
-
-def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
-    """Sentences of random symbols; both sides of a pair have the same length, log-normal with a median of 20."""
-    generator = torch.Generator().manual_seed(seed)
-    dictionaries = {}
-    for side, types in TYPES.items():
-        dictionaries[side] = Dictionary()
-        for number in range(types - len(dictionaries[side])):
-            dictionaries[side].add_symbol(f"s{number}")
-    lengths = (3 + 0.65 * torch.randn(sentences, generator=generator)).exp().clamp(2, 170).int()
-    texts = {
-        side: [torch.randint(4, types, (int(length),), generator=generator) for length in lengths]
-        for side, types in TYPES.items()
-    }
-    for side in TYPES:
-        texts[side] = [torch.cat([text, torch.tensor([dictionaries[side].eos()])]) for text in texts[side]]
-    sizes = [len(text) for text in texts["source"]]
-    return LanguagePairDataset(
-        texts["source"], sizes, dictionaries["source"], texts["target"], sizes, dictionaries["target"], shuffle=False
-    )
 
 
 def gradinit_config(precision: str, gamma: float, iterations: int) -> GradInitConfig:
@@ -151,36 +126,6 @@ class Bench:
         self.optimizer.backward(loss / size)
         self.optimizer.step()
 
-    def seconds(self, work: Callable[[], None]) -> float:
-        """Wall-clock time of ``work``, until the device has finished."""
-        self._wait()
-        start = time.perf_counter()
-        work()
-        self._wait()
-        return time.perf_counter() - start
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def peak_gib(self, work: Callable[[], None]) -> float:
-        """Peak memory of ``work`` above the memory in use before, in GiB."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            before = torch.cuda.memory_allocated(self.device)
-            work()
-            return (torch.cuda.max_memory_allocated(self.device) - before) / 2**30
-        Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the process
-        before = resident("VmRSS")
-        work()
-        return (resident("VmHWM") - before) / 2**30
-
-
-def resident(field: str) -> int:
-    """Resident bytes of this process: now (``VmRSS``) or at the peak (``VmHWM``)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition(f"{field}:")[2].split()[0])
-
 
 @dataclass
 class PlainLearner:
@@ -244,9 +189,9 @@ def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
     with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times") as bar:
         for position in range(rounds + 1):
             for contender in CONTENDERS:
-                seconds = bench.seconds(bench.prepare(contender, position))
+                elapsed = seconds(bench.prepare(contender, position), bench.device)
                 if position:
-                    times[contender].append(seconds)
+                    times[contender].append(elapsed)
                 bar.update()
     return times
 
@@ -263,16 +208,17 @@ def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
         with tqdm(total=iterations, desc=f"run, {way}") as bar:
             if way == "reference":
                 learner = PlainLearner(bench.model, bench.loss, gamma)
-                seconds = bench.seconds(partial(learner.run, bench.batches.pairs(), iterations, bar.update))
+                work = partial(learner.run, bench.batches.pairs(), iterations, bar.update)
+                elapsed = seconds(work, bench.device)
                 steps, scales[way] = list(learner.steps.values()), torch.tensor(learner.scales)
             else:
                 state = State.fresh(len(bench.parameters))
                 config = gradinit_config(way, gamma, iterations)
                 learn = partial(learn_scales, bench.model, bench.loss, bench.batches.pairs(), config, state=state)
-                seconds = bench.seconds(partial(learn, on_iteration=lambda _, bar=bar: bar.update()))
+                elapsed = seconds(partial(learn, on_iteration=lambda _, bar=bar: bar.update()), bench.device)
                 steps, scales[way] = state.steps, state.scales
         difference = (scales[way] - scales["reference"]).abs()
-        runs[way] = {"seconds": seconds, "objective": steps[0], "constraint": steps[1]}
+        runs[way] = {"seconds": elapsed, "objective": steps[0], "constraint": steps[1]}
         runs[way] |= {"median_difference": difference.median().item(), "largest_difference": difference.max().item()}
     return runs
 
@@ -282,10 +228,7 @@ def measure_memory(options: argparse.Namespace) -> dict[str, float]:
     peaks = {}
     for contender in tqdm(CONTENDERS, desc="memory"):
         arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", options.device]
-        printed = subprocess.run(
-            [sys.executable, __file__, *arguments, "--peak-of", contender], check=True, capture_output=True, text=True
-        )
-        peaks[contender] = float(printed.stdout.split()[-1])
+        peaks[contender] = printed_number(__file__, [*arguments, "--peak-of", contender])
     return peaks
 
 
@@ -344,7 +287,7 @@ def main() -> None:
     options = parser.parse_args()
     bench = Bench(options.arch, options.tokens, torch.device(options.device))
     if options.peak_of:
-        print(bench.peak_gib(bench.prepare(options.peak_of, 0)))
+        print(peak_gib(bench.prepare(options.peak_of, 0), bench.device))
         return
     facts = {
         "command": " ".join(["benchmarks/gradinit_cost.py", *sys.argv[1:]]),
@@ -363,15 +306,6 @@ def main() -> None:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / f"cost-{options.arch}.json").write_text(json.dumps(facts, indent=1) + "\n")
         (options.output / f"cost-{options.arch}.txt").write_text(text)
-
-
-def describe_machine(device: torch.device) -> str:
-    """The device, and the threads used if it is a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
 
 
 if __name__ == "__main__":

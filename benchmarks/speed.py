@@ -1,0 +1,603 @@
+"""Training and translation: this package against stock fairseq, on the same batches in one interleaved run.
+
+    .venv/bin/python benchmarks/speed.py --threads 1 --each --output runs/speed          (about 8 minutes)
+    .venv/bin/python benchmarks/speed.py --threads 1 --model iwslt_de_en --batches 2 --output runs/speed   (about 12)
+    .venv/bin/python benchmarks/speed.py corpora/multi30k --threads 1 --no-training \\
+        --checkpoint runs/multi30k/checkpoint_best.pt --output runs/speed-translation   (about 5)
+
+Without a prepared corpus the batches are random sentences, with the dictionary sizes of IWSLT'14 De-En.
+
+- Training: every contender is fairseq's own ``Trainer``, built from a command line, and is timed in ``train_step``:
+  loss in training mode, gradient, its norm, update, logging. All start from the same parameters. The contenders take
+  turns at every batch; the order is reversed in every other round. The warm-up rounds, which are not timed, begin with
+  the largest batch.
+- Memory: peak of two passes over the batches above the loaded program, with a separate process for each contender.
+- ``--each``: single optimizations, added to stock and taken from this package.
+- Roofline: the rate of plain matrix products on this machine, the share of it that is reached during the products of a
+  profiled training step, and the operations that take the rest of the step.
+- Translation (``--checkpoint``): the test set with fairseq's ``SequenceGenerator``, beam 5, batches by length; and
+  with CTranslate2 (``--exported``), on the same batches.
+
+"x stock", times as fast as stock, is the median over rounds of the ratio to stock in the same round. On a CPU all
+contenders have the memory settings with which ``scripts/train.sh`` starts training (``GLIBC_TUNABLES``). Measure on a
+machine that runs nothing else.
+"""
+
+import argparse
+import copy
+import inspect
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
+import torch
+import torch.nn.functional as F
+from fairseq import checkpoint_utils, tasks, utils
+from fairseq import options as fairseq_options
+from fairseq.data import LanguagePairDataset, data_utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.logging import metrics
+from fairseq.models import MODEL_DATACLASS_REGISTRY
+from fairseq.models.transformer import TransformerModelBase
+from fairseq.trainer import Trainer
+from measuring import describe_machine, peak_gib, printed_number, random_pairs, seconds
+from roofline import matrix_rates, profiled, roofline
+from sacrebleu.metrics import BLEU
+from tqdm import tqdm
+
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.core.precision import has_native_bfloat16
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.criterions import label_smoothed, projected_cross_entropy
+from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
+from gradinit_mt.evaluation.translate import CONTROL_SYMBOLS, MAX_LENGTH, ExportedModel, load_ctranslate2
+from gradinit_mt.models import attention, dropout, encoder_decoder, layers
+from gradinit_mt.models.post_ln_transformer import PostLNTransformer
+from gradinit_mt.optim import torch_optimizers
+from gradinit_mt.plugin import precision
+from gradinit_mt.training.launch import KEEP_MEMORY
+from gradinit_mt.training.options import USER_DIR, compose
+from gradinit_mt.training.presets import COUNTERPARTS, PRESETS
+
+MODELS = {"tiny6": "multi30k", "iwslt_de_en": "iwslt14.de-en"}  # whose sizes, dropout and tokens: the presets
+STOCK, FLOAT32, BFLOAT16 = "stock", "ours, float32", "ours, bfloat16"
+ADDED, REMOVED = "stock + ", "ours - "
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A training run: its choices, as options of fairseq-train after the preset's, and a change of this package."""
+
+    options: list[str]
+    change: Callable[[], AbstractContextManager] = nullcontext
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What makes this package faster.
+
+    Attributes:
+        code: the modules and functions that it consists of.
+        removed: turns it off in this package.
+        added: options that turn it on in stock fairseq; None if it does not exist there without others.
+    """
+
+    code: list[ModuleType | Callable]
+    removed: Contender
+    added: list[str] | None = None
+
+
+@contextmanager
+def replaced(replacements: dict[str, Callable], *modules: ModuleType) -> Iterator[None]:
+    """Other functions under some names, in the modules that have these names."""
+    assert all(any(hasattr(module, name) for module in modules) for name in replacements)
+    with ExitStack() as stack:
+        for module in modules:
+            for name in replacements.keys() & vars(module).keys():
+                stack.enter_context(mock.patch.object(module, name, replacements[name]))
+        yield
+
+
+def torch_dropout() -> AbstractContextManager:
+    """PyTorch's dropout instead of this package's."""
+    stock = {"dropout": F.dropout, "add_dropout": lambda residual, x, p: residual + F.dropout(x, p)}
+    return replaced(stock, attention, layers, encoder_decoder)
+
+
+def separate_projections() -> AbstractContextManager:
+    """One product per projection in attention."""
+
+    def linear(x: torch.Tensor, *parts: torch.nn.Linear, kept: dict | None = None) -> torch.Tensor:
+        return torch.cat([F.linear(x, part.weight.to(x.dtype), part.bias.to(x.dtype)) for part in parts], -1)
+
+    return replaced({"linear": linear}, attention)
+
+
+def fused_attention() -> AbstractContextManager:
+    """PyTorch's fused attention, which stock fairseq uses, instead of separate products on a CPU."""
+
+    def attend(q: Any, k: Any, v: Any, bias: Any, scale: float, p: float) -> tuple[torch.Tensor, None]:
+        return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.unsqueeze(1), p), None
+
+    return replaced({"_outright": attend}, attention)
+
+
+def sizes(preset: str) -> list[str]:
+    """The options that give fairseq's own Transformer the sizes of the preset's model."""
+    given = PRESETS[preset].options
+    defaults = MODEL_DATACLASS_REGISTRY[given["arch"]]()
+    found = []
+    for name in ("embed-dim", "ffn-embed-dim", "layers", "attention-heads"):
+        value = given.get(f"encoder-{name}", getattr(defaults, f"encoder_{name.replace('-', '_')}"))
+        found += [f"--encoder-{name}", str(value), f"--decoder-{name}", str(value)]
+    return found
+
+
+def optimizations(preset: str) -> dict[str, Optimization]:
+    """All of them by name."""
+    ours = ["--no-gradinit", "--precision", "bfloat16"]
+    model = [attention, layers, encoder_decoder, dropout]
+    loss, update = COUNTERPARTS
+    return {
+        "dropout": Optimization([dropout], Contender(ours, torch_dropout)),
+        "merged projections": Optimization([attention.linear], Contender(ours, separate_projections)),
+        "attention as products": Optimization([attention._outright], Contender(ours, fused_attention)),
+        "whole model": Optimization(
+            model,
+            Contender([*ours, "--arch", "transformer", *sizes(preset)]),
+            ["--arch", PRESETS[preset].options["arch"]],
+        ),
+        "loss with projection": Optimization(
+            [label_smoothed, projected_cross_entropy],
+            Contender([*ours, "--criterion", COUNTERPARTS[loss]]),
+            ["--criterion", loss],
+        ),
+        "fused optimizer": Optimization(
+            [torch_optimizers], Contender([*ours, "--optimizer", COUNTERPARTS[update]]), ["--optimizer", update]
+        ),
+        "bfloat16": Optimization(
+            [precision],
+            Contender(["--no-gradinit", "--precision", "float32"]),
+            ["--task", "gradinit_translation", *ours],
+        ),
+    }
+
+
+def contenders(preset: str, device: torch.device, each: bool, also: list[str]) -> dict[str, Contender]:
+    """All of them by name, stock first."""
+    stock = ["--task", "translation", "--arch", "transformer", *sizes(preset)]
+    stock += ["--criterion", "label_smoothed_cross_entropy", "--optimizer", "adam"]
+    found = {STOCK: Contender(stock)}
+    if device.type == "cuda":
+        found |= {f"stock --{kind}": Contender([*stock, f"--{kind}"]) for kind in ("fp16", "bf16")}
+    for kind in ("float32", "bfloat16"):
+        found[f"ours, {kind}"] = Contender(["--no-gradinit", "--precision", kind])
+    for options in also:
+        found[f"ours {options}"] = Contender(["--no-gradinit", "--precision", "bfloat16", *options.split()])
+    for name, optimization in optimizations(preset).items() if each else ():
+        if optimization.added is not None:
+            found[ADDED + name] = Contender([*stock, *optimization.added])
+        found[REMOVED + name] = optimization.removed
+    return found
+
+
+def batches_by_length(dataset: LanguagePairDataset, tokens: int, count: int | None = None) -> list[dict]:
+    """Batches of similar lengths, evenly spaced in length (all without ``count``), the largest first."""
+    with data_utils.numpy_seed(1):
+        indices, _ = dataset.filter_indices_by_size(dataset.ordered_indices(), tokens)
+    members = dataset.batch_by_size(indices, max_tokens=tokens)
+    if count is not None:
+        members = [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(min(count, len(members)))]
+    batches = [dataset.collater([dataset[i] for i in batch]) for batch in members]
+    return sorted(batches, key=lambda batch: -batch["net_input"]["src_tokens"].numel() - batch["target"].numel())
+
+
+class Training:
+    """The batches, and what builds the contenders on them.
+
+    Args:
+        options: of the command line.
+        corpus: a prepared corpus, or the dictionaries of ``random_corpus``.
+    """
+
+    def __init__(self, options: argparse.Namespace, corpus: Any) -> None:
+        self.preset = MODELS[options.model]
+        self.tokens = options.tokens or PRESETS[self.preset].tokens_per_update
+        self.device = torch.device(options.device)
+        self.corpus = corpus
+        self.contenders = contenders(self.preset, self.device, options.each, options.also)
+        self.batches = batches_by_length(self._dataset(), self.tokens, options.batches)
+
+    def _dataset(self) -> LanguagePairDataset:
+        if not isinstance(self.corpus, PreparedCorpus):
+            return random_pairs(200 * self.tokens // 25)
+        task = tasks.setup_task(self._configuration(STOCK).task)
+        task.load_dataset("train")
+        return task.dataset("train")
+
+    def _configuration(self, name: str) -> Any:
+        unused, further = Path(self.corpus.bin, "unused"), self.contenders[name].options
+        gpus = int(self.device.type == "cuda")
+        arguments = compose(self.preset, self.corpus, unused, 1, further, self.tokens, gpus)
+        parser = fairseq_options.get_training_parser()
+        return convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, arguments))
+
+    def trainer(self, name: str) -> Trainer:
+        """A contender's trainer as ``fairseq-train`` builds it, with parameters of seed 1."""
+        cfg = self._configuration(name)
+        utils.set_torch_seed(1)
+        task = tasks.setup_task(cfg.task)
+        return Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+
+    def update(self, name: str, trainer: Trainer, batches: list[dict]) -> None:
+        """One update on each batch."""
+        with self.contenders[name].change():
+            for batch in batches:
+                with metrics.aggregate("train_inner"):
+                    trainer.train_step([batch])
+
+    def loss(self, name: str, trainer: Trainer) -> float:
+        """Label-smoothed cross-entropy of the batches in nats per token, in evaluation mode."""
+        losses, tokens = 0.0, 0
+        with self.contenders[name].change():
+            for batch in self.batches:
+                sample = utils.move_to_cuda(batch) if self.device.type == "cuda" else batch
+                loss, size, _ = trainer.task.valid_step(sample, trainer.model, trainer.criterion)
+                losses, tokens = losses + float(loss), tokens + size
+        return losses / tokens
+
+    def peak_gib(self, name: str) -> float:
+        """Peak memory of building a contender and of two passes over the batches, in GiB."""
+
+        def work() -> None:
+            trainer = self.trainer(name)
+            for _ in range(2):
+                self.update(name, trainer, self.batches)
+
+        return peak_gib(work, self.device)
+
+
+def interleaved(work: dict[str, list[Callable]], rounds: int, warmup: int, device: torch.device) -> dict:
+    """Seconds of each contender in every round after the warm-up, summed over its pieces of work.
+
+    The contenders take turns at every piece, in an order that is reversed from one round to the next.
+    """
+    times: dict[str, list[float]] = {name: [] for name in work}
+    with tqdm(total=(rounds + warmup) * len(work), desc="times", disable=None) as bar:
+        for number in range(-warmup, rounds):
+            names = list(work)[:: -1 if number % 2 else 1]
+            elapsed = dict.fromkeys(names, 0.0)
+            for pieces in zip(*(work[name] for name in names), strict=True):
+                for name, piece in zip(names, pieces, strict=True):
+                    elapsed[name] += seconds(piece, device)
+            for name in names if number >= 0 else ():
+                times[name].append(elapsed[name])
+            bar.update(len(work))
+    return times
+
+
+def measure_training(training: Training, rounds: int, warmup: int) -> dict:
+    """Seconds per update in every round, losses before and after, the matrix rates, and profiles of the main ones."""
+    trainers = {name: training.trainer(name) for name in training.contenders}
+    start = trainers[STOCK].model.state_dict()
+    for trainer in trainers.values():
+        trainer.model.load_state_dict(start)
+    losses = {name: [training.loss(name, trainer)] for name, trainer in trainers.items()}
+    work = {
+        name: [partial(training.update, name, trainer, [batch]) for batch in training.batches]
+        for name, trainer in trainers.items()
+    }
+    times = interleaved(work, rounds, warmup, training.device)
+    for name, trainer in trainers.items():
+        losses[name].append(training.loss(name, trainer))
+    encoder = trainers[STOCK].cfg.model
+    vocabulary = len(trainers[STOCK].task.target_dictionary)
+    width = encoder.encoder_embed_dim
+    widths = [width, 3 * width, encoder.encoder_ffn_embed_dim, vocabulary]
+    return {
+        "parameters": sum(p.numel() for p in trainers[STOCK].model.parameters()),
+        "target_tokens": sum(batch["ntokens"] for batch in training.batches),
+        "shapes": [list(batch["target"].shape) for batch in training.batches],
+        "seconds": {name: [t / len(training.batches) for t in measured] for name, measured in times.items()},
+        "loss_before": {name: before for name, (before, _) in losses.items()},
+        "loss_after": {name: after for name, (_, after) in losses.items()},
+        "matrix_rates": matrix_rates(training.tokens, width, widths, training.device),
+        "profiles": {
+            name: profiled(partial(training.update, name, trainers[name], training.batches), training.device)
+            for name in (STOCK, FLOAT32, BFLOAT16)
+        },
+    }
+
+
+def code_lines(code: list[ModuleType | Callable]) -> int:
+    """Lines that are not blank."""
+    return sum(bool(line.strip()) for part in code for line in inspect.getsource(part).splitlines())
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """How many times as fast: the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
+def training_table(facts: dict) -> str:
+    """The contenders, one a line."""
+    times, peaks = facts["seconds"], facts.get("peak_gib", {})
+    width = 2 + max(map(len, times))
+    lines = [
+        f"{'training':{width}}{'s/update':>9}{'  (min to max)':19}{'tokens/s':>9}{'x stock':>9}"
+        f"{'GiB':>7}{'of stock':>9}{'loss before':>13}{'after':>8}"
+    ]
+    for name, measured in times.items():
+        median = statistics.median(measured)
+        rate = facts["target_tokens"] / len(facts["shapes"]) / median
+        spread = f"  ({min(measured):.3f} to {max(measured):.3f})"
+        memory = f"{peaks[name]:7.2f}{peaks[name] / peaks[STOCK]:9.2f}" if peaks else " " * 16
+        lines.append(
+            f"{name:{width}}{median:9.3f}{spread:19}{rate:9,.0f}{ratio(times, STOCK, name):9.2f}{memory}"
+            f"{facts['loss_before'][name]:13.4f}{facts['loss_after'][name]:8.4f}"
+        )
+    return "\n".join(lines)
+
+
+def optimization_table(times: dict[str, list[float]], preset: str) -> str:
+    """What each optimization gains alone, and its cost in lines of code."""
+    lines = [f"{'optimization':26}{'added to stock':>16}{'removed from ours':>19}{'lines':>7}"]
+    for name, optimization in optimizations(preset).items():
+        added = f"{ratio(times, STOCK, ADDED + name):.2f}" if optimization.added is not None else ""
+        removed = 1 / ratio(times, REMOVED + name, BFLOAT16)
+        lines.append(f"{name:26}{added:>16}{removed:19.2f}{code_lines(optimization.code):7}")
+    return "\n".join(
+        [*lines, "(times as fast as stock, and as ours in bfloat16; the whole model includes the three above it)"]
+    )
+
+
+def roofline_lines(facts: dict, tokens: int) -> str:
+    """The measured rates, and what is reached of them."""
+    lines = []
+    for kind, rates in facts["matrix_rates"].items():
+        listed = ", ".join(f"{rate / 1e9:.0f} (n {n:,})" for n, rate in rates.items())
+        lines.append(f"products [{tokens:,}, d] x [d, n] in {kind}, GFLOP/s: {listed}")
+    for name, measured in facts["profiles"].items():
+        kind = "bfloat16" if name == BFLOAT16 else "float32"
+        lines.append(f"{name}: {roofline(measured, facts['matrix_rates'], kind, len(facts['shapes']))}")
+    return "\n".join(lines)
+
+
+@dataclass
+class Translator:
+    """A model, and the task and generator of fairseq that translate with it."""
+
+    task: Any
+    model: Any
+    generator: Any
+
+    def translate(self, batches: list[dict]) -> dict[int, list[int]]:
+        """The best hypothesis of each sentence, as tokens."""
+        found = {}
+        for batch in batches:
+            hypotheses = self.task.inference_step(self.generator, [self.model], batch)
+            found |= {
+                i: best["tokens"].tolist() for i, (best, *_) in zip(batch["id"].tolist(), hypotheses, strict=True)
+            }
+        return found
+
+
+@dataclass
+class ExportedTranslator:
+    """A model of ``scripts/export.sh``, with CTranslate2 on as many threads as PyTorch."""
+
+    translator: Any
+    sources: list[str]
+    dictionary: Any
+
+    def translate(self, batches: list[dict]) -> dict[int, list[int]]:
+        """The best hypothesis of each sentence, as tokens."""
+        ids = [i for batch in batches for i in batch["id"].tolist()]
+        results = self.translator.translate_batch(
+            [self.sources[i].split() for i in ids],
+            beam_size=5,
+            max_decoding_length=MAX_LENGTH,
+            suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
+        )
+        best = [map(self.dictionary.index, result.hypotheses[0]) for result in results]
+        return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
+
+
+def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device: torch.device) -> Translator:
+    """A contender as ``fairseq-generate`` builds it, beam 5; stock has fairseq's own Transformer of the same sizes.
+
+    Raises:
+        UserError: the checkpoint holds another model than ``post_ln_transformer``.
+    """
+    arguments = [str(corpus.bin), "--source-lang", corpus.source, "--target-lang", corpus.target]
+    arguments += ["--user-dir", USER_DIR, "--path", str(checkpoint), "--beam", "5"]
+    if kind == STOCK:
+        arguments += ["--task", "translation"]
+    else:
+        arguments += ["--task", "gradinit_translation", "--no-gradinit", "--precision", kind.removeprefix("ours, ")]
+    parser = fairseq_options.get_generation_parser()
+    cfg = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, arguments))
+    task = tasks.setup_task(cfg.task)
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(checkpoint)], task=task)
+    if not isinstance(model, PostLNTransformer):
+        raise UserError(f"{checkpoint}: holds {type(model).__name__}, expected post_ln_transformer")
+    if kind == STOCK:
+        learned = model.state_dict()
+        model = TransformerModelBase.build_model(copy.deepcopy(model.cfg), task)
+        model.load_state_dict(learned)
+    model.to(device).prepare_for_inference_(cfg)
+    return Translator(task, model, task.build_generator([model], cfg.generation))
+
+
+def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> dict:
+    """Seconds per pass over the test set, sentences translated otherwise than by stock, and BLEU."""
+    device = torch.device(options.device)
+    translators: dict[str, Any] = {
+        kind: build_translator(kind, corpus, options.checkpoint, device) for kind in (STOCK, FLOAT32, BFLOAT16)
+    }
+    task = translators[STOCK].task
+    for directory in options.exported:
+        name = f"CTranslate2, {ExportedModel.load(directory).quantization}"
+        translator = load_ctranslate2().Translator(str(directory), intra_threads=torch.get_num_threads())
+        sources = read_lines(corpus.text("test", corpus.source))
+        translators[name] = ExportedTranslator(translator, sources, task.target_dictionary)
+    task.load_dataset("test")
+    batches = batches_by_length(task.dataset("test"), options.generation_tokens, options.generation_batches)
+    if device.type == "cuda":
+        batches = [utils.move_to_cuda(batch) for batch in batches]
+    found = {kind: translator.translate(batches) for kind, translator in translators.items()}
+    work = {
+        kind: [partial(translator.translate, [batch]) for batch in batches] for kind, translator in translators.items()
+    }
+    times = interleaved(work, options.rounds, 0, device)  # every batch has just been translated
+    ids = sorted(found[STOCK])
+    return {
+        "sentences": len(ids),
+        "seconds": times,
+        "differing": {kind: sum(tokens[i] != found[STOCK][i] for i in ids) for kind, tokens in found.items()},
+        "bleu": {
+            kind: bleu([task.target_dictionary.string(tokens[i]) for i in ids], ids, corpus)
+            for kind, tokens in found.items()
+        },
+    }
+
+
+def bleu(subwords: list[str], ids: list[int], corpus: PreparedCorpus) -> float:
+    """Detokenized sacreBLEU of some sentences of the test set; case is ignored where the corpus has none."""
+    text = as_detokenized(join_subwords(subwords, corpus.subword), corpus.target, corpus.moses_tokenized)
+    reference = corpus.raw("test", corpus.target).read_text(encoding="utf-8").split("\n")
+    return BLEU(lowercase=corpus.lowercased).corpus_score(text, [[reference[i] for i in ids]]).score
+
+
+def translation_table(facts: dict) -> str:
+    """The contenders, one a line."""
+    times = facts["seconds"]
+    lines = [
+        f"{'translation':22}{'seconds':>9}{'  (min to max)':19}{'sentences/s':>12}"
+        f"{'x stock':>9}{'differing':>11}{'BLEU':>7}"
+    ]
+    for kind, measured in times.items():
+        median = statistics.median(measured)
+        spread = f"  ({min(measured):.2f} to {max(measured):.2f})"
+        lines.append(
+            f"{kind:22}{median:9.2f}{spread:19}{facts['sentences'] / median:12.1f}{ratio(times, STOCK, kind):9.2f}"
+            f"{facts['differing'][kind]:11}{facts['bleu'][kind]:7.2f}"
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def random_corpus() -> Iterator[SimpleNamespace]:
+    """The dictionaries of random pairs, in a folder that fairseq's task can read."""
+    with tempfile.TemporaryDirectory() as directory:
+        pairs = random_pairs(1)
+        for side, dictionary in (("source", pairs.src_dict), ("target", pairs.tgt_dict)):
+            dictionary.save(str(Path(directory, f"dict.{side}.txt")))
+        yield SimpleNamespace(bin=Path(directory), source="source", target="target", name="random sentences")
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options, and the arguments themselves as ``arguments``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("data", nargs="?", type=Path, metavar="DATA", help="prepared corpus (default: random sentences)")
+    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of d 128 or d 512 (default: %(default)s)")
+    add("--tokens", type=command.positive_int, help="max tokens of a batch (default: the preset's)")
+    add("--batches", type=command.positive_int, default=4, help="batches of a round (default: %(default)s)")
+    add("--rounds", type=command.positive_int, default=5, help="timed rounds (default: %(default)s)")
+    add("--warmup", type=command.positive_int, default=2, help="rounds before, not timed (default: %(default)s)")
+    add("--threads", type=command.positive_int, help="threads on a CPU (default: PyTorch's)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--each", action="store_true", help="also each optimization alone")
+    add("--also", action="append", default=[], metavar="OPTIONS", help="another contender: ours with these options")
+    add("--no-memory", action="store_true", help="leave peak memory out")
+    add("--no-training", action="store_true", help="time translation only")
+    add("--checkpoint", type=Path, help="also time translation with this model (needs DATA)")
+    exported = "also time this model of scripts/export.sh, made from the checkpoint"
+    add("--exported", action="append", type=Path, default=[], metavar="DIR", help=exported)
+    add("--generation-tokens", type=command.positive_int, default=8000, help="source tokens of a batch in translation")
+    add("--generation-batches", type=command.positive_int, help="batches of the test set (default: all)")
+    add("--output", type=Path, metavar="DIR", help="also write speed-MODEL.json and .txt there")
+    add("--peak-of", metavar="CONTENDER", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    options.arguments = arguments
+    if options.checkpoint and not options.data:
+        parser.error("--checkpoint needs DATA: the prepared corpus whose test set is translated")
+    return options
+
+
+def bfloat16_by(device: torch.device) -> str:
+    """What multiplies bfloat16 matrices on the device."""
+    if device.type == "cuda":
+        return "the GPU" if has_native_bfloat16(device) else "emulation"
+    capabilities = torch.cpu.get_capabilities()
+    names = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
+    return " and ".join(names) or "emulation"
+
+
+def measure(options: argparse.Namespace, corpus: Any) -> tuple[dict, str]:
+    """All that is asked for: the facts, and the same as text."""
+    device = torch.device(options.device)
+    facts: dict[str, Any] = {
+        "command": " ".join(["benchmarks/speed.py", *options.arguments]),
+        "machine": describe_machine(device),
+        "bfloat16": bfloat16_by(device),
+        "torch": torch.__version__,
+        "corpus": corpus.name,
+    }
+    texts = [f"{facts['machine']}, bfloat16 by {facts['bfloat16']}; torch {facts['torch']}; {corpus.name}"]
+    if not options.no_training:
+        training = Training(options, corpus)
+        facts["training"] = found = measure_training(training, options.rounds, options.warmup)
+        if not options.no_memory:
+            names = tqdm(training.contenders, desc="memory", disable=None)
+            found["peak_gib"] = {
+                name: printed_number(__file__, [*options.arguments, "--peak-of", name]) for name in names
+            }
+        texts[0] += f"; {options.model}, {found['parameters']:,} parameters, {training.tokens:,} tokens"
+        texts += [training_table(found), roofline_lines(found, training.tokens)]
+        if options.each:
+            texts.insert(2, optimization_table(found["seconds"], training.preset))
+    if options.checkpoint:
+        facts["translation"] = measure_translation(options, corpus)
+        texts.append(translation_table(facts["translation"]))
+    return facts, "\n\n".join(texts) + "\n"
+
+
+def main() -> None:
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")  # of fairseq and hydra
+    options = parse_arguments(sys.argv[1:])
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with nullcontext(PreparedCorpus.load(options.data.resolve())) if options.data else random_corpus() as corpus:
+        if options.peak_of:
+            print(Training(options, corpus).peak_gib(options.peak_of))
+            return
+        facts, text = measure(options, corpus)
+    print(text, end="")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / f"speed-{options.model}.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (options.output / f"speed-{options.model}.txt").write_text(text)
+
+
+if __name__ == "__main__":
+    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts; training is launched with the same
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY})
+    command.run(main)
