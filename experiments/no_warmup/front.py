@@ -20,7 +20,7 @@ RATES = (1e-3, 2e-3)
 LINES = {
     "xavier": ("xavier, no warmup", COLOURS[6]),
     "warmup200": ("xavier, 200 updates\nof warmup", COLOURS[0]),
-    "gradinit": ("GradInit, no warmup", COLOURS[1]),
+    "gradinit": ("signal-preserving\nGradInit, no warmup", COLOURS[1]),
 }
 LAST = 800
 
