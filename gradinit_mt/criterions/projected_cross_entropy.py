@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gradinit_mt.models.attention import working_type
 
-CHUNK = 512
+CHUNK = 256
 
 
 def smoothed_cross_entropy(

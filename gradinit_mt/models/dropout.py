@@ -53,12 +53,13 @@ class _Dropout(torch.autograd.Function):
 
 
 def _kept(x: Tensor, dropped: int) -> Tensor:
-    """1 for a kept element and 0 for a dropped one, as integers of x's size."""
+    """1 for a kept element and 0 for a dropped one."""
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     levels = draws.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = torch.empty(x.shape, dtype=_INTEGER[x.element_size()])
+    kept = torch.empty(x.shape, dtype=torch.int8)
     return torch.ge(levels, dropped - LEVELS // 2, out=kept)
 
 
 def _masked(x: Tensor, kept: Tensor) -> Tensor:
-    return (x.view(kept.dtype) * kept).view(x.dtype)
+    kind = _INTEGER[x.element_size()]
+    return (x.view(kind) * kept.to(kind)).view(x.dtype)

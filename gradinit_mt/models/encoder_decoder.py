@@ -97,13 +97,16 @@ class Decoder(TransformerDecoderBase):
         weights = None
         x = self.embed_scale * self.embed_tokens(prev_output_tokens) + positions
         x = dropout(x, active_probability(self.dropout_module))
-        memory = encoder_out["encoder_out"][0].transpose(0, 1).to(working_type(x))
+        memory = encoder_out["encoder_out"][0].transpose(0, 1)
+        if incremental_state is None:  # once for all layers; in decoding it is used at the first step alone
+            memory = memory.to(working_type(x))
         memory_bias = padding_bias(encoder_out["encoder_padding_mask"][0], x)
         bias = None
         if full_context_alignment:
             bias = padding_bias(prev_output_tokens.eq(self.padding_idx), x)
         elif incremental_state is None:
-            bias = memory.new_full((1, x.shape[1], x.shape[1]), -torch.inf).triu_(1)
+            size = (1, x.shape[1], x.shape[1])
+            bias = x.new_full(size, -torch.inf, dtype=working_type(x)).triu_(1)
         states = [x]
         for index, layer in enumerate(self.layers):
             need_weights = index == shown and not self.training
