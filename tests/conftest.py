@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
+# A shell starts background jobs with SIGINT ignored, and processes under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # the networks of the tests are too small for more
 
