@@ -1,4 +1,4 @@
-# make demo    installs everything, then trains on the embedded sample: BLEU and plots in about 8 minutes on 2 cores
+# make demo    installs everything, then trains on the embedded sample: BLEU and plots in 2.5 minutes on 2 cores with native bfloat16
 # make test    runs the tests
 # make check   runs the linters and the type checker
 # make clean   removes .venv and caches, but keeps runs/ and corpora/
