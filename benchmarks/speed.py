@@ -123,7 +123,7 @@ def separate_projections() -> AbstractContextManager:
     """One product per projection in attention."""
 
     def linear(x: torch.Tensor, *parts: torch.nn.Linear, kept: dict | None = None) -> torch.Tensor:
-        return torch.cat([F.linear(x, part.weight.to(x.dtype), part.bias.to(x.dtype)) for part in parts], -1)
+        return torch.cat([F.linear(x, part.weight, part.bias) for part in parts], -1)
 
     return replaced({"linear": linear}, attention)
 

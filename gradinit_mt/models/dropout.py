@@ -1,6 +1,6 @@
-"""Dropout at a quarter of the usual cost on a CPU.
+"""Dropout with one random draw for four elements.
 
-PyTorch's CPU kernel draws every element of the mask by itself. Here one draw of 64 bits decides over four elements, 16
+PyTorch's CPU kernel draws for every element of the mask. Here one draw of 64 bits decides over four elements, 16
 bits each, and the mask multiplies the elements' bits as integers, which vectorizes for every type. The draws come from
 PyTorch's own generator, so that a run is seeded and resumed like any other.
 """

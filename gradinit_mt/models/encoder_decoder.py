@@ -59,11 +59,9 @@ class Encoder(TransformerEncoderBase):
         if "beam" in encoder_out:
             beam = encoder_out["beam"]
             rows = new_order.view(-1, beam)[:, 0] // beam
-            return (
-                encoder_out
-                if len(rows) == sentences
-                else super().reorder_encoder_out(encoder_out, rows) | {"beam": beam}
-            )
+            if len(rows) == sentences:
+                return encoder_out
+            return super().reorder_encoder_out(encoder_out, rows) | {"beam": beam}
         beam = hypotheses // sentences
         each_in_turn = torch.arange(sentences, device=new_order.device).repeat_interleave(beam)
         if torch.equal(new_order, each_in_turn):
@@ -73,6 +71,8 @@ class Encoder(TransformerEncoderBase):
 
 class Decoder(TransformerDecoderBase):
     """As fairseq's; the weights of cross-attention are returned in evaluation alone."""
+
+    left_padded = False  # whether targets have their padding on the left (--left-pad-target)
 
     def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> DecoderLayer:
         return DecoderLayer(cfg)
@@ -88,7 +88,7 @@ class Decoder(TransformerDecoderBase):
     ) -> tuple[Tensor, dict[str, list[Tensor | None]]]:
         """See fairseq's: features [batch, target length, channels] and what else there is.
 
-        A target is padded on the right, where no other token sees it: the mask of the future is enough.
+        Padding on the right of a target needs no mask beside that of the future.
         """
         positions = self.embed_positions(prev_output_tokens, incremental_state=incremental_state)
         if incremental_state is not None:
@@ -107,6 +107,11 @@ class Decoder(TransformerDecoderBase):
         elif incremental_state is None:
             size = (1, x.shape[1], x.shape[1])
             bias = x.new_full(size, -torch.inf, dtype=working_type(x)).triu_(1)
+            if self.left_padded:
+                padding = prev_output_tokens.eq(self.padding_idx).unsqueeze(1)
+                # a padding token sees itself, or it would see nothing and have no weights
+                others = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+                bias = bias.masked_fill(padding & others, -torch.inf)
         states = [x]
         for index, layer in enumerate(self.layers):
             need_weights = index == shown and not self.training

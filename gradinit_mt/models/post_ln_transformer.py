@@ -115,7 +115,9 @@ class PostLNTransformer(TransformerModelBase):
     @classmethod
     def build_model(cls, cfg: PostLNTransformerConfig, task: FairseqTask) -> TransformerModelBase:
         check(cfg)
-        return super().build_model(as_fairseq(cfg), task)
+        model = super().build_model(as_fairseq(cfg), task)
+        model.decoder.left_padded = bool(getattr(getattr(task, "cfg", None), "left_pad_target", False))
+        return model
 
     @classmethod
     def build_encoder(cls, cfg: TransformerConfig, src_dict: Dictionary, embed_tokens: nn.Embedding) -> Encoder:

@@ -1,6 +1,7 @@
 """The model computes the function of fairseq's Transformer, from the same parameters."""
 
 import argparse
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -70,6 +71,22 @@ def test_logits_and_gradients_are_those_of_fairseq(task, dictionary, sample, arc
     for (name, mine), theirs in zip(ours.named_parameters(), stock.parameters(), strict=True):
         scale = largest if name.endswith("k_proj.bias") else theirs.grad.abs().max()  # whose derivative is exactly 0
         assert (mine.grad - theirs.grad).abs().max() <= 1e-4 * scale, name
+
+
+def test_targets_may_be_padded_on_the_left(task, dictionary, sample):
+    """With --left-pad-target, which the task's options say."""
+    task = SimpleNamespace(**vars(task), cfg=SimpleNamespace(left_pad_target=True))
+    ours, stock = make_both(task)
+    source, target = sample[0], sample[1].flip(1)
+    real = target.ne(dictionary.pad())
+    logits = []
+    for model in (ours, stock):
+        logits.append(model(source, None, target)[0])
+        logits[-1][real].square().sum().backward()
+    assert not target[:, 0].ne(dictionary.pad()).all()
+    assert (logits[0] - logits[1])[real].abs().max() < 1e-5
+    norms = [torch.stack([p.grad.norm() for p in model.parameters()]) for model in (ours, stock)]
+    assert torch.allclose(*norms, rtol=1e-4, atol=1e-3)
 
 
 def test_states_and_attention_are_given_out_in_the_shapes_of_fairseq(task, dictionary, sample):

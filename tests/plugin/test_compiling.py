@@ -16,10 +16,10 @@ SIZES |= {"decoder_layers": 1, "dropout": 0.0, "max_source_positions": 9, "max_t
 
 @pytest.fixture
 def traced(monkeypatch):
-    monkeypatch.setattr(nn.Module, "compile", partial_compile)
+    monkeypatch.setattr(nn.Module, "compile", trace)
 
 
-def partial_compile(module):
+def trace(module):
     module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
 
 
