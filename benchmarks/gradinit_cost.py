@@ -16,7 +16,6 @@ iteration, including its setup.
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable
@@ -31,7 +30,7 @@ import torch
 from fairseq import utils
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
-from measuring import describe_machine, peak_gib, printed_number, random_pairs, seconds
+from measuring import describe_machine, peak_gib, printed_number, random_pairs, report, seconds
 from tqdm import tqdm
 
 from gradinit_mt.common import command
@@ -301,11 +300,7 @@ def main() -> None:
         facts["runs"] = measure_runs(bench, options.run, options.gamma)
     text = f"{facts['machine']}; {options.arch}, {facts['parameters']:,} parameters, {options.tokens:,} tokens\n\n"
     text += table(facts)
-    print(text, end="")
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / f"cost-{options.arch}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        (options.output / f"cost-{options.arch}.txt").write_text(text)
+    report(facts, text, options.output, f"cost-{options.arch}")
 
 
 if __name__ == "__main__":

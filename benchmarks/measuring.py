@@ -1,6 +1,8 @@
-"""Shared by the benchmarks: time, memory, the machine's name, and random pairs of sentences."""
+"""Shared by the benchmarks: time, memory, the machine's name, batches, and random pairs of sentences."""
 
+import json
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -8,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from fairseq.data import Dictionary, LanguagePairDataset
+from fairseq.data import Dictionary, LanguagePairDataset, data_utils
+from tqdm import tqdm
 
+STOCK, FLOAT32, BFLOAT16 = "stock", "ours, float32", "ours, bfloat16"  # the contenders that all comparisons have
 TYPES = {"source": 8848, "target": 6632}  # dictionary sizes of the reference preparation of IWSLT'14 De-En
 
 
@@ -34,6 +38,17 @@ def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
     )
 
 
+def batches_by_length(dataset: LanguagePairDataset, tokens: int, count: int | None = None) -> list[dict]:
+    """Batches of similar lengths, evenly spaced in length (all without ``count``), the largest first."""
+    with data_utils.numpy_seed(1):
+        indices, _ = dataset.filter_indices_by_size(dataset.ordered_indices(), tokens)
+    members = dataset.batch_by_size(indices, max_tokens=tokens)
+    if count is not None:
+        members = [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(min(count, len(members)))]
+    batches = [dataset.collater([dataset[i] for i in batch]) for batch in members]
+    return sorted(batches, key=lambda batch: -batch["net_input"]["src_tokens"].numel() - batch["target"].numel())
+
+
 def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Wall-clock time of ``work``, until the device has finished."""
     _wait(device)
@@ -46,6 +61,30 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def interleaved(work: dict[str, list[Callable]], rounds: int, warmup: int, device: torch.device) -> dict:
+    """Seconds of each contender in every round after the warm-up, summed over its pieces of work.
+
+    The contenders take turns at every piece, in an order that is reversed from one round to the next.
+    """
+    times: dict[str, list[float]] = {name: [] for name in work}
+    with tqdm(total=(rounds + warmup) * len(work), desc="times", disable=None) as bar:
+        for number in range(-warmup, rounds):
+            names = list(work)[:: -1 if number % 2 else 1]
+            elapsed = dict.fromkeys(names, 0.0)
+            for pieces in zip(*(work[name] for name in names), strict=True):
+                for name, piece in zip(names, pieces, strict=True):
+                    elapsed[name] += seconds(piece, device)
+            for name in names if number >= 0 else ():
+                times[name].append(elapsed[name])
+            bar.update(len(work))
+    return times
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """How many times as fast: the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def peak_gib(work: Callable[[], object], device: torch.device) -> float:
@@ -80,3 +119,12 @@ def describe_machine(device: torch.device) -> str:
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def report(facts: dict, text: str, directory: Path | None, name: str) -> None:
+    """Prints the text; with a directory, also writes NAME.json and NAME.txt there."""
+    print(text, end="")
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (directory / f"{name}.txt").write_text(text)

@@ -24,9 +24,7 @@ machine that runs nothing else.
 """
 
 import argparse
-import copy
 import inspect
-import json
 import logging
 import os
 import statistics
@@ -45,37 +43,42 @@ from unittest import mock
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 import torch.nn.functional as F
-from fairseq import checkpoint_utils, tasks, utils
 from fairseq import options as fairseq_options
-from fairseq.data import LanguagePairDataset, data_utils
+from fairseq import tasks, utils
+from fairseq.data import LanguagePairDataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from fairseq.models import MODEL_DATACLASS_REGISTRY
-from fairseq.models.transformer import TransformerModelBase
 from fairseq.trainer import Trainer
-from measuring import describe_machine, peak_gib, printed_number, random_pairs, seconds
+from measuring import (
+    BFLOAT16,
+    FLOAT32,
+    STOCK,
+    batches_by_length,
+    describe_machine,
+    interleaved,
+    peak_gib,
+    printed_number,
+    random_pairs,
+    ratio,
+    report,
+)
 from roofline import matrix_rates, profiled, roofline
-from sacrebleu.metrics import BLEU
 from tqdm import tqdm
+from translating import measure_translation, translation_table
 
 from gradinit_mt.common import command
-from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.precision import has_native_bfloat16
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.criterions import label_smoothed, projected_cross_entropy
-from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
-from gradinit_mt.evaluation.translate import CONTROL_SYMBOLS, MAX_LENGTH, ExportedModel, load_ctranslate2
 from gradinit_mt.models import attention, dropout, encoder_decoder, layers
-from gradinit_mt.models.post_ln_transformer import PostLNTransformer
 from gradinit_mt.optim import torch_optimizers
 from gradinit_mt.plugin import precision
 from gradinit_mt.training.launch import KEEP_MEMORY
-from gradinit_mt.training.options import USER_DIR, compose
+from gradinit_mt.training.options import compose
 from gradinit_mt.training.presets import COUNTERPARTS, PRESETS
 
 MODELS = {"tiny6": "multi30k", "iwslt_de_en": "iwslt14.de-en"}  # whose sizes, dropout and tokens: the presets
-STOCK, FLOAT32, BFLOAT16 = "stock", "ours, float32", "ours, bfloat16"
 ADDED, REMOVED = "stock + ", "ours - "
 
 
@@ -196,17 +199,6 @@ def contenders(preset: str, device: torch.device, each: bool, also: list[str]) -
     return found
 
 
-def batches_by_length(dataset: LanguagePairDataset, tokens: int, count: int | None = None) -> list[dict]:
-    """Batches of similar lengths, evenly spaced in length (all without ``count``), the largest first."""
-    with data_utils.numpy_seed(1):
-        indices, _ = dataset.filter_indices_by_size(dataset.ordered_indices(), tokens)
-    members = dataset.batch_by_size(indices, max_tokens=tokens)
-    if count is not None:
-        members = [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(min(count, len(members)))]
-    batches = [dataset.collater([dataset[i] for i in batch]) for batch in members]
-    return sorted(batches, key=lambda batch: -batch["net_input"]["src_tokens"].numel() - batch["target"].numel())
-
-
 class Training:
     """The batches, and what builds the contenders on them.
 
@@ -272,25 +264,6 @@ class Training:
         return peak_gib(work, self.device)
 
 
-def interleaved(work: dict[str, list[Callable]], rounds: int, warmup: int, device: torch.device) -> dict:
-    """Seconds of each contender in every round after the warm-up, summed over its pieces of work.
-
-    The contenders take turns at every piece, in an order that is reversed from one round to the next.
-    """
-    times: dict[str, list[float]] = {name: [] for name in work}
-    with tqdm(total=(rounds + warmup) * len(work), desc="times", disable=None) as bar:
-        for number in range(-warmup, rounds):
-            names = list(work)[:: -1 if number % 2 else 1]
-            elapsed = dict.fromkeys(names, 0.0)
-            for pieces in zip(*(work[name] for name in names), strict=True):
-                for name, piece in zip(names, pieces, strict=True):
-                    elapsed[name] += seconds(piece, device)
-            for name in names if number >= 0 else ():
-                times[name].append(elapsed[name])
-            bar.update(len(work))
-    return times
-
-
 def measure_training(training: Training, rounds: int, warmup: int) -> dict:
     """Seconds per update in every round, losses before and after, the matrix rates, and profiles of the main ones."""
     trainers = {name: training.trainer(name) for name in training.contenders}
@@ -327,11 +300,6 @@ def measure_training(training: Training, rounds: int, warmup: int) -> dict:
 def code_lines(code: list[ModuleType | Callable]) -> int:
     """Lines that are not blank."""
     return sum(bool(line.strip()) for part in code for line in inspect.getsource(part).splitlines())
-
-
-def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """How many times as fast: the median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def training_table(facts: dict) -> str:
@@ -375,129 +343,6 @@ def roofline_lines(facts: dict, tokens: int) -> str:
     for name, measured in facts["profiles"].items():
         kind = "bfloat16" if name == BFLOAT16 else "float32"
         lines.append(f"{name}: {roofline(measured, facts['matrix_rates'], kind, len(facts['shapes']))}")
-    return "\n".join(lines)
-
-
-@dataclass
-class Translator:
-    """A model, and the task and generator of fairseq that translate with it."""
-
-    task: Any
-    model: Any
-    generator: Any
-
-    def translate(self, batches: list[dict]) -> dict[int, list[int]]:
-        """The best hypothesis of each sentence, as tokens."""
-        found = {}
-        for batch in batches:
-            hypotheses = self.task.inference_step(self.generator, [self.model], batch)
-            found |= {
-                i: best["tokens"].tolist() for i, (best, *_) in zip(batch["id"].tolist(), hypotheses, strict=True)
-            }
-        return found
-
-
-@dataclass
-class ExportedTranslator:
-    """A model of ``scripts/export.sh``, with CTranslate2 on as many threads as PyTorch."""
-
-    translator: Any
-    sources: list[str]
-    dictionary: Any
-
-    def translate(self, batches: list[dict]) -> dict[int, list[int]]:
-        """The best hypothesis of each sentence, as tokens."""
-        ids = [i for batch in batches for i in batch["id"].tolist()]
-        results = self.translator.translate_batch(
-            [self.sources[i].split() for i in ids],
-            beam_size=5,
-            max_decoding_length=MAX_LENGTH,
-            suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
-        )
-        best = [map(self.dictionary.index, result.hypotheses[0]) for result in results]
-        return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
-
-
-def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device: torch.device) -> Translator:
-    """A contender as ``fairseq-generate`` builds it, beam 5; stock has fairseq's own Transformer of the same sizes.
-
-    Raises:
-        UserError: the checkpoint holds another model than ``post_ln_transformer``.
-    """
-    arguments = [str(corpus.bin), "--source-lang", corpus.source, "--target-lang", corpus.target]
-    arguments += ["--user-dir", USER_DIR, "--path", str(checkpoint), "--beam", "5"]
-    if kind == STOCK:
-        arguments += ["--task", "translation"]
-    else:
-        arguments += ["--task", "gradinit_translation", "--no-gradinit", "--precision", kind.removeprefix("ours, ")]
-    parser = fairseq_options.get_generation_parser()
-    cfg = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, arguments))
-    task = tasks.setup_task(cfg.task)
-    (model,), _ = checkpoint_utils.load_model_ensemble([str(checkpoint)], task=task)
-    if not isinstance(model, PostLNTransformer):
-        raise UserError(f"{checkpoint}: holds {type(model).__name__}, expected post_ln_transformer")
-    if kind == STOCK:
-        learned = model.state_dict()
-        model = TransformerModelBase.build_model(copy.deepcopy(model.cfg), task)
-        model.load_state_dict(learned)
-    model.to(device).prepare_for_inference_(cfg)
-    return Translator(task, model, task.build_generator([model], cfg.generation))
-
-
-def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> dict:
-    """Seconds per pass over the test set, sentences translated otherwise than by stock, and BLEU."""
-    device = torch.device(options.device)
-    translators: dict[str, Any] = {
-        kind: build_translator(kind, corpus, options.checkpoint, device) for kind in (STOCK, FLOAT32, BFLOAT16)
-    }
-    task = translators[STOCK].task
-    for directory in options.exported:
-        name = f"CTranslate2, {ExportedModel.load(directory).quantization}"
-        translator = load_ctranslate2().Translator(str(directory), intra_threads=torch.get_num_threads())
-        sources = read_lines(corpus.text("test", corpus.source))
-        translators[name] = ExportedTranslator(translator, sources, task.target_dictionary)
-    task.load_dataset("test")
-    batches = batches_by_length(task.dataset("test"), options.generation_tokens, options.generation_batches)
-    if device.type == "cuda":
-        batches = [utils.move_to_cuda(batch) for batch in batches]
-    found = {kind: translator.translate(batches) for kind, translator in translators.items()}
-    work = {
-        kind: [partial(translator.translate, [batch]) for batch in batches] for kind, translator in translators.items()
-    }
-    times = interleaved(work, options.rounds, 0, device)  # every batch has just been translated
-    ids = sorted(found[STOCK])
-    return {
-        "sentences": len(ids),
-        "seconds": times,
-        "differing": {kind: sum(tokens[i] != found[STOCK][i] for i in ids) for kind, tokens in found.items()},
-        "bleu": {
-            kind: bleu([task.target_dictionary.string(tokens[i]) for i in ids], ids, corpus)
-            for kind, tokens in found.items()
-        },
-    }
-
-
-def bleu(subwords: list[str], ids: list[int], corpus: PreparedCorpus) -> float:
-    """Detokenized sacreBLEU of some sentences of the test set; case is ignored where the corpus has none."""
-    text = as_detokenized(join_subwords(subwords, corpus.subword), corpus.target, corpus.moses_tokenized)
-    reference = corpus.raw("test", corpus.target).read_text(encoding="utf-8").split("\n")
-    return BLEU(lowercase=corpus.lowercased).corpus_score(text, [[reference[i] for i in ids]]).score
-
-
-def translation_table(facts: dict) -> str:
-    """The contenders, one a line."""
-    times = facts["seconds"]
-    lines = [
-        f"{'translation':22}{'seconds':>9}{'  (min to max)':19}{'sentences/s':>12}"
-        f"{'x stock':>9}{'differing':>11}{'BLEU':>7}"
-    ]
-    for kind, measured in times.items():
-        median = statistics.median(measured)
-        spread = f"  ({min(measured):.2f} to {max(measured):.2f})"
-        lines.append(
-            f"{kind:22}{median:9.2f}{spread:19}{facts['sentences'] / median:12.1f}{ratio(times, STOCK, kind):9.2f}"
-            f"{facts['differing'][kind]:11}{facts['bleu'][kind]:7.2f}"
-        )
     return "\n".join(lines)
 
 
@@ -590,11 +435,7 @@ def main() -> None:
             print(Training(options, corpus).peak_gib(options.peak_of))
             return
         facts, text = measure(options, corpus)
-    print(text, end="")
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / f"speed-{options.model}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        (options.output / f"speed-{options.model}.txt").write_text(text)
+    report(facts, text, options.output, f"speed-{options.model}")
 
 
 if __name__ == "__main__":
