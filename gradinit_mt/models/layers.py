@@ -1,4 +1,4 @@
-"""The encoder's and the decoder's layer, Post-LN: x = LN(x + dropout(f(x))) for each block f."""
+"""The encoder's and the decoder's layer, Post-LN: x = LN(w * x + dropout(f(x))) for each block f; w is 1 by default."""
 
 from typing import Any
 
@@ -8,10 +8,15 @@ from torch import Tensor, nn
 
 from gradinit_mt.models.attention import Attention, IncrementalState, linear
 from gradinit_mt.models.dropout import active_probability, add_dropout, dropout
+from gradinit_mt.models.residual_weights import LayerConfig, add_residual_weights, weighted
 
 
 class EncoderLayer(TransformerEncoderLayerBase):
-    """fairseq's parameters; states are [batch, time, channels]."""
+    """fairseq's parameters, and residual weights if wanted; states are [batch, time, channels]."""
+
+    def __init__(self, cfg: LayerConfig) -> None:
+        super().__init__(cfg)
+        add_residual_weights(self, cfg.residual_weights, self.embed_dim, ("self_attn", "final"))
 
     def build_self_attention(self, embed_dim: int, cfg: TransformerConfig) -> Attention:
         return _attention(embed_dim, cfg.encoder.attention_heads, cfg, self_attention=True)
@@ -19,12 +24,16 @@ class EncoderLayer(TransformerEncoderLayerBase):
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Args: ``x``: states; ``bias``: see ``Attention``."""
         y, _ = self.self_attn(x, bias=bias)
-        x = _sum_and_norm(self, self.self_attn_layer_norm, x, y)
+        x = _sum_and_norm(self, self.self_attn_residual_weight, x, y, self.self_attn_layer_norm)
         return _feed_forward(self, x)
 
 
 class DecoderLayer(TransformerDecoderLayerBase):
-    """fairseq's parameters; states are [batch, time, channels]."""
+    """fairseq's parameters, and residual weights if wanted; states are [batch, time, channels]."""
+
+    def __init__(self, cfg: LayerConfig) -> None:
+        super().__init__(cfg)
+        add_residual_weights(self, cfg.residual_weights, self.embed_dim, ("self_attn", "encoder_attn", "final"))
 
     def build_self_attention(self, embed_dim: int, cfg: TransformerConfig, **_: Any) -> Attention:
         return _attention(embed_dim, cfg.decoder.attention_heads, cfg, self_attention=True)
@@ -44,9 +53,9 @@ class DecoderLayer(TransformerDecoderLayerBase):
     ) -> tuple[Tensor, Tensor | None]:
         """Args: see ``Attention``. Returns the states and the weights of cross-attention, if they are asked for."""
         y, _ = self.self_attn(x, bias=bias, incremental_state=incremental_state)
-        x = _sum_and_norm(self, self.self_attn_layer_norm, x, y)
+        x = _sum_and_norm(self, self.self_attn_residual_weight, x, y, self.self_attn_layer_norm)
         y, weights = self.encoder_attn(x, memory, memory_bias, incremental_state, need_weights)
-        x = _sum_and_norm(self, self.encoder_attn_layer_norm, x, y)
+        x = _sum_and_norm(self, self.encoder_attn_residual_weight, x, y, self.encoder_attn_layer_norm)
         return _feed_forward(self, x, incremental_state), weights
 
 
@@ -57,11 +66,11 @@ def _attention(embed_dim: int, heads: int, cfg: TransformerConfig, **options: An
     return Attention(embed_dim, heads, dropout=cfg.attention_dropout, **options)
 
 
-def _sum_and_norm(layer: Layer, norm: nn.LayerNorm, x: Tensor, y: Tensor) -> Tensor:
-    return norm(add_dropout(x, y, active_probability(layer.dropout_module)))
+def _sum_and_norm(layer: Layer, weight: Tensor | None, x: Tensor, y: Tensor, norm: nn.LayerNorm) -> Tensor:
+    return norm(add_dropout(weighted(x, weight), y, active_probability(layer.dropout_module)))
 
 
 def _feed_forward(layer: Layer, x: Tensor, kept: IncrementalState | None = None) -> Tensor:
     y = layer.activation_fn(linear(x, layer.fc1, kept=kept))
     y = linear(dropout(y, active_probability(layer.activation_dropout_module)), layer.fc2, kept=kept)
-    return _sum_and_norm(layer, layer.final_layer_norm, x, y)
+    return _sum_and_norm(layer, layer.final_residual_weight, x, y, layer.final_layer_norm)

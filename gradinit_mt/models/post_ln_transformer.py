@@ -1,7 +1,7 @@
 """The original Post-LN Transformer (Vaswani et al., 2017): LayerNorm after each residual sum, x = LN(x + f(x)).
 
-The function, the parameters and their initialization are those of fairseq's Transformer. This file names the sizes and
-checks the options.
+The function, the parameters and their initialization are those of fairseq's Transformer, unless ``--residual-weights``
+adds weights to the sums. This file names the sizes and checks the options.
 """
 
 from argparse import ArgumentParser
@@ -14,13 +14,14 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import register_model
 from fairseq.models.transformer import TransformerModelBase
-from fairseq.models.transformer.transformer_config import DecoderConfig, EncDecBaseConfig, TransformerConfig
+from fairseq.models.transformer.transformer_config import DecoderConfig, EncDecBaseConfig
 from fairseq.tasks import FairseqTask
 from omegaconf import II
 from torch import nn
 
 from gradinit_mt.common.fields import option
 from gradinit_mt.models.encoder_decoder import Decoder, Encoder
+from gradinit_mt.models.residual_weights import LayerConfig, ResidualWeights
 
 # fairseq's command-line parser reads the types of dataclass fields, and knows Optional[X] but not X | None.
 
@@ -51,6 +52,11 @@ class PostLNTransformerConfig(FairseqDataclass):
     share_all_embeddings: bool = option(
         "tie both embeddings and the output projection (needs a joined dictionary)", default=False
     )
+    residual_weights: ResidualWeights = option(
+        "weights w of the residual sums, x = LN(w * x + f(x)): none, fixed or trainable; a vector of ones per block at "
+        "first",
+        default=ResidualWeights.none,
+    )
     encoder_normalize_before: bool = option("refused: this model is Post-LN", default=False)
     decoder_normalize_before: bool = option("refused: this model is Post-LN", default=False)
     max_source_positions: int = II("task.max_source_positions")
@@ -79,10 +85,12 @@ def check(cfg: PostLNTransformerConfig) -> None:
     for name in ("dropout", "attention_dropout", "activation_dropout"):
         if not 0 <= getattr(cfg, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(cfg, name)}, expected in [0, 1)")
+    if str(cfg.residual_weights) not in list(ResidualWeights):
+        raise ValueError(f"--residual-weights is {cfg.residual_weights}, expected none, fixed or trainable")
 
 
-def as_fairseq(cfg: PostLNTransformerConfig) -> TransformerConfig:
-    """The same options in the nested form that fairseq's layers read.
+def as_fairseq(cfg: PostLNTransformerConfig) -> LayerConfig:
+    """The same options in the nested form that the layers read.
 
     Raises:
         ValueError: a model dimension is not a multiple of its heads.
@@ -97,7 +105,8 @@ def as_fairseq(cfg: PostLNTransformerConfig) -> TransformerConfig:
                 f"--{side}-embed-dim is {config.embed_dim}, expected a multiple of --{side}-attention-heads "
                 f"({config.attention_heads})"
             )
-    return TransformerConfig(encoder=encoder, decoder=decoder, **{name: getattr(cfg, name) for name in _SHARED})
+    shared = {name: getattr(cfg, name) for name in _SHARED}
+    return LayerConfig(encoder=encoder, decoder=decoder, residual_weights=str(cfg.residual_weights), **shared)
 
 
 @register_model("post_ln_transformer", dataclass=PostLNTransformerConfig)
@@ -120,11 +129,11 @@ class PostLNTransformer(TransformerModelBase):
         return model
 
     @classmethod
-    def build_encoder(cls, cfg: TransformerConfig, src_dict: Dictionary, embed_tokens: nn.Embedding) -> Encoder:
+    def build_encoder(cls, cfg: LayerConfig, src_dict: Dictionary, embed_tokens: nn.Embedding) -> Encoder:
         return Encoder(cfg, src_dict, embed_tokens)
 
     @classmethod
-    def build_decoder(cls, cfg: TransformerConfig, tgt_dict: Dictionary, embed_tokens: nn.Embedding) -> Decoder:
+    def build_decoder(cls, cfg: LayerConfig, tgt_dict: Dictionary, embed_tokens: nn.Embedding) -> Decoder:
         return Decoder(cfg, tgt_dict, embed_tokens)
 
 

@@ -23,11 +23,13 @@ def trace(module):
     module._compiled_call_impl = torch.compile(module._call_impl, backend="aot_eager")
 
 
-def test_they_compute_the_same_from_the_same_parameters(task, traced):
+@pytest.mark.parametrize("weights", ["none", "fixed", "trainable"])
+def test_they_compute_the_same_from_the_same_parameters(task, traced, weights):
     models = []
     for _ in range(2):
         torch.manual_seed(0)
-        models.append(build_model(argparse.Namespace(_name="post_ln_transformer_tiny", **SIZES), task))
+        options = argparse.Namespace(_name="post_ln_transformer_tiny", residual_weights=weights, **SIZES)
+        models.append(build_model(options, task))
     compile_layers(models[1])
     assert models[0].state_dict().keys() == models[1].state_dict().keys()
     for length in (4, 7, 5):
