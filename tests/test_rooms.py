@@ -7,7 +7,7 @@ import pytest
 # Each folder may import those before it, and itself.
 ORDER = (
     *("common", "corpora", "core", "record", "models", "criterions", "optim", "lr_schedulers"),
-    *("plugin", "tasks", "training", "evaluation"),
+    *("initializers", "plugin", "tasks", "training", "evaluation"),
 )
 LIMITS = {"common": set()} | {room: {"common"} for room in ("corpora", "core", "models", "optim", "lr_schedulers")}
 
@@ -42,6 +42,6 @@ def test_a_folder_imports_only_earlier_ones(imports, room):
     assert used <= LIMITS.get(room, set(ORDER[: ORDER.index(room)]))
 
 
-@pytest.mark.parametrize("room", ["common", "corpora", "core", "record"])
+@pytest.mark.parametrize("room", ["common", "corpora", "core", "record", "initializers"])
 def test_these_do_without_fairseq(imports, room):
     assert not [name for name in imports[room] if name.split(".")[0] in ("fairseq", "fairseq_cli")]

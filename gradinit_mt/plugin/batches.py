@@ -51,6 +51,11 @@ class OverlappingBatches:
                 [self._sample(s_tilde) for _, s_tilde in halves],
             )
 
+    def whole(self) -> Iterator[dict]:
+        """This rank's share of all batches in the same order, none of them split; ``parts`` does not matter."""
+        for count in itertools.count():
+            yield self._sample(self.members(count * self.world_size + self.rank))
+
     def members(self, position: int) -> Sequence[int]:
         """The sentence indices of the batch at this position of the sequence."""
         epoch, offset = divmod(position, len(self.batches))

@@ -16,6 +16,7 @@ from gradinit_mt.core import GradInitConfig, GradInitError
 from gradinit_mt.core.forms import FORMS, TAU, settings_for
 from gradinit_mt.core.look_ahead import step_settings
 from gradinit_mt.core.precision import has_native_bfloat16
+from gradinit_mt.initializers import INITIALIZERS
 
 # Settings of the core with an option of the same name. An option that is not given leaves the setting to the form.
 _CORE_SETTINGS = (
@@ -32,6 +33,7 @@ Step = StrEnum("Step", ["auto", "adam", "sgd"])
 Update = StrEnum("Update", ["adam", "descent"])
 Product = StrEnum("Product", ["auto", "finite", "exact"])
 Precision = StrEnum("Precision", ["auto", "full", "bfloat16"])
+InitializerName = StrEnum("InitializerName", list(INITIALIZERS))  # type: ignore[misc] # the registry has the names
 WorkingPrecision = StrEnum("WorkingPrecision", ["auto", "float32", "bfloat16"])
 
 
@@ -55,7 +57,14 @@ class GradInitTranslationConfig(TranslationConfig):
         "--required-seq-len-multiple, which limits the number of different lengths",
         default=False,
     )
-    no_gradinit: bool = option("train from the model's own initialization (the baseline)", default=False)
+    initializer: Optional[InitializerName] = option(
+        "initialize the model in another way than its own, before GradInit if that runs: "
+        + "; ".join(f"{name}: {rule.about}" for name, rule in INITIALIZERS.items())
+    )
+    no_gradinit: bool = option(
+        "train without GradInit, from the model's own initialization or that of --initializer (the baseline)",
+        default=False,
+    )
     gradinit_form: ChoiceEnum(list(FORMS)) = option(  # type: ignore[valid-type] # one home for the names of the forms
         "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default="signal"
     )

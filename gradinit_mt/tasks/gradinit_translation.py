@@ -3,7 +3,7 @@
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -22,7 +22,9 @@ from torch import nn
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.blocks import block_facts
+from gradinit_mt.core.gradients import LossFunction
 from gradinit_mt.core.signal import SignalLoss
+from gradinit_mt.initializers import INITIALIZERS, Start
 from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.batches import OverlappingBatches
 from gradinit_mt.plugin.compiling import compile_layers
@@ -52,7 +54,7 @@ class GradInitTranslationTask(TranslationTask):
 
     def __init__(self, cfg: GradInitTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
-        self._awaits_initialization = not cfg.no_gradinit
+        self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
         self._compiled = False
         if not cfg.no_gradinit:
             core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
@@ -105,14 +107,19 @@ class GradInitTranslationTask(TranslationTask):
     def _initialize(self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer) -> None:
         restored = from_first_rank(self._restored_from)
         if restored is not None:
-            logger.warning("GradInit: skipped, the parameters come from the checkpoint %s", restored)
+            name = "--initializer" if self.cfg.no_gradinit else "GradInit"
+            logger.warning("%s: skipped, the parameters come from the checkpoint %s", name, restored)
             return
         self._require_derivatives()
         model = unwrapped(model)
         model.eval()  # turns dropout off; the trainer sets training mode again
         try:
             with in_float32(model, optimizer) as learned:
-                if self.cfg.gradinit_from is None:
+                if self.cfg.initializer is not None:
+                    self._start_from(str(self.cfg.initializer), learned, criterion)
+                if self.cfg.no_gradinit:
+                    pass
+                elif self.cfg.gradinit_from is None:
                     self._learn(learned, criterion, optimizer)
                 else:
                     self._take_scales(self.cfg.gradinit_from, learned)
@@ -135,13 +142,26 @@ class GradInitTranslationTask(TranslationTask):
     def _require_derivatives(self) -> None:
         if self.cfg.ddp_backend == "fully_sharded":
             raise GradInitError("GradInit needs whole parameters on every rank: use another --ddp-backend")
-        options = {} if self.cfg.gradinit_from else model_options(self._model_cfg)
+        rule = INITIALIZERS.get(str(self.cfg.initializer))
+        learns = not (self.cfg.no_gradinit or self.cfg.gradinit_from)
+        taken = learns or (rule is not None and rule.takes_derivatives)
+        options = model_options(self._model_cfg) if taken else {}
         if options.get("checkpoint_activations") or options.get("offload_activations"):
             raise GradInitError(
                 "GradInit takes derivatives that --checkpoint-activations and --offload-activations cannot give: learn "
                 "the scales in a run without them (--max-update 1, with a smaller --gradinit-max-tokens if memory is "
                 "short), then train with --gradinit-from its save dir"
             )
+
+    def _start_from(self, name: str, model: BaseFairseqModel, criterion: FairseqCriterion) -> None:
+        """Gives the model the parameters of ``--initializer``."""
+        sums = sum_over_ranks if rank_and_world_size()[1] > 1 else None
+
+        def batches() -> Iterator[dict]:  # the sentences are put into batches once the first is asked for
+            yield from self._batches(model, 1).whole()
+
+        INITIALIZERS[name].initialize(Start(model, self.cfg.seed, _token_loss(criterion), batches(), sums))
+        logger.info("initializer: %s", name)
 
     def _take_scales(self, path: str, model: BaseFairseqModel) -> None:
         record = from_first_rank(lambda: reuse.given(path, model))
@@ -166,10 +186,7 @@ class GradInitTranslationTask(TranslationTask):
             shown = [f"{name} {value}" for name, value in record.settings.items() if name != "model"]
             logger.info("GradInit: %s", ", ".join(shown))
 
-        def loss_fn(module: nn.Module, sample: dict) -> tuple[torch.Tensor, float]:
-            loss, sample_size, _ = criterion(module, sample)
-            return loss, sample["ntokens"] if over_sentences else sample_size  # per token either way
-
+        loss_fn = _token_loss(criterion)
         weight = config.signal_weight
         ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, weight) if weight else None
         with progress("GradInit", config.iterations, started_at, shown=rank == 0) as advance:
@@ -226,6 +243,8 @@ class GradInitTranslationTask(TranslationTask):
             "hold_softmax": self.cfg.gradinit_hold_softmax,
             "seed": self.cfg.seed,
         }
+        if self.cfg.initializer is not None:  # a record without one says nothing of it
+            settings["initializer"] = str(self.cfg.initializer)
         blocks = block_facts(model)
         return Record(settings, blocks, fingerprint(model), State.fresh(len(blocks)))
 
@@ -239,6 +258,17 @@ class GradInitTranslationTask(TranslationTask):
             f"scales from {scales[0]:.3g} to {scales[-1]:.3g}, median {scales[len(scales) // 2]:.3g}; "
             f"see {os.path.join(self.cfg.save_dir, SUMMARY)}"
         )
+
+
+def _token_loss(criterion: FairseqCriterion) -> LossFunction:
+    """The summed loss and the number of tokens, also where the criterion counts sentences."""
+    over_sentences = getattr(criterion, "sentence_avg", False)
+
+    def loss_fn(module: nn.Module, sample: dict) -> tuple[torch.Tensor, float]:
+        loss, sample_size, _ = criterion(module, sample)
+        return loss, sample["ntokens"] if over_sentences else sample_size
+
+    return loss_fn
 
 
 def _softmax(model: BaseFairseqModel) -> tuple[nn.Module, str]:
