@@ -1,6 +1,7 @@
 """Exports a trained model for deployment with CTranslate2: ``python -m gradinit_mt.evaluation.export SAVE_DIR``.
 
 The conversion is CTranslate2's own, from fairseq's Transformer: a Post-LN model has the same parameters and layers.
+Residual weights are folded into other parameters.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
-from gradinit_mt.evaluation import checks, run
+from gradinit_mt.evaluation import checks, folding, run
 from gradinit_mt.evaluation.translate import DESCRIPTION, ExportedModel, load_ctranslate2
 from gradinit_mt.training import checkpoints
 
@@ -82,15 +83,19 @@ def convert(state: dict, corpus: PreparedCorpus, directory: Path, quantization: 
 
     Raises:
         AttributeError: an option is missing.
-        ValueError: CTranslate2 does not support the options.
+        ValueError: CTranslate2 does not support the options, or a residual weight is 0.
         RuntimeError: the parameters are not those of a Transformer with these options.
     """
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # the converter loads a task, which logs its dictionaries
     converters = load_ctranslate2().converters
+    weights = {name: value.numpy() for name, value in state["model"].items() if name.endswith(folding.SUFFIX)}
+    parameters = {name: value for name, value in state["model"].items() if name not in weights}
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "checkpoint.pt"
-        torch.save({"args": transformer_options(checkpoints.settings(state, "model")), "model": state["model"]}, path)
+        torch.save({"args": transformer_options(checkpoints.settings(state, "model")), "model": parameters}, path)
         converter = converters.FairseqConverter(str(path), str(corpus.bin), *corpus.languages)
+        load = converter._load
+        converter._load = lambda: folding.folded(load(), weights)
         converter.convert(str(directory), quantization=quantization, force=True)
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from gradinit_mt.record.record import Record
 
-_IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.((?P<module>.+)\.)?[^.]+\.weight")
+_IN_A_STACK = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)\.((?P<module>.+)\.)?[^.]+[._]weight")
 
-MATRICES, NORMS = "feed-forward", "LayerNorm"
+MATRICES, NORMS, SUMS = "feed-forward", "LayerNorm", "residual sums"
 OUTSIDE = "outside the layers"
 
 
@@ -19,8 +19,8 @@ class Scale:
     name: str  # of the block, without ``.weight``
     stack: str | None  # the list of layers, such as ``encoder.layers``; None outside of any
     layer: int | None  # number within the stack; None outside of any
-    # the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward`` (matrices)
-    # or ``LayerNorm`` (vectors); outside of any stack ``outside the layers``
+    # the submodule of the layer, such as ``self_attn``; for weights directly in the layer ``feed-forward`` (matrices),
+    # ``LayerNorm`` (vectors) or ``residual sums`` (their weights); outside of any stack ``outside the layers``
     family: str
     value: float  # m
 
@@ -34,9 +34,16 @@ def placed(record: Record) -> list[Scale]:
         stack, layer, family = None, None, OUTSIDE
         if match := _IN_A_STACK.fullmatch(block["name"]):
             stack, layer = match["stack"], int(match["layer"])
-            family = match["module"] or (MATRICES if len(block["shape"]) > 1 else NORMS)
+            family = match["module"] or _family(block)
         scales.append(Scale(index, block["name"].removesuffix(".weight"), stack, layer, family, value))
-    return sorted(scales, key=lambda scale: {MATRICES: 1, NORMS: 2}.get(scale.family, 0))
+    return sorted(scales, key=lambda scale: {MATRICES: 1, NORMS: 2, SUMS: 3}.get(scale.family, 0))
+
+
+def _family(block: dict) -> str:
+    """Of a weight directly in the layer."""
+    if len(block["shape"]) > 1:
+        return MATRICES
+    return SUMS if block["name"].endswith("_residual_weight") else NORMS
 
 
 def by_stack(scales: list[Scale]) -> dict[str, dict[str, dict[str, dict[int, float]]]]:

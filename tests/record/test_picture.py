@@ -56,6 +56,12 @@ def test_scales_are_found_by_stack_family_role_and_layer():
     assert [(scale.name, scale.value) for scale in outside] == [("encoder.embed_tokens", 1.5)]
 
 
+def test_weights_of_residual_sums_are_a_family_within_their_layer():
+    learned = record(4)
+    learned.blocks[3] = {"name": "encoder.layers.0.final_residual_weight", "shape": [4], "learnable": True}
+    assert by_stack(placed(learned))["encoder.layers"]["residual sums"] == {"final_residual_weight": {0: 0.01}}
+
+
 def test_the_report_shows_how_loss_norm_and_scales_changed():
     lines = text(record(4)).splitlines()
     assert lines[0].startswith("4 of 10 iterations")

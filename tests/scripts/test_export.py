@@ -1,16 +1,22 @@
 """scripts/export.sh and scripts/translate.sh: CTranslate2 translates as fairseq does."""
 
+import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import ctranslate2
 import pytest
 import torch
+from fairseq.data import Dictionary
+from fairseq.models import build_model
 from toy import TEST_SENTENCES, call
 
+from gradinit_mt import models as models
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import export, run, translate
 from gradinit_mt.evaluation.translate import ExportedModel, Search, translate_subwords, translate_text
@@ -62,7 +68,7 @@ def fairseq_search(toy, sources):
     from fairseq import checkpoint_utils
     from fairseq.sequence_generator import SequenceGenerator
 
-    from gradinit_mt import models, tasks  # noqa: F401 - registers them
+    from gradinit_mt import tasks  # noqa: F401 - registers them
 
     overrides = {"data": str(toy.corpus / "bin"), "source_lang": "de", "target_lang": "en"}
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(toy.run / "checkpoint_best.pt")], overrides)
@@ -156,6 +162,48 @@ def test_a_model_directory_is_never_overwritten(toy, exported):
     with pytest.raises(UserError, match="already exists"):
         export_here(toy.run, exported.directory)
     assert {path.name: path.read_bytes() for path in exported.directory.iterdir()} == before
+
+
+@pytest.fixture
+def weighted(toy):
+    """A state with random residual weights of both signs, and its model: 2+2 layers, untrained."""
+    options = {"_name": "post_ln_transformer_tiny", "residual_weights": "trainable", "dropout": 0.0}
+    options |= {"encoder_layers": 2, "encoder_embed_dim": 16, "share_decoder_input_output_embed": True}
+    options |= {"encoder_normalize_before": False, "decoder_normalize_before": False, "activation_fn": "relu"}
+    options |= {"encoder_attention_heads": 2, "max_source_positions": 99, "max_target_positions": 99}
+    source, target = (Dictionary.load(str(toy.corpus / "bin" / f"dict.{lang}.txt")) for lang in ("de", "en"))
+    task = SimpleNamespace(source_dictionary=source, target_dictionary=target)
+    torch.manual_seed(3)
+    model = build_model(argparse.Namespace(**options), task).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("residual_weight"):
+                parameter.copy_(torch.empty_like(parameter).uniform_(0.3, 3) * torch.randn_like(parameter).sign())
+            elif parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    settings = options | {"encoder_ffn_embed_dim": 256, "decoder_layers": 2}
+    return {"cfg": {"model": settings}, "model": model.state_dict()}, model, task
+
+
+def test_residual_weights_are_folded_into_other_parameters(toy, weighted, tmp_path):
+    state, model, task = weighted
+    export.convert(state, PreparedCorpus.load(toy.corpus), tmp_path / "model", "float32")
+    lines = [read_lines(toy.corpus / f"test.{lang}")[:9] for lang in ("de", "en")]
+    scored = ctranslate2.Translator(str(tmp_path / "model")).score_batch(*[[t.split() for t in side] for side in lines])
+    for source, target, result in zip(*lines, scored, strict=True):
+        given = task.source_dictionary.encode_line(source, add_if_not_exist=False).long()
+        wanted = task.target_dictionary.encode_line(target, add_if_not_exist=False).long()
+        with torch.no_grad():
+            logits = model(given[None], torch.tensor([len(given)]), wanted.roll(1)[None])[0][0]
+        expected = logits.log_softmax(-1).gather(1, wanted[:, None])[:, 0]
+        assert result.log_probs == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_a_residual_weight_of_0_cannot_be_folded(toy, weighted, tmp_path):
+    state, *_ = weighted
+    state["model"]["decoder.layers.1.encoder_attn_residual_weight"][3] = 0
+    with pytest.raises(ValueError, match=r"decoder\.layers\.1\.encoder_attn_residual_weight has an entry of 0"):
+        export.convert(state, PreparedCorpus.load(toy.corpus), tmp_path / "model", "float32")
 
 
 def spoil(state: dict, **settings) -> None:
