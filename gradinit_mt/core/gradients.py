@@ -48,9 +48,19 @@ class Gradients:
 
     def times_hessian(self, loss_fn: LossFunction, parts: Sequence[Any], v: list[Tensor]) -> list[Tensor]:
         """H v of the averaged loss, by double backward."""
+        return self.higher(loss_fn, parts, lambda loss: hvp.exact(self.parameters, v, loss))
+
+    def higher(
+        self, loss_fn: LossFunction, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]
+    ) -> list[Tensor]:
+        """Derivatives of second or higher order, one tensor per parameter, averaged over parts and ranks.
+
+        Args:
+            loss_fn, parts: see ``of``.
+            derivatives: computes them for one summed loss, and is linear in it.
+        """
         with hvp.twice_differentiable():
-            sums = self._summed(loss_fn, parts, lambda loss: hvp.exact(self.parameters, v, loss))
-            return self._averaged(*sums)[0]
+            return self._averaged(*self._summed(loss_fn, parts, derivatives))[0]
 
     def _summed(
         self, loss_fn: LossFunction, parts: Sequence[Any], derivatives: Callable[[Tensor], list[Tensor]]

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from gradinit_mt.core import hvp
 from gradinit_mt.core.batches import shares
-from gradinit_mt.core.blocks import Block, find_blocks, scale_blocks
 from gradinit_mt.core.config import GradInitConfig
 from gradinit_mt.core.gradients import Gradients, LossFunction
 from gradinit_mt.core.look_ahead import first_steps, holding
+from gradinit_mt.core.scaled import ScaledModel
 from gradinit_mt.core.state import CONSTRAINT, KINDS, OBJECTIVE, State
 from gradinit_mt.core.updates import Scales
 
@@ -77,19 +77,18 @@ def learn_scales(
             has no part, the parts of S cannot be divided among the look-ahead steps, or a held tensor is not
             trainable.
     """
-    blocks = find_blocks(model)
-    gradients = Gradients(model, [block.parameter for block in blocks], config.precision, all_reduce)
+    scaled = ScaledModel(model)
+    gradients = Gradients(model, scaled.parameters, config.precision, all_reduce)
     for module, name in held:
         if id(getattr(module, name)) not in gradients.places:
             raise ValueError(
                 f"held: {type(module).__name__}.{name} is not a trainable tensor of the model; leave it out"
             )
-    state = State.fresh(len(blocks)) if state is None else state
-    if len(state.scales) != len(blocks):
-        raise ValueError(
-            f"the state has {len(state.scales)} scales, expected {len(blocks)}: pass the state of this model"
-        )
-    learner = _Learner(blocks, gradients, loss_fn, ahead_loss_fn or loss_fn, config, held, state, on_iteration)
+    blocks = len(scaled.blocks)
+    state = State.fresh(blocks) if state is None else state
+    if len(state.scales) != blocks:
+        raise ValueError(f"the state has {len(state.scales)} scales, expected {blocks}: pass the state of this model")
+    learner = _Learner(scaled, gradients, loss_fn, ahead_loss_fn or loss_fn, config, held, state, on_iteration)
     with learner.restoring():
         pairs = iter(batches)
         for done in range(state.iteration, config.iterations):
@@ -98,13 +97,13 @@ def learn_scales(
                 raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
             learner.iterate(*pair)
         learner.settle()
-        learner.load_scaled()
+        scaled.load(learner.scales.m)
     return state
 
 
 @dataclass
 class _Learner:
-    blocks: list[Block]
+    scaled: ScaledModel
     gradients: Gradients
     loss_fn: LossFunction
     ahead_loss_fn: LossFunction
@@ -114,8 +113,7 @@ class _Learner:
     on_iteration: Callable[[State], None] | None
 
     def __post_init__(self) -> None:
-        self.parameters = self.gradients.parameters
-        self.theta0 = [p.detach().clone() for p in self.parameters]
+        self.parameters = self.scaled.parameters
         self.scales = Scales(self.config, self.parameters, self.state)
         # The history entry of the last iteration, and what is still on the device, [2 + 5 * blocks]: the objective
         # ahead, a sum that is finite if all derivatives are, m, moments.
@@ -124,37 +122,14 @@ class _Learner:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Restores buffers and random generators; also theta0 if anything is raised, once the state is up to date.
-
-        The caller's autocast is suspended, since it would cover the derivatives too. The random generators are
-        restored because a model with LayerDrop draws from them even in evaluation mode.
-        """
-        device = self.gradients.device
-        buffers = [(buffer, buffer.detach().clone()) for buffer in self.gradients.model.buffers()]
-        devices = [device] if device.type == "cuda" else []
-        with torch.autocast(device.type, enabled=False), torch.random.fork_rng(devices):
+        """As ``ScaledModel.restoring``; if anything is raised, theta0 is restored once the state is up to date."""
+        with self.scaled.restoring():
             try:
                 yield
             except BaseException:
-                try:
-                    with suppress(Exception):  # the first error is the one to report
-                        self.settle()
-                finally:  # an interrupt may come while the last iteration is read
-                    self._load_theta0()
+                with suppress(Exception):  # the first error is the one to report
+                    self.settle()
                 raise
-            finally:
-                with torch.no_grad():
-                    for buffer, value in buffers:
-                        buffer.copy_(value)
-
-    @torch.no_grad()
-    def _load_theta0(self) -> None:
-        torch._foreach_copy_(self.parameters, self.theta0)
-
-    def load_scaled(self) -> None:
-        """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit."""
-        self._load_theta0()
-        scale_blocks(self.blocks, self.scales.m)
 
     def iterate(self, s: Sequence[Any], s_tilde: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).
@@ -163,7 +138,7 @@ class _Learner:
         device once, to choose the kind of step.
         """
         first, *later = shares(s, s_tilde, self.config.look_ahead)
-        self.load_scaled()
+        self.scaled.load(self.scales.m)
         g, loss = self.gradients.of(self.loss_fn, first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
         loss_value, norm_value = self._read(torch.stack([loss, norm]).double())
@@ -194,7 +169,7 @@ class _Learner:
 
     def _record(self, entry: dict, results: Tensor) -> None:
         """Adds an iteration, whose results are now on the host, to the state."""
-        n, state = len(self.blocks), self.state
+        n, state = len(self.scaled.blocks), self.state
         (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([n, 4 * n])
         self._require_finite(entry["norm"], look_ahead_loss=ahead, derivative_of_a_scale=derivatives)
         if entry["kind"] == OBJECTIVE:
@@ -229,7 +204,7 @@ class _Learner:
                 self._step(direction(self.gradients.of(self.loss_fn, parts, kept)[0]))
             del direction  # frees the optimizer's moments before the last gradient is computed
             ahead, loss = self.gradients.of(self.ahead_loss_fn, s_tilde, kept)
-        return self._block_products(ahead), loss
+        return self.scaled.derivatives_by_scale(ahead), loss
 
     @torch.no_grad()
     def _step(self, direction: list[Tensor]) -> None:
@@ -242,14 +217,10 @@ class _Learner:
         else:
             torch._foreach_div_(g, norm)
         if self.config.route == "exact":
-            return self._block_products(self.gradients.times_hessian(self.loss_fn, first, g))
-        return self._block_products(
+            return self.scaled.derivatives_by_scale(self.gradients.times_hessian(self.loss_fn, first, g))
+        return self.scaled.derivatives_by_scale(
             hvp.finite_difference(self.parameters, g, lambda: self.gradients.of(self.loss_fn, first)[0])
         )
-
-    def _block_products(self, tensors: Sequence[Tensor]) -> Tensor:
-        """< theta0_i , tensor_i > for every block: [blocks]."""
-        return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in zip(self.theta0, tensors, strict=True)])
 
     def _require_finite(self, gradient_norm: float, **values: float) -> None:
         for name, value in values.items():

@@ -287,7 +287,7 @@ def test_the_host_waits_for_the_device_once_in_an_iteration(monkeypatch, case, m
     """Numbers are read only from transferred tensors; other ways are forbidden. One more transfer ends the run."""
     network, pairs = case(18)
     blocks = find_blocks(network)
-    monkeypatch.setattr("gradinit_mt.core.learn.find_blocks", lambda _: blocks)  # it reads the tensors, once per run
+    monkeypatch.setattr("gradinit_mt.core.scaled.find_blocks", lambda _: blocks)  # it reads the tensors, once per run
     transfers = []
     to_host = torch.Tensor.cpu
     for name in ("item", "numpy", "__bool__", "__float__", "__int__"):
