@@ -11,6 +11,7 @@ from fairseq.dataclass import FairseqDataclass
 
 from gradinit_mt.lr_schedulers.linear import LinearScheduleConfig
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerConfig
+from gradinit_mt.optim.novograd import NovoGradConfig
 from gradinit_mt.optim.torch_optimizers import TorchAdamConfig, TorchSGDConfig
 from gradinit_mt.plugin.options import GradInitTranslationConfig, TranslationConfig
 
@@ -47,8 +48,10 @@ def page() -> str:
             table(PostLNTransformerConfig),
             "## `--criterion projected_label_smoothed_cross_entropy`",
             "The options of fairseq's `label_smoothed_cross_entropy`.",
-            "## `--optimizer torch_adam` and `torch_adamw`",
+            "## `--optimizer torch_adam`, `torch_adamw`, `torch_radam` and `gi_adam`",
             table(TorchAdamConfig),
+            "## `--optimizer novograd`",
+            table(NovoGradConfig),
             "## `--optimizer torch_sgd`",
             table(TorchSGDConfig),
             "## `--lr-scheduler linear`",

@@ -6,16 +6,19 @@ import copy
 import pytest
 import torch
 from fairseq import utils
-from fairseq.optim import OPTIMIZER_REGISTRY, build_optimizer
-from omegaconf import OmegaConf
+from fairseq.optim import OPTIMIZER_REGISTRY
+from optimizing import build, give_gradients, make_parameters
 from torch import nn
-
-from gradinit_mt import optim  # noqa: F401 - registers the optimizers
 
 ADAM = {"adam_betas": "(0.8, 0.95)", "adam_eps": 1e-6, "weight_decay": 0.1, "lr": [0.01]}
 KINDS = {
     "torch_adam": (ADAM, torch.optim.Adam, {"betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
     "torch_adamw": (ADAM, torch.optim.AdamW, {"betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    "torch_radam": (
+        ADAM,
+        torch.optim.RAdam,
+        {"betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
     "torch_sgd": (
         {"momentum": 0.9, "weight_decay": 0.1, "lr": [0.01]},
         torch.optim.SGD,
@@ -24,28 +27,13 @@ KINDS = {
 }
 
 
-def make_parameters():
-    torch.manual_seed(0)
-    return [nn.Parameter(torch.randn(shape)) for shape in ((4, 3), (5,), (2, 2, 2))]
-
-
-def build(name, options, parameters):
-    return build_optimizer(OmegaConf.create({"_name": name, **options}), parameters)
-
-
-def give_gradients(parameters, seed):
-    generator = torch.Generator().manual_seed(seed)
-    for p in parameters:
-        p.grad = torch.randn(p.shape, generator=generator)
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_updates_are_those_of_pytorch_at_the_same_settings(name):
     options, kind, settings = KINDS[name]
     ours, theirs = make_parameters(), make_parameters()
     optimizer = build(name, options, ours)
-    reference = kind(theirs, lr=0.01, fused=False, foreach=False, **settings)
-    for update in range(5):
+    reference = kind(theirs, lr=0.01, foreach=False, **settings)
+    for update in range(10):  # RAdam divides by its second moment from the sixth on
         for parameters in (ours, theirs):
             give_gradients(parameters, update)
         if update == 3:
@@ -57,19 +45,22 @@ def test_updates_are_those_of_pytorch_at_the_same_settings(name):
         assert torch.allclose(mine, other, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_a_restored_state_continues_bit_for_bit(name):
-    options, *_ = KINDS[name]
+@pytest.mark.parametrize("name", [*KINDS, "gi_adam", "novograd"])
+@pytest.mark.parametrize("before", [1, 7])
+def test_a_restored_state_continues_bit_for_bit(name, before):
+    options = KINDS[name][0] if name in KINDS else ADAM
     parameters = make_parameters()
     optimizer = build(name, options, parameters)
-    give_gradients(parameters, 1)
-    optimizer.step()
+    for update in range(before):
+        give_gradients(parameters, update)
+        optimizer.step()
     copies = [nn.Parameter(p.detach().clone()) for p in parameters]
     restored = build(name, options, copies)
-    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()), {"lr": 0.01})
-    for ps, o in ((parameters, optimizer), (copies, restored)):
-        give_gradients(ps, 2)
-        o.step()
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()), restored.optimizer_config)
+    for update in range(before, before + 3):
+        for ps, o in ((parameters, optimizer), (copies, restored)):
+            give_gradients(ps, update)
+            o.step()
     assert all(torch.equal(a, b) for a, b in zip(parameters, copies, strict=True))
 
 
@@ -92,3 +83,20 @@ def test_options_are_parsed_from_a_command_line():
     OPTIMIZER_REGISTRY["torch_adamw"].add_args(parser)
     given = parser.parse_args(["--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-9", "--weight-decay", "0.01"])
     assert (given.adam_betas, given.adam_eps, given.weight_decay) == ("(0.9, 0.98)", 1e-9, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("torch_adam", {"adam_betas": "(0.9, 1.0)"}, r"--adam-betas is \(0.9, 1.0\), expected two numbers in \[0, 1\)"),
+        ("torch_adamw", {"adam_betas": "(0.9,)"}, "expected two numbers"),
+        ("gi_adam", {"adam_betas": "high"}, "--adam-betas is high, expected two numbers"),
+        ("torch_radam", {"adam_eps": 0.0}, "--adam-eps is 0.0, expected a finite number above 0"),
+        ("novograd", {"weight_decay": -0.1}, "--weight-decay is -0.1, expected a finite number, at least 0"),
+        ("torch_sgd", {"momentum": 1.0}, r"--momentum is 1.0, expected a number in \[0, 1\)"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused(name, change, message):
+    options = KINDS["torch_sgd"][0] if name == "torch_sgd" else ADAM
+    with pytest.raises(ValueError, match=message):
+        build(name, options | change, make_parameters())
