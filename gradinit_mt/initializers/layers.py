@@ -1,9 +1,10 @@
 """The layers of a Transformer as fairseq names them: their matrices and their residual blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from gradinit_mt.core import GradInitError
@@ -11,7 +12,7 @@ from gradinit_mt.core import GradInitError
 STACKS = ("encoder", "decoder")
 
 
-def layers_of(model: nn.Module, stack: str) -> list[nn.Module]:
+def layers_of(model: nn.Module, stack: str) -> list[Any]:
     """The layers of the encoder or of the decoder, first to last.
 
     Raises:
@@ -25,30 +26,60 @@ def layers_of(model: nn.Module, stack: str) -> list[nn.Module]:
     return [layers[index] for index in range(len(layers))]  # iterating would draw which ones LayerDrop keeps
 
 
-def attentions(layer: nn.Module) -> list[Any]:
+def attentions(layer: Any) -> list[Any]:
     """Self-attention and, in the decoder, cross-attention."""
     return [getattr(layer, name) for name in ("self_attn", "encoder_attn") if getattr(layer, name, None) is not None]
 
 
-def gain(attention: Any) -> float:
-    """The gain at which fairseq draws the queries', keys' and values' matrices by xavier's rule."""
-    return 0.5**0.5 if attention.qkv_same_dim else 1.0
-
-
 @dataclass(frozen=True)
 class Matrix:
-    """A linear layer in a layer of the model."""
+    """A linear layer in a layer of the model.
+
+    Attributes:
+        role: ``q_proj``, ``k_proj``, ``v_proj``, ``out_proj``, ``fc1`` or ``fc2``.
+        gain: fairseq's, in xavier's rule for attention. It draws fc1 and fc2 by another one, see
+            ``feed_forward_at_xavier``.
+    """
 
     linear: nn.Linear
-    role: str  # q_proj, k_proj, v_proj, out_proj, fc1 or fc2
-    gain: float  # of xavier's rule, as fairseq draws it
+    role: str
+    gain: float
 
 
-def matrices(layer: nn.Module) -> Iterator[Matrix]:
+def matrices(layer: Any) -> Iterator[Matrix]:
     """The linear layers of one layer, attention first."""
     for attention in attentions(layer):
+        gain = 0.5**0.5 if attention.qkv_same_dim else 1.0
         for role in ("q_proj", "k_proj", "v_proj"):
-            yield Matrix(getattr(attention, role), role, gain(attention))
+            yield Matrix(getattr(attention, role), role, gain)
         yield Matrix(attention.out_proj, "out_proj", 1.0)
     for role in ("fc1", "fc2"):
         yield Matrix(getattr(layer, role), role, 1.0)
+
+
+@torch.no_grad()
+def scale_by_depth(model: nn.Module, factor: Callable[[int, int], float]) -> None:
+    """Multiplies the matrices of each layer, in place.
+
+    Args:
+        factor: (number of the layer in its stack from 1, layers of the stack) -> factor.
+    """
+    for stack in STACKS:
+        layers = layers_of(model, stack)
+        for depth, layer in enumerate(layers, start=1):
+            for matrix in matrices(layer):
+                matrix.linear.weight.mul_(factor(depth, len(layers)))
+
+
+@torch.no_grad()
+def feed_forward_at_xavier(model: nn.Module) -> None:
+    """Makes fc1 and fc2 what xavier's uniform rule draws, with biases of 0.
+
+    So did fairseq 0.9, with which most of these papers were written. Later versions draw weights and biases from
+    U(-1/sqrt(fan_in), 1/sqrt(fan_in)), and the weights take only another factor.
+    """
+    for stack in STACKS:
+        for layer in layers_of(model, stack):
+            for linear in (layer.fc1, layer.fc2):
+                linear.weight.mul_((6 * linear.in_features / sum(linear.weight.shape)) ** 0.5)
+                linear.bias.zero_()

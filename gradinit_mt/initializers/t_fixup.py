@@ -3,12 +3,12 @@
 Huang et al., "Improving Transformer Optimization Through Better Initialization", ICML 2020, section 3.2. With N encoder
 and M decoder layers:
 
-    encoder: fc1, fc2, out_proj  x 0.67 N^(-1/4)
-    decoder: fc1, fc2, out_proj  x (9 M)^(-1/4)
-    embeddings                   x (9 N)^(-1/4), (9 M)^(-1/4)
+    encoder: fc1, fc2, v_proj, out_proj  x 0.67 N^(-1/4)
+    decoder: fc1, fc2, v_proj, out_proj  x (9 M)^(-1/4)
+    embeddings                           x (9 N)^(-1/4), (9 M)^(-1/4)
 
-v_proj takes its stack's factor at xavier's gain of 1, which is not fairseq's. Queries and keys stay as they are. The
-paper also removes LayerNorm; its code does so by a separate option.
+These multiply what xavier's rule draws at a gain of 1: v_proj has fairseq's gain undone first, and fc1 and fc2 are made
+xavier's. Queries and keys stay as they are. The paper also removes LayerNorm; its code does so by a separate option.
 
 Left open: the factor of an embedding that both sides share. Here it is the decoder's.
 """
@@ -16,13 +16,14 @@ Left open: the factor of an embedding that both sides share. Here it is the deco
 import torch
 from torch import Tensor, nn
 
-from gradinit_mt.initializers.layers import STACKS, layers_of, matrices
+from gradinit_mt.initializers.layers import STACKS, feed_forward_at_xavier, layers_of, matrices
 from gradinit_mt.initializers.registry import Start, register
 
 
 @register("t-fixup", about="T-Fixup's scales, LayerNorm kept (Huang et al., 2020)")
 @torch.no_grad()
 def t_fixup(start: Start) -> None:
+    feed_forward_at_xavier(start.model)
     for stack in STACKS:
         layers = layers_of(start.model, stack)
         factor = 0.67 * len(layers) ** -0.25 if stack == "encoder" else (9 * len(layers)) ** -0.25

@@ -15,7 +15,8 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
 
     A model in half precision is never cast: data-parallel wrappers attach hooks to its parameters, and a change of
     type would lose them. An optimizer with float32 master copies gets the float32 values unrounded, so the first update
-    starts from the learned values themselves. They are rounded once, in the model.
+    starts from the learned values themselves. They are rounded once, in the model. Buffers are taken over as well,
+    since an initializer may set residual weights.
     """
     if next(model.parameters()).dtype == torch.float32:
         yield model
@@ -26,6 +27,8 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
         values = {id(p): value for p, value in zip(model.parameters(), learned.parameters(), strict=True)}
         for parameter in model.parameters():
             parameter.copy_(values[id(parameter)])
+        for buffer, value in zip(model.buffers(), learned.buffers(), strict=True):
+            buffer.copy_(value)
         _fill_master_copies(optimizer, values)
 
 

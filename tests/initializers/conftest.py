@@ -62,8 +62,8 @@ def initialize(dictionary, batches):
         loss = F.cross_entropy(logits.flatten(0, 1), target, ignore_index=dictionary.pad(), reduction="sum")
         return loss, int(target.ne(dictionary.pad()).sum())
 
-    def apply(name, model, seed=1):
-        INITIALIZERS[name].initialize(Start(model, seed, loss_fn, itertools.cycle(batches)))
+    def apply(name, model, seed=1, all_reduce=None):
+        INITIALIZERS[name].initialize(Start(model, seed, loss_fn, itertools.cycle(batches), all_reduce))
         return model
 
     return apply

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-ROLES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+from matrices import ATTENTION, elsewhere, layers, matrices
 
 
 def ratio(after, before, name):
@@ -14,25 +13,34 @@ def ratio(after, before, name):
     return float(factors.mean())
 
 
-def expected(name, model):
-    """The factor of a weight by its name."""
-    n, m = len(model.encoder.layers), len(model.decoder.layers)
-    stack = 0.67 * n**-0.25 if name.startswith("encoder") else (9 * m) ** -0.25
-    *_, module, role, _ = name.split(".")
-    if role == "v_proj":
-        # fairseq's gain is 1/sqrt(2), except where keys and queries have different sizes
-        same = module == "self_attn" or model.decoder.embed_dim == model.encoder.layers[0].embed_dim
-        return stack * 2**0.5 if same else stack
-    return 1.0 if role in ("q_proj", "k_proj") else stack
-
-
-def test_every_matrix_takes_its_factor_and_nothing_else_moves(make, shape, initialize):
+def test_matrices_are_uniform_at_xaviers_bound_times_their_factor(make, shape, initialize):
     before, after = make(**shape), initialize("t-fixup", make(**shape))
-    for name, value in before.state_dict().items():
-        if name.split(".")[-2] in ROLES and name.endswith("weight"):
-            assert ratio(after, before, name) == pytest.approx(expected(name, before), rel=1e-5), name
+    n, m = layers(before, "encoder"), layers(before, "decoder")
+    factors = {"encoder": 0.67 * n**-0.25, "decoder": (9 * m) ** -0.25}
+    for matrix in matrices(after, "v_proj", "out_proj", "fc1", "fc2"):
+        ratio(after, before, matrix.name)
+        bound = factors[matrix.stack] * (6 / sum(matrix.weight.shape)) ** 0.5
+        assert 0.97 * bound < float(matrix.weight.abs().max()) <= 1.0001 * bound
+        assert float(matrix.weight.pow(2).mean()) == pytest.approx(bound**2 / 3, rel=0.15)
+
+
+def test_the_rest_of_the_layers_stays_as_it_is_but_for_biases_in_the_feed_forward(make, shape, initialize):
+    before, after = make(**shape), initialize("t-fixup", make(**shape))
+    rest = {matrix.name: matrix.weight for matrix in matrices(before, "q_proj", "k_proj")} | elsewhere(before)
+    for name, value in rest.items():
+        now = after.state_dict()[name]
+        if name.endswith(("fc1.bias", "fc2.bias")):
+            assert not now.any()
         elif "embed_tokens" not in name and "output_projection" not in name:
-            assert torch.equal(after.state_dict()[name], value), name
+            assert torch.equal(now, value), name
+
+
+def test_the_figures_of_six_layers_are_the_papers(make, initialize):
+    """At equal sizes, where fairseq's gain of 1/sqrt(2) for values is undone."""
+    before, after = make(encoder_layers=6), initialize("t-fixup", make(encoder_layers=6))
+    for matrix in matrices(after, *ATTENTION[2:]):
+        figure = {"encoder": 0.428, "decoder": 0.369}[matrix.stack] * (2**0.5 if matrix.role == "v_proj" else 1)
+        assert ratio(after, before, matrix.name) == pytest.approx(figure, abs=1e-3)
 
 
 def test_embeddings_take_the_factor_of_their_side(make, initialize):
@@ -47,10 +55,3 @@ def test_a_shared_embedding_is_scaled_once(make, initialize):
     sizes = {"encoder_layers": 2, "decoder_layers": 3, "share_all_embeddings": True}
     before, after = make(**sizes), initialize("t-fixup", make(**sizes))
     assert ratio(after, before, "encoder.embed_tokens.weight") == pytest.approx(27**-0.25)
-
-
-def test_the_figures_of_six_layers_are_the_papers(make, initialize):
-    before, after = (make(encoder_layers=6) for _ in range(2))
-    initialize("t-fixup", after)
-    for name, figure in (("encoder.layers.0.fc1", 0.428), ("decoder.layers.5.fc2", 0.369)):
-        assert ratio(after, before, f"{name}.weight") == pytest.approx(figure, abs=5e-4)

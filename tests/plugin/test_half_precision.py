@@ -59,6 +59,14 @@ def test_values_learned_in_float32_are_rounded_once(kind):
         assert len(masters) == (2 if kind == "listed" else 0)
 
 
+def test_buffers_are_taken_over():
+    model = torch.nn.Linear(3, 2).to(torch.bfloat16)
+    model.register_buffer("weights", torch.ones(2, dtype=torch.bfloat16))
+    with in_float32(model, HalfCases.memory_efficient(model)) as learned:
+        learned.weights.fill_(1.418)
+    assert torch.equal(model.weights, torch.full([2], 1.418).to(torch.bfloat16))
+
+
 def test_an_error_inside_leaves_the_model_as_it_was():
     model = torch.nn.Linear(3, 2).to(torch.bfloat16)
     before = [p.clone() for p in model.parameters()]

@@ -1,0 +1,46 @@
+"""What holds for each initializer by name."""
+
+import pytest
+import torch
+
+from gradinit_mt.initializers import INITIALIZERS
+from gradinit_mt.initializers.registry import register
+
+DRAWS = {"ds-init", "orthogonal", "deepnorm", "idinit"}
+
+
+def same(one, other):
+    return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_it_changes_the_model_and_repeats_itself(make, shape, initialize, name):
+    before, once, again = make(**shape), initialize(name, make(**shape)), initialize(name, make(**shape))
+    assert not same(once, before)
+    assert same(once, again)
+    assert all(bool(p.isfinite().all()) for p in once.parameters())
+    padding = once.decoder.padding_idx
+    assert not once.decoder.embed_tokens.weight[padding].any()
+
+
+@pytest.mark.parametrize("name", sorted(DRAWS))
+def test_draws_differ_by_seed(make, initialize, name):
+    assert not same(initialize(name, make(), seed=1), initialize(name, make(), seed=2))
+
+
+def test_rules_draw_from_different_generators(make, initialize):
+    """Or a comparison of two of them would compare the same draws."""
+    one, other = (initialize(name, make()).encoder.layers[0].fc1.weight for name in ("ds-init", "deepnorm"))
+    correlation = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
+    assert abs(float(correlation)) < 0.1
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_a_model_without_layers_is_refused(initialize, name):
+    with pytest.raises(RuntimeError, match="the encoder of Linear has no layers; use a Transformer"):
+        initialize(name, torch.nn.Linear(2, 2))
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(ValueError, match="t-fixup is registered already"):
+        register("t-fixup", about="another")(lambda start: None)
