@@ -24,7 +24,7 @@ def test_it_changes_the_model_before_the_first_update(fairseq, alone, tmp_path):
     assert not (save_dir / "gradinit.json").exists()
     fairseq.train(tmp_path / "xavier", 1, *GRADINIT, *ADAM, "--no-gradinit")
     fairseq.train(tmp_path / "t-fixup", 1, *T_FIXUP, "--no-gradinit")
-    name = "encoder.layers.0.fc1.weight"
+    name = "encoder.layers.0.self_attn.out_proj.weight"
     there, here = (last_model(tmp_path / run)[name] for run in ("xavier", "t-fixup"))
     assert float(here.std() / there.std()) == pytest.approx(0.67 * 2**-0.25, rel=0.02)
 
