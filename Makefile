@@ -1,11 +1,12 @@
 # make demo    installs everything, then trains on the embedded sample: BLEU and plots in 2.5 minutes on 2 cores with native bfloat16
 # make test    runs the tests
 # make check   runs the linters and the type checker
-# make clean   removes .venv and caches, but keeps runs/ and corpora/
+# make study   installs everything, and the engine of the comparison study (experiments/comparison) in .venv-study
+# make clean   removes both environments and caches, but keeps runs/ and corpora/
 #
 # PYTHON=python3.11 chooses the interpreter for .venv (3.11 to 3.13).
 
-.PHONY: demo test check install install-dev clean
+.PHONY: demo test check study install install-dev clean
 
 demo: install
 	scripts/demo.sh
@@ -19,6 +20,9 @@ check: install-dev
 	.venv/bin/mypy
 	.venv/bin/shellcheck -x scripts/*.sh .ci/run
 
+study:
+	@scripts/install.sh --study
+
 install:
 	@scripts/install.sh
 
@@ -26,5 +30,5 @@ install-dev:
 	@scripts/install.sh --dev
 
 clean:
-	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache gradinit_mt.egg-info
+	rm -rf .venv .venv-study build .pytest_cache .ruff_cache .mypy_cache gradinit_mt.egg-info
 	find gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +

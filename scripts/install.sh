@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Creates the virtual environment .venv with all dependencies.
 #
-#   scripts/install.sh [--dev]
+#   scripts/install.sh [--dev | --study]
 #
 # PYTHON=python3.11 chooses the interpreter (3.11 to 3.13); the default is the first one found, starting with 3.11.
-# --dev adds the tools for tests and linters. A second call does nothing unless a requirement has changed; an unfinished
-# .venv is created again.
+# --dev adds the tools for tests and linters. --study adds the workflow engine of experiments/comparison, in .venv-study.
+# A second call does nothing unless a requirement has changed; an unfinished .venv is created again.
 # Time: 2 minutes, plus the download of PyTorch. Compiling fairseq takes 2 to 5 more; it is needed with Python 3.13 and on
 # all platforms except Linux on x86-64.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
+engine=$root/.venv-study
 requirements=$root/requirements
 
 fail() {
@@ -56,12 +57,16 @@ check_compilers() {
 # A stamp identifies the installed requirements; it is written last.
 stamp() { cat "$requirements"/{torch,runtime,fairseq,fairseq-source,build}.txt "$root"/pyproject.toml | cksum; }
 dev_stamp() { cksum <"$requirements/dev.txt"; }
+study_stamp() { cksum <"$requirements/study.txt"; }
 is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
 # All of pip's warnings are shown if it fails: they explain why a package was "not found".
-pip_install() {
-    local output
-    output=$("$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" 2>&1) || {
+pip_install() { pip_install_in "$venv" "$@"; }
+
+pip_install_in() {
+    local into=$1 output
+    shift
+    output=$("$into/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "$@" 2>&1) || {
         echo "$output" >&2
         fail "pip failed; see its output above"
     }
@@ -98,8 +103,15 @@ install_dev() {
     dev_stamp >"$venv/.installed-dev"
 }
 
+install_study() {
+    step "the workflow engine of the study, in $engine"
+    "$venv/bin/python" -m venv --clear "$engine"
+    pip_install_in "$engine" -r "$requirements/study.txt"
+    study_stamp >"$engine/.installed"
+}
+
 case "${1:-}" in
-"" | --dev) ;;
+"" | --dev | --study) ;;
 -h | --help)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
     exit 0
@@ -114,4 +126,7 @@ fi
 is_done "$venv/.installed" "$(stamp)" || install_all
 if [ "${1:-}" = --dev ]; then
     is_done "$venv/.installed-dev" "$(dev_stamp)" || install_dev
+fi
+if [ "${1:-}" = --study ]; then
+    is_done "$engine/.installed" "$(study_stamp)" || install_study
 fi

@@ -1,0 +1,105 @@
+"""The cells of a configuration in the order in which they are trained. Standard library only.
+
+A configuration is a dict, as ``config.yaml`` shows it: per block a corpus, a number of updates, and stages, each a
+product of settings, learning rates, moments and seeds.
+"""
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from comparison.cells import Cell
+from comparison.settings import SETTINGS, WARMUPS
+
+TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
+RATES_TO_GO_ON = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell, the blocks it belongs to, and whether one of them scores its translations."""
+
+    cell: Cell
+    blocks: tuple[str, ...]
+    bleu: bool
+
+
+class ConfigError(ValueError):
+    """A configuration that names something unknown; the message says what was expected."""
+
+
+def plan(config: dict, readings: list[dict]) -> list[Planned]:
+    """The cells of all blocks whose corpus is prepared (``config["corpora"]``), each once, in order of priority.
+
+    Args:
+        readings: of finished cells; a stage with ``settings: trained`` depends on them.
+
+    Raises:
+        ConfigError: a setting is unknown.
+    """
+    found: dict[Cell, Planned] = {}
+    for name, block in config["blocks"].items():
+        if block["corpus"] not in config["corpora"]:
+            continue
+        for cell in _cells(config, block, readings):
+            known = found.get(cell, Planned(cell, (), False))
+            blocks = known.blocks if name in known.blocks else (*known.blocks, name)
+            # the lengths of warmup are chosen by their loss
+            bleu = known.bleu or (block.get("bleu", False) and cell.seed != config["tuning"]["seed"])
+            found[cell] = replace(known, blocks=blocks, bleu=bleu)
+    return list(found.values())
+
+
+def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
+    """The cells that choose the warmup of a tuned cell: one per length."""
+    tuning = config["tuning"]
+    return [
+        replace(cell, setting=f"warmup-{length}", seed=tuning["seed"], updates=tuning["updates"]) for length in WARMUPS
+    ]
+
+
+def trains(reading: dict) -> bool:
+    """Whether the run ended with a model that uses its source."""
+    return reading["source_gain"] is not None and reading["source_gain"] > TRAINS
+
+
+def finished(directory: Path) -> list[dict]:
+    """The readings of the finished cells below ``directory``."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("cells/*/*/reading.json"))]
+
+
+def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[Cell]:
+    further = (*config.get("further", ()), *block.get("further", ()))
+    moments = [(beta2, None) for beta2 in block.get("beta2", ())]
+    moments += [(None, momentum) for momentum in block.get("momentum", ())]
+    for stage in block["stages"]:
+        settings = _settings(stage["settings"], config, block, readings)
+        for seed, moment, lr, setting in itertools.product(stage["seeds"], moments, stage["lr"], settings):
+            cell = Cell(block["corpus"], setting, lr, *moment, seed, block["updates"], further)
+            if cell.row.tuned:
+                yield from tuning_cells(cell, config)
+            yield cell
+
+
+def _settings(named: str | list[str], config: dict, block: dict, readings: list[dict]) -> list[str]:
+    if named == "all":
+        return [name for name in SETTINGS if name not in {f"warmup-{length}" for length in WARMUPS}]
+    if named == "trained":
+        return _trained(config, block, readings)
+    if unknown := set(named) - set(SETTINGS):
+        raise ConfigError(f"settings {', '.join(sorted(unknown))}: expected all, trained, or of {', '.join(SETTINGS)}")
+    return list(named)
+
+
+def _trained(config: dict, block: dict, readings: list[dict]) -> list[str]:
+    """The settings that train at three rates of the block or more, on its first seed."""
+    first = block["stages"][0]["seeds"][0]
+    at = defaultdict(set)
+    for reading in readings:
+        same = (reading["corpus"], reading["updates"], reading["seed"]) == (block["corpus"], block["updates"], first)
+        if same and tuple(reading["further"]) == (*config.get("further", ()), *block.get("further", ())):
+            at[reading["setting"]] |= {reading["lr"]} if trains(reading) else set()
+    return [name for name in SETTINGS if len(at[name]) >= RATES_TO_GO_ON]

@@ -1,0 +1,172 @@
+"""Runs the comparison study: every remedy for learning-rate warmup under one protocol, from corpora to the report.
+
+    make study
+    nohup .venv/bin/python experiments/comparison/study.py corpora/multi30k --output runs/comparison &
+
+Stop it with Ctrl-C or SIGTERM; the same command continues: runs from their last checkpoints, and nothing is done twice.
+A failed cell leaves the others alone. ``-n`` shows what is left. Options after ``--`` go to snakemake.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
+
+from comparison.left import status  # noqa: E402 - needs the path above
+from comparison.plan import ConfigError, Planned, finished, plan  # noqa: E402
+from gradinit_mt.common import command  # noqa: E402
+from gradinit_mt.common.errors import UserError, differing  # noqa: E402
+from gradinit_mt.common.files import write_json  # noqa: E402
+from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
+
+HERE = ROOT / "experiments" / "comparison"
+ENGINE = ROOT / ".venv-study" / "bin" / "snakemake"
+POLL = 10  # seconds between looks at what has finished
+
+
+def configuration(chosen: argparse.Namespace) -> dict:
+    """The configuration file with this command's corpora, output, blocks and device.
+
+    Raises:
+        UserError: a corpus has the name of none in the file, or a block is not in it.
+    """
+    config = yaml.safe_load(chosen.config.read_text(encoding="utf-8"))
+    corpora = {corpus.name: str(corpus.directory) for corpus in map(PreparedCorpus.load, chosen.corpora)}
+    expected = {block["corpus"] for block in config["blocks"].values()}
+    if unknown := corpora.keys() - expected:
+        raise UserError(f"corpus {', '.join(unknown)}: {chosen.config} has blocks for {', '.join(sorted(expected))}")
+    if unknown := set(chosen.blocks or ()) - set(config["blocks"]):
+        raise UserError(f"--blocks {', '.join(unknown)}: expected of {', '.join(config['blocks'])}")
+    if chosen.blocks:
+        config["blocks"] = {name: config["blocks"][name] for name in chosen.blocks}
+    own = {"corpora": corpora, "output": str(chosen.output), "python": sys.executable, "device": chosen.device}
+    return config | own
+
+
+def planned_cells(config: dict) -> list[Planned]:
+    """The cells of the configuration; raises UserError where it names something unknown or a cell has changed."""
+    try:
+        planned = plan(config, finished(Path(config["output"])))
+    except ConfigError as error:
+        raise UserError(str(error)) from error
+    for entry in planned:
+        path = Path(config["output"], "cells", entry.cell.name, "trained.json")
+        if path.exists():
+            there = json.loads(path.read_text(encoding="utf-8"))["options"]
+            if changes := differing({"options": " ".join(there)}, {"options": " ".join(entry.cell.options())}):
+                raise UserError(
+                    f"{path.parent} was trained otherwise ({changes[0]}): remove it, or use another --output"
+                )
+    return planned
+
+
+def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
+    """The command line of snakemake, whose configuration is written beside its output."""
+    path = chosen.output / ("dry-run.json" if chosen.dry_run else "config.json")
+    write_json(path, config)
+    line = [str(ENGINE), "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
+    line += ["--directory", str(chosen.output), "--workflow-profile", str(HERE / "profiles" / "default")]
+    line += ["--cores", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]
+    return [*line, *["--dry-run"] * chosen.dry_run, *chosen.further]
+
+
+def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
+    """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status."""
+    # a session of its own: a signal is passed on to the engine and its steps together
+    with subprocess.Popen(line, start_new_session=True) as process:
+        shown = ""
+        try:
+            while process.poll() is None:
+                now = status(planned_cells(config), finished(Path(config["output"])), side_by_side)
+                if now != shown:
+                    command.step(now)
+                    shown = now
+                try:
+                    process.wait(POLL)
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            raise
+    return process.returncode
+
+
+def failures(planned: list[Planned], output: Path) -> list[str]:
+    """The cells without a reading, with the end of the last thing their steps printed."""
+    lines = []
+    for entry in planned:
+        directory = output / "cells" / entry.cell.name
+        if not (directory / "reading.json").exists():
+            logs = [directory / name for name in ("read.txt", "score.txt", "train.txt") if (directory / name).exists()]
+            text = logs[0].read_text(encoding="utf-8", errors="replace").strip() if logs else ""
+            lines.append(f"{entry.cell.name}: {text.splitlines()[-1] if text else 'it waited for another cell'}")
+    return lines
+
+
+def run_all(config: dict, chosen: argparse.Namespace) -> None:
+    """Runs the engine until no finished cell adds others to the plan."""
+    while True:
+        planned = planned_cells(config)
+        result = run_engine(engine(config, chosen), config, chosen.gpus or chosen.cores)
+        if len(planned_cells(config)) == len(planned) or chosen.dry_run:
+            break
+    if result and (failed := failures(planned_cells(config), chosen.output)):
+        raise UserError(f"{len(failed)} of {len(planned)} cells failed:\n" + "\n".join(failed))
+    if result:
+        raise UserError(f"snakemake ended with status {result}; see its output above")
+
+
+@contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Keeps other starts out of the output directory until this process ends."""
+    with (output / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{output} is in use by another start; wait until it has ended") from error
+        yield
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options; those after ``--`` become ``further``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("corpora", nargs="+", type=Path, metavar="CORPUS", help="prepared corpora; blocks of the others are left out")
+    add("--output", type=Path, default=Path("runs/comparison"), metavar="DIR", help="(default: %(default)s)")
+    add("--config", type=Path, default=HERE / "config.yaml", metavar="FILE", help="the study (default: config.yaml)")
+    add("--blocks", nargs="+", metavar="NAME", help="(default: all)")
+    add("--cores", type=command.positive_int, default=2, metavar="N", help="cells side by side (default: %(default)s)")
+    add(
+        "--gpus", type=int, default=0, metavar="N", help="train on so many GPUs, one cell on each (default: on the CPU)"
+    )
+    add("-n", "--dry-run", action="store_true", help="show what is left, and train nothing")
+    chosen = command.parse_with_further(parser, arguments)
+    chosen.corpora = [corpus.resolve() for corpus in chosen.corpora]
+    chosen.output, chosen.device = chosen.output.resolve(), "gpu" if chosen.gpus else "cpu"
+    return chosen
+
+
+def main() -> None:
+    chosen = parse_arguments(sys.argv[1:])
+    if not ENGINE.exists():
+        raise UserError(f"{ENGINE}: not installed; run make study")
+    config = configuration(chosen)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if chosen.dry_run else locked(chosen.output):
+        run_all(config, chosen)
+
+
+if __name__ == "__main__":
+    command.run(main, interrupted="finished cells are kept; the same command continues")

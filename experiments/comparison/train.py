@@ -1,0 +1,67 @@
+"""Trains one cell with the launcher behind ``scripts/train.sh``, or continues it.
+
+A run that diverges is a result: it ends with ``trained.json`` like one that arrives. Any other failure is an error.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from comparison.cells import Cell
+from comparison.hand import write_record
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import write_json
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.training import launch
+from gradinit_mt.training.save_dir import LOG
+
+SAVE_DIR = "save"  # below the cell's directory
+TRAINED = "trained.json"
+DIVERGED = "FloatingPointError: gradients are Nan/Inf"  # fairseq's trainer, after which it ends
+
+
+def outcome(arguments: list[str], log: Path) -> str:
+    """Trains with these arguments of the launcher; returns ``complete`` or ``diverged``."""
+    try:
+        launch.train(arguments)
+    except UserError:
+        if not log.exists() or DIVERGED not in log.read_text(encoding="utf-8", errors="replace"):
+            raise
+        return "diverged"
+    return "complete"
+
+
+def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | None) -> None:
+    """Trains the cell in ``directory``, and writes its outcome there.
+
+    Args:
+        tuned: the file with the chosen length of warmup, for a row that has one.
+    """
+    further = []
+    if tuned is not None:
+        further = ["--warmup-updates", str(json.loads(tuned.read_text(encoding="utf-8"))["warmup"])]
+    if cell.row.by_hand:
+        record = directory / "by-hand"
+        write_record(cell, PreparedCorpus.load(corpus), record)
+        further = ["--gradinit-from", str(record)]
+    save_dir = directory / SAVE_DIR
+    found = outcome(cell.launch(corpus, save_dir, device, further), save_dir / LOG)
+    write_json(directory / TRAINED, {"cell": cell.fields, "options": cell.options(), "chosen": further, "end": found})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cell", type=json.loads, required=True, metavar="JSON", help="the fields of the cell")
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="the prepared corpus")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the cell's directory")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(default: %(default)s)")
+    parser.add_argument("--tuned", type=Path, metavar="FILE", help="the chosen length of warmup")
+    chosen = parser.parse_args()
+    cell = Cell.of(chosen.cell)
+    train(cell, chosen.corpus.resolve(), chosen.output.resolve(), chosen.device, chosen.tuned)
+
+
+if __name__ == "__main__":
+    command.run(main, interrupted=f"the same command continues the run ({' '.join(sys.argv[-2:])})")

@@ -1,0 +1,37 @@
+"""Chooses a length of warmup: the one with the lowest validation loss among readings that differ in nothing else."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+from comparison.settings import WARMUPS
+from gradinit_mt.common import command
+from gradinit_mt.common.files import write_json
+
+
+def last_validation(reading: dict) -> float:
+    """The validation loss after the last update; infinite if there is none or it is not finite."""
+    losses = list(reading["validation"].values())
+    return math.inf if reading["end"] == "diverged" or not losses or losses[-1] is None else losses[-1]
+
+
+def choose(readings: list[dict]) -> dict:
+    """The length with the lowest loss, and all losses by length; the shortest of equals."""
+    lengths = {f"warmup-{length}": length for length in WARMUPS}
+    losses = {lengths[reading["setting"]]: last_validation(reading) for reading in readings}
+    best = min(sorted(losses), key=lambda length: losses[length])
+    shown = {str(length): loss if math.isfinite(loss) else None for length, loss in sorted(losses.items())}
+    return {"warmup": best, "validation": shown}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("readings", nargs="+", type=Path, metavar="FILE", help="one per length")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the choice, as JSON")
+    chosen = parser.parse_args()
+    write_json(chosen.output, choose([json.loads(path.read_text(encoding="utf-8")) for path in chosen.readings]))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,118 @@
+"""The cells of the comparison study: their options, their order, and what is left of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from comparison.cells import Cell
+from comparison.left import seconds_left, status
+from comparison.plan import ConfigError, Planned, plan
+from comparison.settings import SETTINGS, WARMUPS
+from comparison.tuned import choose
+
+CELL = Cell("toy", "xavier", 1e-3, 0.98, None, 1, 800)
+
+
+@pytest.fixture
+def config(root):
+    """The study's own configuration, with its first corpus prepared."""
+    text = (root / "experiments/comparison/config.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text) | {"corpora": {"multi30k": "corpora/multi30k"}}
+
+
+def reading(cell, gain, seconds=100.0):
+    return cell.fields | {"source_gain": gain, "end": "complete", "seconds": seconds}
+
+
+@pytest.mark.parametrize("setting", [name for name in SETTINGS if name not in ("nio", "metainit")])
+def test_the_launcher_takes_the_options_of_every_setting(setting, toy_corpus, tmp_path):
+    from gradinit_mt.corpora.layout import PreparedCorpus
+    from gradinit_mt.training import launch
+    from gradinit_mt.training.options import compose, given
+
+    arguments = launch.parse_arguments(replace(CELL, setting=setting).launch(toy_corpus, tmp_path, "cpu"))
+    corpus = PreparedCorpus.load(toy_corpus)
+    options = given(compose(arguments.preset, corpus, tmp_path, arguments.seed, arguments.further))
+    assert options["adam_betas"] == ("(0.95, 0.98)" if setting == "novograd" else "(0.9, 0.98)")
+    assert options["lr"] == [1e-3]
+    assert (options["total_num_update"], options["dropout"], options["label_smoothing"]) == (10_000, 0.1, 0.1)
+    assert options["encoder_layers"] == 6
+
+
+def test_sgd_replaces_the_optimizer_and_keeps_the_row():
+    options = replace(CELL, setting="t-fixup", beta2=None, momentum=0.9).options()
+    assert options[options.index("--optimizer") + 1] == "sgd"
+    assert "--adam-betas" not in options
+    assert options[options.index("--initializer") + 1] == "t-fixup"
+
+
+def test_the_untuned_warmup_follows_beta2():
+    for beta2, updates in ((0.9, "20"), (0.98, "100"), (0.999, "2000")):
+        options = replace(CELL, setting="warmup-untuned", beta2=beta2).options()
+        assert options[options.index("--warmup-updates") + 1] == updates
+
+
+def test_names_tell_cells_apart_and_are_paths(config):
+    names = [planned.cell.name for planned in plan(config, [])]
+    assert len(set(names)) == len(names)
+    assert all(len(Path(name).parts) == 2 for name in names)
+    other = replace(CELL, further=("--encoder-embed-dim", "16"))
+    assert other.name != CELL.name
+    assert Cell.of(other.fields) == other
+
+
+def test_every_setting_comes_first_at_the_middle_rate_and_only_once(config):
+    cells = [planned.cell for planned in plan(config, []) if planned.cell.seed == 1 and "a" in planned.blocks]
+    first = cells[: len(SETTINGS) - len(WARMUPS)]
+    assert {cell.setting for cell in first} == set(SETTINGS) - {f"warmup-{length}" for length in WARMUPS}
+    assert {cell.lr for cell in first} == {1e-3}
+    assert len(cells) == len(set(cells))
+
+
+def test_a_cell_of_two_blocks_is_trained_once(config):
+    shared = replace(CELL, corpus="multi30k", setting="gradinit")
+    found = [planned for planned in plan(config, []) if planned.cell == shared]
+    assert [planned.blocks for planned in found] == [("a", "b")]
+
+
+def test_the_lengths_of_warmup_come_before_the_run_that_needs_them(config):
+    cells = [planned.cell for planned in plan(config, [])]
+    at = cells.index(replace(CELL, corpus="multi30k", setting="warmup-tuned"))
+    for length in WARMUPS:
+        assert cells.index(replace(CELL, corpus="multi30k", setting=f"warmup-{length}", seed=101)) < at
+
+
+def test_further_seeds_are_for_settings_that_train_at_three_rates(config):
+    cell = replace(CELL, corpus="multi30k")
+    readings = [reading(replace(cell, setting="admin", lr=lr), 2.0) for lr in (1e-3, 2e-3, 3e-3)]
+    readings += [reading(replace(cell, setting="ds-init", lr=lr), gain) for lr, gain in ((1e-3, 2.0), (2e-3, 0.1))]
+    readings += [reading(replace(cell, setting="idinit", lr=lr, seed=2), 2.0) for lr in (1e-3, 2e-3, 3e-3)]
+    before, after = ({planned.cell for planned in plan(config, known)} for known in ([], readings))
+    added = {(cell.setting, cell.seed) for cell in after - before}
+    assert added == {("admin", 2), ("admin", 3)}
+
+
+def test_an_unknown_setting_is_refused(config):
+    config["blocks"]["a"]["stages"][0]["settings"] = ["xavier", "lamb"]
+    with pytest.raises(ConfigError, match="settings lamb: expected all, trained, or of xavier"):
+        plan(config, [])
+
+
+def test_the_length_with_the_lowest_validation_loss_is_chosen():
+    def of(length, *losses, end="complete"):
+        return {"setting": f"warmup-{length}", "end": end, "validation": dict(enumerate(losses))}
+
+    assert choose([of(100, 3.0, 5.0), of(200, 6.0, 4.0), of(400, 4.5)])["warmup"] == 200
+    assert choose([of(400, 4.0), of(200, 4.0), of(100, 1.0, end="diverged")])["warmup"] == 200
+    assert choose([of(400, None), of(200, 9.0), of(100)])["validation"] == {"100": None, "200": 9.0, "400": None}
+
+
+def test_the_time_left_follows_finished_cells_of_the_same_setting():
+    slow, unknown = replace(CELL, setting="gradinit"), replace(CELL, setting="admin")
+    readings = [reading(CELL, 0.0, 80.0), reading(slow, 2.0, 240.0)]
+    assert seconds_left([replace(slow, seed=2, updates=1600)], readings) == pytest.approx(480)
+    assert seconds_left([unknown], readings) == pytest.approx(160)
+    assert seconds_left([unknown], []) is None
+    planned = [Planned(cell, ("a",), False) for cell in (CELL, slow, replace(CELL, seed=2))]
+    assert status(planned, readings, 2) == "2 of 3 cells done, about 1 min left"
