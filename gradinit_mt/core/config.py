@@ -36,6 +36,8 @@ class GradInitConfig:
         step_eps: epsilon of ``adam`` over several look-ahead steps, at least 0.
         step_eps_first: whether that Adam adds epsilon before it corrects the bias of the second moment (fairseq's own
             Adam) or after (PyTorch's).
+        step_from_gradient: whether that Adam's second moment starts from the first gradient's square (GI-Adam) instead
+            of from 0. A single look-ahead step is then GI-Adam's too, and not the sign of the gradient.
         step_momentum: momentum of ``sgd`` over several look-ahead steps, in [0, 1).
         signal_weight: weight of the lost signal (``core.signal``) added to the loss after the look-ahead; at least 0.
         iterations: steps taken by the scales, at least 1.
@@ -63,6 +65,7 @@ class GradInitConfig:
     step_betas: tuple[float, float] = (0.9, 0.98)
     step_eps: float = ADAM_EPS
     step_eps_first: bool = False
+    step_from_gradient: bool = False
     step_momentum: float = 0.0
     signal_weight: float = 0.0
     iterations: int = 780

@@ -96,10 +96,10 @@ def settings_for(
     """
     given = steps | {name: value for name, value in given.items() if value is not None}
     step = given["step"]
-    if step is None:
+    if step not in ("adam", "sgd"):
         raise ValueError(
-            "GradInit knows the first steps of Adam, AdamW and SGD only: choose the steps to look ahead, "
-            "step='adam' or step='sgd'"
+            f"GradInit knows the first steps of Adam, AdamW and SGD, not those of {step}: choose the steps to look "
+            "ahead, step='adam' or step='sgd'"
         )
     defaults = FORMS[form]
     ratio = defaults.eta_ratio if eta_ratio is None else eta_ratio

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from gradinit_mt.core.config import GradInitConfig
 
-# The optimizer classes whose first steps are known; Nesterov's momentum counts as plain momentum.
+# The optimizer classes whose first steps are known, without their subclasses, which may begin otherwise. Nesterov's
+# momentum counts as plain momentum.
 _STEP_OF = {torch.optim.Adam: "adam", torch.optim.AdamW: "adam", torch.optim.SGD: "sgd"}
 
 
-def known_step(optimizer: torch.optim.Optimizer) -> str | None:
-    """``adam`` or ``sgd`` for an optimizer of PyTorch; None if its first steps are not known."""
-    return next((step for kind, step in _STEP_OF.items() if isinstance(optimizer, kind)), None)
+def known_step(optimizer: torch.optim.Optimizer) -> str:
+    """``adam`` or ``sgd`` for an optimizer of PyTorch; the name of its class if its first steps are not known."""
+    return _STEP_OF.get(type(optimizer), type(optimizer).__name__)
 
 
-def step_settings(optimizer: torch.optim.Optimizer, step: str | None) -> dict[str, Any]:
+def step_settings(optimizer: torch.optim.Optimizer, step: str) -> dict[str, Any]:
     """The settings ``step`` and ``step_*`` of ``GradInitConfig``, read from the optimizer's first parameter group."""
     group = optimizer.param_groups[0]
     if step == "adam":
@@ -31,8 +32,9 @@ def first_steps(config: GradInitConfig) -> Callable[[list[Tensor]], list[Tensor]
     """A function that returns what each next step subtracts, given its gradient, which it may overwrite."""
     if config.step == "sgd":
         return MomentumSteps(config.step_momentum).direction
-    if config.look_ahead > 1:
-        return AdamSteps(config.step_betas, config.step_eps, config.step_eps_first).direction
+    if config.look_ahead > 1 or config.step_from_gradient:
+        settings = config.step_betas, config.step_eps, config.step_eps_first, config.step_from_gradient
+        return AdamSteps(*settings).direction
     return _sign
 
 
@@ -48,10 +50,15 @@ class AdamSteps:
     With ``eps_first``, eps is added before the bias of the second moment is corrected, as in fairseq's own Adam (the
     paper's remark on efficiency, section 2). In step t it then weighs 1/sqrt(1 - beta2^t) times as much: 7 times in the
     first step at a beta2 of 0.98.
+
+    With ``from_gradient``, the second moment starts from the first gradient's square instead of from 0: GI-Adam
+    (Kalra and Barkeshli, 2024, section 6).
     """
 
-    def __init__(self, betas: tuple[float, float], eps: float, eps_first: bool = False) -> None:
-        self.betas, self.eps, self.eps_first, self.done = betas, eps, eps_first, 0
+    def __init__(
+        self, betas: tuple[float, float], eps: float, eps_first: bool = False, from_gradient: bool = False
+    ) -> None:
+        self.betas, self.eps, self.eps_first, self.from_gradient, self.done = betas, eps, eps_first, from_gradient, 0
         self.first: list[Tensor] = []
         self.second: list[Tensor] = []
 
@@ -60,7 +67,8 @@ class AdamSteps:
         """What the next step subtracts, given the gradient."""
         beta1, beta2 = self.betas
         if not self.done:
-            self.first, self.second = [torch.zeros_like(t) for t in g], [torch.zeros_like(t) for t in g]
+            self.first = [torch.zeros_like(t) for t in g]
+            self.second = [t.square() if self.from_gradient else torch.zeros_like(t) for t in g]
         self.done += 1
         torch._foreach_lerp_(self.first, g, 1 - beta1)
         torch._foreach_mul_(self.second, beta2)

@@ -17,6 +17,7 @@ from gradinit_mt.core.forms import FORMS, TAU, settings_for
 from gradinit_mt.core.look_ahead import step_settings
 from gradinit_mt.core.precision import has_native_bfloat16
 from gradinit_mt.initializers import INITIALIZERS
+from gradinit_mt.optim.gi_adam import GIAdam
 
 # Settings of the core with an option of the same name. An option that is not given leaves the setting to the form.
 _CORE_SETTINGS = (
@@ -24,8 +25,9 @@ _CORE_SETTINGS = (
     *("lower_bound", "upper_bound", "vector_lower_bound", "vector_upper_bound"),
 )
 
-# How the optimizer classes that fairseq calls adam, sgd and nag take their first step.
-_STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "SGD": "sgd", "NAG": "sgd"}
+# How the optimizer classes that fairseq calls adam, sgd and nag, and GI-Adam, take their first step.
+_STEP_OF = {"Adam": "adam", "AdamW": "adam", "FusedAdamV1": "adam", "FusedAdamV2": "adam", "GIAdam": "adam"}
+_STEP_OF |= {"SGD": "sgd", "NAG": "sgd"}
 
 _SIGNAL = FORMS["signal"]
 
@@ -162,11 +164,12 @@ class GradInitTranslationConfig(TranslationConfig):
 def first_steps_of(optimizer: FairseqOptimizer) -> dict[str, Any]:
     """The settings ``step`` and ``step_*`` of ``GradInitConfig`` as training's optimizer has them."""
     inner = type(optimizer.optimizer)
-    step = _STEP_OF.get(inner.__name__)
+    step = _STEP_OF.get(inner.__name__, inner.__name__)
     settings = step_settings(optimizer.optimizer, step)
     if step == "adam":
         # fairseq's own Adam and Apex's older one; those of PyTorch and newer Apex correct the bias first
         settings["step_eps_first"] = inner.__module__.startswith("fairseq.") and inner.__name__ != "FusedAdamV2"
+        settings["step_from_gradient"] = inner is GIAdam
     return settings
 
 
@@ -179,8 +182,11 @@ def core_config(
         GradInitError: an option is out of its range, or the optimizer's first step is not known.
     """
     step = steps["step"] if cfg.gradinit_step == "auto" else str(cfg.gradinit_step)
-    if step is None:
-        raise GradInitError("GradInit knows the first step of adam, sgd and nag only: give --gradinit-step adam or sgd")
+    if step not in ("adam", "sgd"):
+        raise GradInitError(
+            f"GradInit knows the first steps of adam, gi_adam, sgd and nag, not those of {step}: give --gradinit-step "
+            "adam or sgd"
+        )
     for name in ("update-freq", "max-tokens"):
         count = getattr(cfg, f"gradinit_{name.replace('-', '_')}")
         if count is not None and count < 1:

@@ -5,7 +5,10 @@ import math
 import pytest
 import torch
 
-from gradinit_mt.core.look_ahead import AdamSteps, MomentumSteps
+from gradinit_mt.core import GradInitConfig
+from gradinit_mt.core.forms import settings_for
+from gradinit_mt.core.look_ahead import AdamSteps, MomentumSteps, first_steps, known_step
+from gradinit_mt.optim.gi_adam import GIAdam
 
 BETAS, RATE = (0.8, 0.95), 0.01
 
@@ -36,6 +39,35 @@ def test_an_epsilon_before_the_correction_weighs_more_in_the_first_steps():
         rate = math.sqrt(1 - BETAS[1] ** t) / (1 - BETAS[0] ** t)
         (direction,) = steps.direction([g.clone()])
         assert torch.allclose(direction, rate * first / (second.sqrt() + 1e-4), rtol=1e-12, atol=0)
+
+
+def test_gi_adam_begins_with_the_first_gradients_square():
+    parameter = torch.nn.Parameter(torch.zeros(40, dtype=torch.float64))
+    optimizer = GIAdam([parameter], lr=RATE, betas=BETAS, eps=1e-4, weight_decay=0)
+    ours, steps = torch.zeros(40, dtype=torch.float64), AdamSteps(BETAS, 1e-4, from_gradient=True)
+    for g in gradients():
+        parameter.grad = g.clone()
+        optimizer.step()
+        ours -= RATE * steps.direction([g.clone()])[0]
+        assert torch.allclose(ours, parameter.detach(), rtol=1e-12, atol=0)
+
+
+def test_a_single_step_of_gi_adam_is_shorter_than_one_of_adam():
+    settings = {"step": "adam", "eta": 0.1, "gamma": 1.0, "step_betas": (0.9, 0.98)}
+    g = torch.tensor([0.5, -2.0])
+    (adam,) = first_steps(GradInitConfig(**settings))([g.clone()])
+    (shorter,) = first_steps(GradInitConfig(**settings, step_from_gradient=True))([g.clone()])
+    assert torch.equal(adam, g.sign())
+    assert torch.allclose(shorter, 0.02**0.5 * g.sign())
+
+
+def test_a_subclass_does_not_count_as_its_base():
+    """Even if it is one of Adam's, its first steps may be others."""
+    parameters = [torch.nn.Parameter(torch.zeros(1))]
+    kinds = {torch.optim.Adam: "adam", torch.optim.AdamW: "adam", torch.optim.SGD: "sgd", GIAdam: "GIAdam"}
+    assert {kind: known_step(kind(parameters, lr=0.1)) for kind in kinds} == kinds
+    with pytest.raises(ValueError, match="not those of GIAdam: choose the steps to look ahead"):
+        settings_for({"step": "GIAdam"}, 0.1)
 
 
 def test_momentum_is_pytorchs():

@@ -8,6 +8,8 @@ import torch
 from fairseq.optim import adam as fairseq_adam
 
 from gradinit_mt.core import GradInitError
+from gradinit_mt.optim.gi_adam import GIAdam
+from gradinit_mt.optim.novograd import NovoGrad
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
 from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
 
@@ -108,18 +110,27 @@ def test_the_steps_follow_the_optimizer():
     adam = torch.optim.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
     own = fairseq_adam.Adam(parameters, betas=(0.8, 0.9), eps=1e-6)
     sgd, unknown = torch.optim.SGD(parameters, lr=1, momentum=0.7), torch.optim.Adagrad(parameters)
-    expected = {"step": "adam", "step_betas": (0.8, 0.9), "step_eps": 1e-6}
+    gi = GIAdam(parameters, betas=(0.8, 0.9), eps=1e-6)
+    expected = {"step": "adam", "step_betas": (0.8, 0.9), "step_eps": 1e-6, "step_from_gradient": False}
     assert first_steps_of(SimpleNamespace(optimizer=adam)) == expected | {"step_eps_first": False}
     assert first_steps_of(SimpleNamespace(optimizer=own)) == expected | {"step_eps_first": True}
+    begun = {"step_eps_first": False, "step_from_gradient": True}
+    assert first_steps_of(SimpleNamespace(optimizer=gi)) == expected | begun
     config = core_config(options(), first_steps_of(SimpleNamespace(optimizer=own)), CPU)
     assert (config.step_eps, config.step_eps_first) == (1e-6, True)
     assert first_steps_of(SimpleNamespace(optimizer=sgd)) == {"step": "sgd", "step_momentum": 0.7}
     unknown = first_steps_of(SimpleNamespace(optimizer=unknown))
-    assert unknown["step"] is None
-    with pytest.raises(GradInitError, match="give --gradinit-step adam or sgd"):
+    with pytest.raises(GradInitError, match="not those of Adagrad: give --gradinit-step adam or sgd"):
         core_config(options(), unknown, CPU)
     assert core_config(options(gradinit_step="adam"), unknown, CPU).step == "adam"
     assert core_config(options(), first_steps_of(SimpleNamespace(optimizer=sgd)), CPU).step_momentum == 0.7
+
+
+@pytest.mark.parametrize("kind", [torch.optim.RAdam, NovoGrad])
+def test_the_first_steps_of_radam_and_novograd_are_not_known(kind):
+    optimizer = SimpleNamespace(optimizer=kind([torch.nn.Parameter(torch.zeros(1))], lr=1e-3))
+    with pytest.raises(GradInitError, match=f"not those of {kind.__name__}: give --gradinit-step"):
+        core_config(options(), first_steps_of(optimizer), CPU)
 
 
 def test_the_precision_follows_the_device_unless_it_is_given(monkeypatch):
