@@ -52,7 +52,7 @@ class AdamSteps:
     first step at a beta2 of 0.98.
 
     With ``from_gradient``, the second moment starts from the first gradient's square instead of from 0: GI-Adam
-    (Kalra and Barkeshli, 2024, section 6).
+    (Kalra and Barkeshli, 2024).
     """
 
     def __init__(

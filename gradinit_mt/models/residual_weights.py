@@ -1,6 +1,7 @@
 """Weights of the residual sums: x = LN(w * x + f(x)) for each block f, with a vector w of d entries.
 
-Published as Admin (Liu et al., 2020, section 4.2: trainable) and DeepNorm (Wang et al., 2022, section 4: a constant).
+Published as Admin (Liu et al., 2020, arXiv 2004.08249: trainable) and DeepNorm (Wang et al., 2022, arXiv 2203.00555: a
+constant).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """GI-Adam: Adam whose second moment starts from the first gradient's square, v_0 = g_1^2, instead of from 0.
 
-Kalra and Barkeshli, "Why Warmup the Learning Rate?", 2024 (arXiv 2406.09405), section 6. The bias correction stays. It
+Kalra and Barkeshli, "Why Warmup the Learning Rate?", 2024 (arXiv 2406.09405). The bias correction stays. It
 then makes the first step sqrt(1 - beta2) times as long as that of Adam, 0.14 times at a beta2 of 0.98, and step t about
 sqrt(1 - beta2^t) times.
 """
