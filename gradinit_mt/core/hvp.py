@@ -59,8 +59,13 @@ def exact(parameters: Sequence[Tensor], v: Sequence[Tensor], loss: Tensor) -> li
     The loss must have been computed at theta within ``twice_differentiable``.
     """
     g = torch.autograd.grad(loss, parameters, create_graph=True, materialize_grads=True)
-    products = [(a * b).sum() for a, b in zip(g, v, strict=True)]
-    return list(torch.autograd.grad(sum(products[1:], start=products[0]), parameters, materialize_grads=True))
+    return list(torch.autograd.grad(inner(g, v), parameters, materialize_grads=True))
+
+
+def inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """The inner product of two vectors, each a list of tensors of the same shapes."""
+    products = [(x * y).sum() for x, y in zip(a, b, strict=True)]
+    return sum(products[1:], start=products[0])
 
 
 @torch.no_grad()

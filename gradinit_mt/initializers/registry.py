@@ -1,7 +1,7 @@
 """What an initializer is, and all of them by name."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ class Start:
         seed: of the run.
         loss_fn: ``(model, batch) -> (summed loss in nats, number of target tokens)``.
         batches: this rank's training batches, endless, and the same for the same seed.
+        divide: ``(batch, choose) -> parts``, where ``choose(sentences in the batch)`` names the sentences of each part
+            by their positions. Parts may overlap, and are batches themselves.
         all_reduce: sums a tensor over data-parallel ranks in place; None for a single process.
     """
 
@@ -28,6 +30,7 @@ class Start:
     seed: int
     loss_fn: Callable[[nn.Module, Any], tuple[Tensor, float]]
     batches: Iterator[Any]
+    divide: Callable[[Any, Callable[[int], Sequence[Sequence[int]]]], list[Any]]
     all_reduce: Callable[[Tensor], Any] | None = None
 
     def generator(self, rule: str) -> torch.Generator:

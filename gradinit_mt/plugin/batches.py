@@ -1,7 +1,7 @@
 """Batches for GradInit from a fairseq dataset: pairs (S, S~), each collated as fairseq collates training batches."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,16 @@ class OverlappingBatches:
         """This rank's share of all batches in the same order, none of them split; ``parts`` does not matter."""
         for count in itertools.count():
             yield self._sample(self.members(count * self.world_size + self.rank))
+
+    def divide(self, sample: dict, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[dict]:
+        """Parts of a sample, each collated as a batch.
+
+        Args:
+            sample: one of this dataset.
+            choose: returns the sentences of each part, by their positions in a sample of that many sentences.
+        """
+        indices = sample["id"].tolist()
+        return [self._sample([indices[position] for position in part]) for part in choose(len(indices))]
 
     def members(self, position: int) -> Sequence[int]:
         """The sentence indices of the batch at this position of the sequence."""

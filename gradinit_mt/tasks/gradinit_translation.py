@@ -3,7 +3,8 @@
 import logging
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Optional
 
@@ -156,11 +157,15 @@ class GradInitTranslationTask(TranslationTask):
     def _start_from(self, name: str, model: BaseFairseqModel, criterion: FairseqCriterion) -> None:
         """Gives the model the parameters of ``--initializer``."""
         sums = sum_over_ranks if rank_and_world_size()[1] > 1 else None
+        source = cache(lambda: self._batches(model, 1))  # the sentences are put into batches once one is asked for
 
-        def batches() -> Iterator[dict]:  # the sentences are put into batches once the first is asked for
-            yield from self._batches(model, 1).whole()
+        def batches() -> Iterator[dict]:
+            yield from source().whole()
 
-        INITIALIZERS[name].initialize(Start(model, self.cfg.seed, _token_loss(criterion), batches(), sums))
+        def divide(sample: dict, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[dict]:
+            return source().divide(sample, choose)
+
+        INITIALIZERS[name].initialize(Start(model, self.cfg.seed, _token_loss(criterion), batches(), divide, sums))
         logger.info("initializer: %s", name)
 
     def _take_scales(self, path: str, model: BaseFairseqModel) -> None:

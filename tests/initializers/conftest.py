@@ -52,6 +52,15 @@ def batches(dictionary):
     return found
 
 
+def divide(batch, choose):
+    """Parts of one of these batches."""
+    inputs, target = batch["net_input"], batch["target"]
+    return [
+        {"net_input": {name: value[list(part)] for name, value in inputs.items()}, "target": target[list(part)]}
+        for part in choose(len(target))
+    ]
+
+
 @pytest.fixture
 def initialize(dictionary, batches):
     """A function that applies an initializer to a model and returns the model."""
@@ -63,7 +72,7 @@ def initialize(dictionary, batches):
         return loss, int(target.ne(dictionary.pad()).sum())
 
     def apply(name, model, seed=1, all_reduce=None):
-        INITIALIZERS[name].initialize(Start(model, seed, loss_fn, itertools.cycle(batches), all_reduce))
+        INITIALIZERS[name].initialize(Start(model, seed, loss_fn, itertools.cycle(batches), divide, all_reduce))
         return model
 
     return apply
