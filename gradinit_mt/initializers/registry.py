@@ -45,7 +45,8 @@ Initializer = Callable[[Start], None]
 class Rule:
     """An initializer by name."""
 
-    initialize: Initializer  # changes the parameters in place, and on all ranks alike
+    # changes the parameters in place and on all ranks alike; mode and random streams stay as they are
+    initialize: Initializer
     about: str
     takes_derivatives: bool
 

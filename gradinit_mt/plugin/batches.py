@@ -3,12 +3,18 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Optional
 
 import torch
 from fairseq import utils
-from fairseq.data import FairseqDataset
+from fairseq.data import FairseqDataset, data_utils
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks.translation import TranslationTask
 
+from gradinit_mt.core import GradInitError
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
+from gradinit_mt.plugin.options import GradInitTranslationConfig
+from gradinit_mt.plugin.ranks import rank_and_world_size
 
 
 @dataclass(frozen=True)
@@ -80,3 +86,35 @@ class OverlappingBatches:
     def _sample(self, indices: Sequence[int]) -> dict:
         sample = self.dataset.collater([self.dataset[i] for i in indices])
         return utils.move_to_cuda(sample, self.device) if self.device.type == "cuda" else sample
+
+
+def batches_of(task: TranslationTask, model: BaseFairseqModel, steps: int = 1) -> OverlappingBatches:
+    """This rank's share of the training set, in batches of GradInit's size.
+
+    Args:
+        task: with its training set loaded.
+        model: sentences beyond its positions are left out, and the samples go to its device.
+        steps: steps of the look-ahead.
+
+    Raises:
+        GradInitError: no sentence fits a batch.
+    """
+    cfg: GradInitTranslationConfig = task.cfg
+    tokens = max_tokens(cfg)
+    dataset = task.dataset(cfg.train_subset)
+    with data_utils.numpy_seed(cfg.seed):
+        indices = dataset.ordered_indices()
+    longest = utils.resolve_max_positions(task.max_positions(), model.max_positions(), tokens)
+    indices = task.filter_indices_by_size(indices, dataset, longest, ignore_invalid_inputs=True)
+    if len(indices) == 0:
+        option = "gradinit-max-tokens" if cfg.gradinit_max_tokens else "max-tokens"
+        raise GradInitError(f"no training sentence fits a batch of {tokens} tokens: raise --{option}")
+    batches = dataset.batch_by_size(indices, max_tokens=tokens, max_sentences=cfg.batch_size)
+    device = next(model.parameters()).device
+    parts = cfg.gradinit_update_freq
+    return OverlappingBatches(dataset, batches, cfg.seed, parts, *rank_and_world_size(), device, steps)
+
+
+def max_tokens(cfg: GradInitTranslationConfig) -> Optional[int]:
+    """Tokens per batch of GradInit on each rank."""
+    return cfg.gradinit_max_tokens or cfg.max_tokens

@@ -1,13 +1,24 @@
 """``--initializer`` in the real command line: alone, before GradInit, and when a run starts again."""
 
 import shutil
+import time
+from pathlib import Path
 
 import pytest
-from short_runs import ADAM, GRADINIT, last_model, losses, same_model
+import torch
+from short_runs import ADAM, GRADINIT, last_model, losses, same_model, short_run
 
 from gradinit_mt.record.record import Record
 
 T_FIXUP = [*GRADINIT, *ADAM, "--initializer", "t-fixup"]
+ADMIN = [*GRADINIT, *ADAM, "--initializer", "admin", "--residual-weights", "fixed", "--dropout", "0.3"]
+
+
+def residual_weights(save_dir):
+    """The residual weights in a run's last checkpoint, the same for all channels of a block."""
+    found = {name: value for name, value in last_model(save_dir).items() if name.endswith("residual_weight")}
+    assert all(bool((value == value[0]).all()) for value in found.values())
+    return {name: float(value[0]) for name, value in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +63,46 @@ def test_gradinit_scales_what_the_initializer_left(fairseq, trained, tmp_path):
 def test_the_record_of_another_initializer_is_refused(fairseq, record_only):
     output = fairseq.train(record_only, 8, *T_FIXUP, fails=True)
     assert "belongs to another run (initializer None there, t-fixup here; other initial parameters)" in output
+
+
+def test_parameters_from_a_checkpoint_are_not_initialized(fairseq, trained, tmp_path):
+    tuned = ["--finetune-from-model", trained / "checkpoint_last.pt"]
+    output = fairseq.train(tmp_path / "tuned", 1, *T_FIXUP, "--no-gradinit", *tuned)
+    assert "--initializer: skipped, the parameters come from the checkpoint" in output
+    assert "initializer: t-fixup" not in output
+
+
+def test_gradinit_resumes_after_a_kill_from_the_same_profile(fairseq, tmp_path):
+    """The record is refused if the start differs in one bit."""
+    settings = [*ADMIN, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2"]
+    fairseq.train(tmp_path / "whole", 1, *settings)
+    process = fairseq.start("train", *short_run(tmp_path / "killed", 1), *settings)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert not Record.load(tmp_path / "killed").complete, "the kill came too late to test anything"
+    fairseq.train(tmp_path / "killed", 1, *settings)
+    assert same_model(tmp_path / "killed", tmp_path / "whole")
+    assert max(residual_weights(tmp_path / "killed").values()) > 1.1
+
+
+def test_half_precision_takes_over_residual_weights(fairseq, tmp_path):
+    for name, options in (("half", ["--fp16", "--fp16-no-flatten-grads"]), ("full", [])):
+        fairseq.train(tmp_path / name, 1, *ADMIN, "--no-gradinit", *options)
+    half, full = (residual_weights(tmp_path / name) for name in ("half", "full"))
+    assert half == pytest.approx(full, rel=5e-3)
+    assert all(value == float(torch.tensor(value).half()) for value in half.values())
+
+
+def test_two_processes_share_one_profile_and_end_with_equal_parameters(fairseq, tmp_path):
+    driver = Path(__file__).parent / "report_parameters.py"
+    distributed = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
+    arguments = [*short_run(tmp_path / "two", 2), *ADMIN, *distributed]
+    fairseq.run_ranks(2, driver, *arguments, REPORT_DIR=str(tmp_path))
+    assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
+    fairseq.train(tmp_path / "one", 2, *ADMIN)
+    two, one = (residual_weights(tmp_path / name) for name in ("two", "one"))
+    assert two == pytest.approx(one, rel=0.1)
+    assert two != one, "the profile is the mean of both ranks' batches"

@@ -35,6 +35,16 @@ def test_it_changes_the_model_and_repeats_itself(make, shape, initialize, name):
     assert not once.decoder.embed_tokens.weight[padding].any()
 
 
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_it_leaves_mode_hooks_and_the_random_stream_as_they_were(make, initialize, name):
+    model = make(dropout=0.3)
+    state = torch.get_rng_state()
+    initialize(name, model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
 @pytest.mark.parametrize("name", sorted(DRAWS))
 def test_draws_differ_by_seed(make, initialize, name):
     assert not same(initialize(name, make(), seed=1), initialize(name, make(), seed=2))

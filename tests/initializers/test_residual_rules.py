@@ -77,16 +77,6 @@ def test_the_profile_sees_dropout_and_depends_on_the_seed_alone(make, initialize
     assert profile(1, **DROPOUT)[-1] != pytest.approx(profile(1, dropout=0.0)[-1], rel=1e-3)
 
 
-def test_the_profile_leaves_the_random_stream_and_the_model_as_they_were(make, initialize, batches):
-    model = make(residual_weights="fixed", **DROPOUT)
-    torch.manual_seed(5)
-    state = torch.get_rng_state()
-    initialize("admin", model)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert not any(module.training for module in model.modules())
-
-
 def test_variances_are_averaged_over_ranks(make, initialize):
     """The other rank is a stand-in whose variances are all 3."""
     alone, together = (make(residual_weights="fixed", dropout=0.0) for _ in range(2))

@@ -2,6 +2,7 @@
 
 import torch
 
+from gradinit_mt.plugin.batches import batches_of
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
 
@@ -16,7 +17,7 @@ def test_sentences_that_fit_no_batch_or_exceed_the_model_are_left_out(toy_corpus
     task.load_dataset("train")
     model = torch.nn.Linear(1, 1)
     model.max_positions = lambda: (25, 20)
-    source = task._batches(model, 1)
+    source = batches_of(task, model)
     kept = [index for batch in source.batches for index in batch]
     sizes = task.dataset("train").sizes
     assert sorted(kept) == [i for i, (source, target) in enumerate(sizes) if source <= 25 and target <= 20]
