@@ -1,23 +1,25 @@
-"""MetaInit: norms of the matrices at which a gradient step changes the gradient least.
+"""MetaInit: norms of the matrices at which a step along the gradient changes the gradient least.
 
 Dauphin and Schoenholz, "MetaInit: Initializing learning by learning to initialize", NeurIPS 2019, equation 1 and the
-PyTorch code of appendix A. With the gradient g, the Hessian H and eps = 1e-5, the gradient quotient
+paper's PyTorch code. With the gradient g, the Hessian H and eps = 1e-5, the gradient quotient
 
     GQ = mean over all elements of | (g - H g) / (g + eps sign g) - 1 |
 
-is 0 where the loss is linear. Each iteration takes its derivative by the norm of every matrix, and a step of momentum
-along the derivative's sign: rate 0.1, momentum 0.9. Vectors such as biases and LayerNorm weights count in GQ, but keep
-their norms.
+is small where second-order effects are. Each iteration takes its derivative by the norm of every matrix, and a step of
+momentum along the derivative's sign, at a rate of 0.1 with momentum 0.9. Vectors such as biases and LayerNorm weights
+count in GQ but keep their norms.
 
 Left open for translation, and chosen here:
 
-- Training sentences, where the paper's code draws inputs and labels at random: random tokens have no counterpart
-  of the images' mean and variance.
-- 100 iterations instead of 500, each on a quarter of a training batch. GQ has third derivatives, so one of them
-  costs as much as three or four training updates. The norms can still move by nearly 1 in each iteration.
-- A norm stays above 0.01 of its initial value: momentum would otherwise carry some below 0.
-- The embeddings are matrices.
+- Training sentences. The paper's code draws inputs and labels at random; for words that has no natural counterpart.
+- 100 iterations instead of 500, each on a random quarter of a training batch: GQ has third derivatives, so an iteration
+  costs as much as three to four gradients on the whole batch. Momentum still moves a norm by up to 1 per iteration.
+- A norm stays above 0.01 of its initial value; momentum would otherwise carry some below 0.
+- Embeddings are matrices. The norm of a tied one is learned once.
 - Derivatives are exact, in full precision.
+
+On 6+6 layers of d 128 (Multi30k, seed 1) the quotient falls from 33 to 0.8. In the decoder most of v_proj, out_proj,
+fc1 and fc2 end close to the lower bound; there the model hardly sees its source at first.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 import itertools
 
+import torch
 from fairseq.data import ListDataset
 
 from gradinit_mt.plugin.batches import OverlappingBatches
@@ -60,3 +61,14 @@ def test_the_steps_of_a_look_ahead_divide_the_sentences_of_s():
 def test_two_ranks_divide_what_one_process_accumulates():
     ranks = [drawn(12, rank=rank, world_size=2) for rank in (0, 1)]
     assert [a + b for a, b in zip(*ranks, strict=True)] == drawn(12, parts=2)
+
+
+def test_parts_of_a_batch_are_chosen_by_position():
+    source = OverlappingBatches(Numbers(60), BATCHES, seed=3)
+    sample = next(source.whole())
+    first, second = source.divide(
+        {"id": torch.tensor(sample["members"])}, lambda size: [[0, size - 1], [size - 1, 2, 1]]
+    )
+    a, b, c, *_, last = sample["members"]
+    assert first["members"] == [a, last]
+    assert second["members"] == [last, c, b]
