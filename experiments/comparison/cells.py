@@ -11,7 +11,7 @@ PRESET = "multi30k"  # on any corpus
 SAVE_EVERY = 400  # updates between checkpoints that an interrupted run continues from
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Cell:
     """One training run: with Adam's kind of optimizer it has a ``beta2``, with SGD a ``momentum``."""
 

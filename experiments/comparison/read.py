@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import re
+from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.save_dir import LOG
 
 READING = "reading.json"
+_STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| \S+ \| (.*)")  # a line of fairseq's log
 TOKENS = 4096  # per batch of the source gain, whose sources are permuted within a batch
 
 
@@ -70,11 +73,24 @@ def at_the_end(save_dir: Path) -> dict:
 
 
 def initialization_seconds(save_dir: Path) -> float:
-    """The time that learning the scales took: 0 for a rule or a model's own initialization."""
+    """The time that the initializer and GradInit took together: 0 for a model's own initialization."""
     try:
-        return round(Record.load(save_dir).state.seconds, 1)
+        learning = Record.load(save_dir).state.seconds
     except RecordError:
+        learning = 0.0
+    log = save_dir / LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return round(learning + rule_seconds(lines), 1)
+
+
+def rule_seconds(lines: list[str]) -> float:
+    """The time before the log's last line ``initializer: NAME``, since the line before it; in whole seconds."""
+    stamped = [(match[1], match[2]) for line in lines if (match := _STAMPED.match(line))]
+    found = [number for number, (_, message) in enumerate(stamped) if message.startswith("initializer: ")]
+    if not found or not found[-1]:
         return 0.0
+    before, after = (datetime.fromisoformat(stamped[number][0]) for number in (found[-1] - 1, found[-1]))
+    return (after - before).total_seconds()
 
 
 def scores(directory: Path) -> dict:

@@ -1,0 +1,62 @@
+"""The readings of finished cells in one file, a line per cell, in an order that does not depend on when they finished."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from comparison.cells import Cell
+from comparison.plan import finished
+from comparison.score import CHECKPOINTS
+from gradinit_mt.common import journal
+from gradinit_mt.common.files import whole
+from gradinit_mt.evaluation import paired
+
+FILE = "readings.jsonl"
+BLEU = "detokenized_bleu"
+
+
+def collect(runs: list[Path], output: Path, baseline: str) -> list[dict]:
+    """The readings below ``runs`` and those that ``output`` has already; a cell that is in both is taken from runs.
+
+    Args:
+        baseline: the setting against which scored cells of the same rate and seed are tested.
+    """
+    found = {Cell.of(reading): reading for reading in journal.read(output / FILE)}
+    for directory in runs:
+        there = finished(directory)
+        compare_with(baseline, there, directory)
+        found |= {Cell.of(reading): reading for reading in there}
+    readings = [found[cell] for cell in sorted(found, key=_order)]
+    with whole(output / FILE) as temporary:
+        temporary.write_text("".join(json.dumps(reading) + "\n" for reading in readings), encoding="utf-8")
+    return readings
+
+
+def _order(cell: Cell) -> tuple:
+    moments = (cell.momentum is not None, cell.momentum or 0.0, cell.beta2 or 0.0)
+    return cell.corpus, cell.updates, cell.further, moments, cell.setting, cell.lr, cell.seed
+
+
+def compare_with(baseline: str, readings: list[dict], directory: Path) -> None:
+    """Adds the paired bootstrap against the baseline to the readings whose translations are there."""
+    scored = {Cell.of(reading): reading for reading in readings if reading.get("scores")}
+    for cell, reading in scored.items():
+        other = replace(cell, setting=baseline)
+        if cell != other and other in scored:
+            ours, theirs = (
+                directory / "cells" / which.name / f"scores-{chosen_checkpoint(scored[which])}-test"
+                for which in (cell, other)
+            )
+            reading["paired"] = {"baseline": baseline} | paired.compare(ours, theirs)["scores"][BLEU]
+
+
+def chosen_checkpoint(reading: dict) -> str:
+    """The scored checkpoint with the higher BLEU on the validation set."""
+    return max(CHECKPOINTS, key=lambda checkpoint: reading["scores"][checkpoint]["valid"][BLEU]["value"])
+
+
+def bleu_of(reading: dict) -> float | None:
+    """Detokenized BLEU on the test set, of the checkpoint chosen by validation BLEU; None if nothing was scored."""
+    if not reading.get("scores"):
+        return None
+    return reading["scores"][chosen_checkpoint(reading)]["test"][BLEU]["value"]

@@ -1,0 +1,133 @@
+"""The readings of one setting at one rate over seeds, and the parts of the study that a table or a picture shows."""
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from comparison.collect import bleu_of
+from comparison.plan import trains
+from comparison.settings import SETTINGS, WARMUPS
+
+TUNING = {f"warmup-{length}" for length in WARMUPS}  # settings that only choose a length
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """What the cells of one table have in common."""
+
+    corpus: str
+    updates: int
+    further: tuple[str, ...]
+    optimizer: str  # "Adam" or "SGD"
+    moment: float  # beta2 or momentum
+
+    @classmethod
+    def of(cls, reading: dict) -> "Part":
+        """The part of a reading."""
+        sgd = reading["momentum"] is not None
+        moment = reading["momentum"] if sgd else reading["beta2"]
+        own = (reading["corpus"], reading["updates"], tuple(reading["further"]))
+        return cls(*own, "SGD" if sgd else "Adam", moment)
+
+    @property
+    def title(self) -> str:
+        """For headings."""
+        moment = f"momentum {self.moment:g}" if self.optimizer == "SGD" else f"beta2 {self.moment:g}"
+        return ", ".join([self.corpus, f"{self.updates:,} updates", f"{self.optimizer}, {moment}", *self._further()])
+
+    @property
+    def name(self) -> str:
+        """For names of files."""
+        name = f"{self.corpus}-{self.updates}-{self.optimizer.lower()}-{self.moment:g}"
+        return re.sub(r"[^\w.-]+", "-", " ".join([name, *self.further]))
+
+    def _further(self) -> list[str]:
+        return [" ".join(self.further)] if self.further else []
+
+
+@dataclass(frozen=True)
+class Group:
+    """The readings of one setting at one rate, over seeds."""
+
+    setting: str
+    lr: float
+    readings: tuple[dict, ...]
+
+    def values(self, of: Callable[[dict], float | None]) -> list[float]:
+        """One value per seed, without the seeds that have none."""
+        return [value for reading in self.readings if (value := of(reading)) is not None]
+
+    def mean(self, of: Callable[[dict], float | None]) -> float | None:
+        """The mean over the seeds that have a value."""
+        values = self.values(of)
+        return statistics.mean(values) if values else None
+
+    @property
+    def diverged(self) -> int:
+        """The number of seeds whose loss became infinite or nan."""
+        return sum(reading["end"] == "diverged" for reading in self.readings)
+
+    @property
+    def failed(self) -> int:
+        """The number of seeds that diverged, or whose model hardly uses its source."""
+        return sum(not trains(reading) for reading in self.readings)
+
+
+def training(reading: dict) -> float | None:
+    """The training loss over the last logged updates; None for a run that diverged."""
+    losses = list(reading["training"].values())
+    return losses[-1] if losses and reading["end"] == "complete" else None
+
+
+def validation(reading: dict) -> float | None:
+    """The validation loss at the end; None for a run that diverged."""
+    losses = list(reading["validation"].values())
+    return losses[-1] if losses and reading["end"] == "complete" else None
+
+
+def gain(reading: dict) -> float | None:
+    """The source gain at the end."""
+    return reading["source_gain"]
+
+
+def seconds(reading: dict) -> float | None:
+    """The time of the run, with the initialization."""
+    return reading["seconds"]
+
+
+def training_seconds(reading: dict) -> float | None:
+    """The time of the run, without the initialization."""
+    return None if reading["seconds"] is None else reading["seconds"] - reading["initialization_seconds"]
+
+
+def initialization_seconds(reading: dict) -> float | None:
+    """The time of the initialization."""
+    return reading["initialization_seconds"]
+
+
+def bleu(reading: dict) -> float | None:
+    """BLEU on the test set, if the run was scored."""
+    return bleu_of(reading)
+
+
+def parts(readings: list[dict]) -> dict[Part, list[Group]]:
+    """The groups of each part: settings in the order of their table, then by rate; parts with more readings first."""
+    found = defaultdict(lambda: defaultdict(list))
+    for reading in readings:
+        if reading["setting"] not in TUNING:
+            found[Part.of(reading)][reading["setting"], reading["lr"]].append(reading)
+    names = list(SETTINGS)
+    return {
+        part: [
+            Group(*key, tuple(sorted(groups[key], key=lambda reading: reading["seed"])))
+            for key in sorted(groups, key=lambda key: (names.index(key[0]), key[1]))
+        ]
+        for part, groups in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    }
+
+
+def rates(groups: list[Group]) -> list[float]:
+    """The learning rates of these groups, in ascending order."""
+    return sorted({group.lr for group in groups})

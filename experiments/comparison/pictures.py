@@ -1,0 +1,165 @@
+"""The report's pictures: source gain over rates and moments, and training loss over updates."""
+
+import itertools
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from comparison import groups as of
+from comparison.groups import Group, Part
+from comparison.settings import SETTINGS
+from gradinit_mt.common.figures import COLOURS, STYLE
+from gradinit_mt.training.curve import diverged
+
+LINES = ("-", "--", ":", "-.")
+SECTIONS = {"A": "one flag", "B": "scales", "C": "residual sums", "D": "learned"}
+BEST = 5.0  # bits of source gain at the end of the colours
+WIDEST = 4  # panels side by side
+
+
+def heatmaps(found: dict[Part, list[Group]]) -> Iterator[tuple[str, Figure]]:
+    """For each part its settings over rates; where parts differ in their moment only, a panel per setting as well.
+
+    Yields:
+        A name for the file, and the figure.
+    """
+    alike = defaultdict(dict)
+    for part, groups in found.items():
+        alike[part.corpus, part.updates, part.further, part.optimizer][part.moment] = groups
+    for part, groups in found.items():
+        yield f"rates-{part.name}", _over_settings(groups)
+    for (corpus, updates, _, optimizer), by_moment in alike.items():
+        if len(by_moment) > 1:
+            name = "momentum" if optimizer == "SGD" else "beta2"
+            yield f"{name}-{corpus}-{updates}", _over_moments(by_moment, name)
+
+
+def _over_settings(groups: list[Group]) -> Figure:
+    settings = list(dict.fromkeys(group.setting for group in groups))
+    rates = of.rates(groups)
+    with pyplot.rc_context(STYLE):
+        size = (2.6 + 0.75 * len(rates), 1.2 + 0.26 * len(settings))
+        figure, axes = pyplot.subplots(figsize=size, layout="constrained")
+        cells = {(settings.index(group.setting), rates.index(group.lr)): group for group in groups}
+        image = _draw_map(axes, cells, (len(settings), len(rates)))
+        _label(axes, [f"{lr:g}" for lr in rates], [f"{SETTINGS[name].section}  {name}" for name in settings])
+        axes.set_xlabel("learning rate")
+        _bar(figure, image, axes)
+    return figure
+
+
+def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure:
+    groups = [group for groups in by_moment.values() for group in groups]
+    # a setting at a single moment needs no panel
+    moments = sorted(by_moment)
+    several = [{group.setting for group in by_moment[moment]} for moment in moments]
+    settings = [name for name in SETTINGS if sum(name in there for there in several) > 1]
+    rates = of.rates([group for group in groups if group.setting in settings])
+    columns = min(WIDEST, len(settings)) or 1
+    rows = -(-len(settings) // columns) or 1
+    with pyplot.rc_context(STYLE):
+        size = (1.3 + columns * (0.5 + 0.55 * len(rates)), rows * (0.9 + 0.38 * len(moments)))
+        figure, panels = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        for axes, setting in itertools.zip_longest(panels.flat, settings):
+            if setting is None:
+                axes.set_visible(False)
+                continue
+            cells = {
+                (row, rates.index(group.lr)): group
+                for row, moment in enumerate(moments)
+                for group in by_moment[moment]
+                if group.setting == setting
+            }
+            image = _draw_map(axes, cells, (len(moments), len(rates)))
+            _label(axes, [f"{lr:g}" for lr in rates], [f"{moment:g}" for moment in moments])
+            axes.set_title(setting, fontsize=9)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(name)
+        if settings:
+            figure.supxlabel("learning rate", fontsize=9)
+            _bar(figure, image, panels)
+    return figure
+
+
+def _draw_map(axes: Axes, cells: dict[tuple[int, int], Group], shape: tuple[int, int]) -> object:
+    """The source gain in colour and as a number; a cross where runs failed, grey where there are none."""
+    values = np.full(shape, np.nan)
+    for at, group in cells.items():
+        values[at] = group.mean(of.gain) or 0.0
+    axes.set_facecolor("0.92")
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=BEST, aspect="auto")
+    for (row, column), group in cells.items():
+        text = "nan" if group.diverged == len(group.readings) else f"{values[row, column]:.1f}"
+        dark = values[row, column] < 0.6 * BEST
+        if group.failed:
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="xxx", edgecolor="0.6", lw=0))
+            text += f"\n{group.failed}/{len(group.readings)}" if 0 < group.failed < len(group.readings) else ""
+        box = {"boxstyle": "round,pad=0.1", "facecolor": "#440154", "edgecolor": "none"} if group.failed else None
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if dark else "black", bbox=box)
+    return image
+
+
+def _label(axes: Axes, columns: list[str], rows: list[str]) -> None:
+    axes.set_xticks(range(len(columns)), columns, fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _bar(figure: Figure, image: object, axes: object) -> None:
+    bar = figure.colorbar(image, ax=axes, extend="max", shrink=0.8)
+    bar.set_label("source gain (bits per target token)\ncrossed: failed; grey: not run", fontsize=8)
+
+
+def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
+    """Training loss over updates: a row of panels per section, a column per rate, the baseline in each panel."""
+    rates = of.rates(groups)
+    sections = [name for name in SECTIONS if any(SETTINGS[group.setting].section == name for group in groups)]
+    with pyplot.rc_context(STYLE):
+        figure, panels = pyplot.subplots(
+            *(len(sections), len(rates)),
+            figsize=(2.2 + 2.3 * len(rates), 0.6 + 2.1 * len(sections)),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, section in zip(panels, sections, strict=True):
+            inside = [name for name in dict.fromkeys(g.setting for g in groups) if SETTINGS[name].section == section]
+            styles = dict(zip(inside, itertools.product(LINES, COLOURS[:-1]), strict=False))
+            styles[baseline] = ("-", COLOURS[-1])
+            for axes, lr in zip(row, rates, strict=True):
+                for group in groups:
+                    if group.lr == lr and group.setting in styles:
+                        _draw_line(axes, group, *styles[group.setting])
+            lines = {line.get_label(): line for axes in row for line in axes.get_lines()}
+            lines = {name: lines[name] for name in styles if name in lines}
+            row[-1].legend(
+                lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=7, title=section
+            )
+            row[0].set_ylabel(f"{section}: {SECTIONS[section]}\nbits per target token", fontsize=8)
+        for axes, lr in zip(panels[0], rates, strict=True):
+            axes.set_title(f"learning rate {lr:g}", fontsize=9)
+        for axes in panels[-1]:
+            axes.set_xlabel("updates")
+    return figure
+
+
+def _draw_line(axes: Axes, group: Group, style: str, colour: str) -> None:
+    """The mean over seeds, up to the first update at which a seed has no loss, or none that can be drawn."""
+    runs = [
+        {int(update): loss for update, loss in reading["training"].items() if loss is not None and not diverged(loss)}
+        for reading in group.readings
+    ]
+    shared = sorted(set.intersection(*map(set, runs)))
+    means = [statistics.mean(run[update] for run in runs) for update in shared]
+    marker = "x" if group.diverged else None
+    at = [-1] if shared else []
+    axes.plot(shared, means, style, color=colour, linewidth=1.1, label=group.setting, marker=marker, markevery=at)

@@ -1,0 +1,105 @@
+"""The report of the comparison study, from its readings alone: tables, pictures, and one page with all of it.
+
+    .venv/bin/python experiments/comparison/report.py runs/comparison --output docs/results/comparison
+
+It takes the readings of finished cells, and those that the output has already in ``readings.jsonl``. Without a run it
+makes the report again from that file. A study of which little is finished is reported as far as it goes.
+"""
+
+import argparse
+import base64
+import logging
+import sys
+from pathlib import Path
+
+import jinja2
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
+
+from comparison import groups as of  # noqa: E402 - needs the path above
+from comparison import pictures, tables  # noqa: E402
+from comparison.collect import collect  # noqa: E402
+from comparison.plan import TRAINS  # noqa: E402
+from gradinit_mt.common import command  # noqa: E402
+from gradinit_mt.common.errors import UserError  # noqa: E402
+from gradinit_mt.common.figures import write  # noqa: E402
+from gradinit_mt.common.files import whole  # noqa: E402
+
+TITLE = "Remedies for learning-rate warmup under one protocol"
+ABOUT = (
+    "Mean ± standard deviation over seeds; a single number is one seed. Losses are in bits per target token, without "
+    "label smoothing; the source gain is the rise of the validation loss, with label smoothing, when each target is "
+    f"scored with another sentence's source. A run failed if it diverged, or if its source gain is at most {TRAINS:g}. "
+    "BLEU is detokenized sacreBLEU on the test set, of the checkpoint with the higher BLEU on the validation set; its "
+    "difference to {baseline} on the same seed comes with the p-value of a paired bootstrap. Seconds are wall-clock."
+)
+
+
+def make(readings: list[dict], output: Path, baseline: str) -> None:
+    """Writes the tables, the pictures and the page into ``output``."""
+    found = of.parts(readings)
+    if not found:
+        raise UserError(f"no finished cell: run study.py first, or name a directory that holds some, beside {output}")
+    shown = [table for part, groups in found.items() for table in tables_of(part, groups)]
+    settings = list(dict.fromkeys(group.setting for groups in found.values() for group in groups))
+    shown.append(tables.legend(sorted(settings, key=list(tables.SETTINGS).index)))
+    signatures, about = tables.signatures(readings), ABOUT.replace("{baseline}", baseline)
+    text = "\n".join([f"# {TITLE}\n\n{about}\n", *(table.markdown() for table in shown)])
+    text += "".join(f"\n- `{signature}`" for signature in signatures) + "\n" * bool(signatures)
+    put(output / "tables.md", text)
+    put(output / "runs.csv", tables.as_csv(readings))
+    drawn = list(pictures.heatmaps(found))
+    drawn += [(f"curves-{part.name}", pictures.curves(part, groups, baseline)) for part, groups in found.items()]
+    embedded = [embed(name, figure, output) for name, figure in drawn]
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True).from_string(template)
+    put(
+        output / "report.html",
+        page.render(title=TITLE, about=about, tables=shown, pictures=embedded, signatures=signatures),
+    )
+
+
+def tables_of(part: of.Part, groups: list[of.Group]) -> list[tables.Table]:
+    """The tables of one part: by rate where there are several, and everything."""
+    measured = {"training loss": of.training, "validation loss": of.validation, "source gain": of.gain}
+    several = measured if len(of.rates(groups)) > 1 else {}
+    return [
+        *(tables.by_rate(part, groups, name, value) for name, value in several.items()),
+        tables.details(part, groups),
+    ]
+
+
+def embed(name: str, figure: Figure, output: Path) -> dict:
+    """Saves a figure beside the page, and returns what the page needs of it."""
+    path = output / f"{name}.png"
+    path.unlink(missing_ok=True)  # drawn again from all readings
+    write(figure, path)
+    pyplot.close(figure)
+    return {"title": name.replace("-", ", "), "data": base64.b64encode(path.read_bytes()).decode()}
+
+
+def put(path: Path, text: str) -> None:
+    """Writes a file of text, in place of an earlier one."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq makes the root logger verbose
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="outputs of study.py")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory of readings and report")
+    parser.add_argument("--baseline", default="warmup-tuned", metavar="SETTING", help="(default: %(default)s)")
+    chosen = parser.parse_args()
+    if chosen.baseline not in tables.SETTINGS:
+        parser.error(f"--baseline {chosen.baseline}: expected a setting of settings.py")
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    make(collect(chosen.runs, chosen.output, chosen.baseline), chosen.output, chosen.baseline)
+    print(chosen.output / "report.html")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,126 @@
+"""The report's tables, as rows of text that Markdown, CSV and the page share."""
+
+import csv
+import io
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from comparison import groups as of
+from comparison.groups import Group, Part
+from comparison.settings import SETTINGS
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, the names of the columns, and rows of text."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """As a Markdown section."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return f"## {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean and standard deviation; empty without values."""
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+
+def with_failures(group: Group, value: Callable[[dict], float | None]) -> str:
+    """Mean and deviation, and how many seeds failed."""
+    if group.diverged == len(group.readings):
+        return "diverged"
+    failed = f" ({group.failed} of {len(group.readings)} failed)" if group.failed else ""
+    return spread(group.values(value)) + failed
+
+
+def by_rate(part: Part, groups: list[Group], name: str, value: Callable[[dict], float | None]) -> Table:
+    """One row per setting, one column per rate."""
+    at = {(group.setting, group.lr): group for group in groups}
+    shown = of.rates(groups)
+    rows = [
+        [SETTINGS[setting].section, setting]
+        + [with_failures(at[setting, lr], value) if (setting, lr) in at else "" for lr in shown]
+        for setting in dict.fromkeys(group.setting for group in groups)
+    ]
+    return Table(f"{part.title}: {name}", ["section", "setting", *(f"lr {lr:g}" for lr in shown)], rows)
+
+
+def details(part: Part, groups: list[Group]) -> Table:
+    """Everything that was measured, one row per setting and rate; columns that no row fills are left out."""
+    columns = {
+        "section": lambda group: SETTINGS[group.setting].section,
+        "setting": lambda group: group.setting,
+        "lr": lambda group: f"{group.lr:g}",
+        "seeds": lambda group: ", ".join(str(reading["seed"]) for reading in group.readings),
+        "failed": lambda group: str(group.failed),
+        "diverged": lambda group: str(group.diverged),
+        "training loss": lambda group: spread(group.values(of.training)),
+        "validation loss": lambda group: spread(group.values(of.validation)),
+        "source gain": lambda group: spread(group.values(of.gain)),
+        "BLEU": lambda group: spread(group.values(of.bleu)),
+        "difference, p": lambda group: "; ".join(_paired(reading) for reading in group.readings if "paired" in reading),
+        "seconds": lambda group: spread(group.values(of.seconds), 0),
+        "without initialization": lambda group: spread(group.values(of.training_seconds), 0),
+        "initialization": lambda group: spread(group.values(of.initialization_seconds), 1),
+        "warmup": lambda group: _warmup(group.readings[0]),
+        "precision": lambda group: ", ".join(sorted({r["precision"] for r in group.readings if r["precision"]})),
+    }
+    rows = [[value(group) for value in columns.values()] for group in groups]
+    filled = [number for number in range(len(columns)) if any(row[number] for row in rows)]
+    names = list(columns)
+    return Table(part.title, [names[number] for number in filled], [[row[number] for number in filled] for row in rows])
+
+
+def _paired(reading: dict) -> str:
+    return f"{reading['paired']['difference']:+.2f}, {reading['paired']['p']:.2f}"
+
+
+def _warmup(reading: dict) -> str:
+    options = [*reading["options"], *reading["chosen"]]
+    return options[options.index("--warmup-updates") + 1] if "--warmup-updates" in options else ""
+
+
+def legend(settings: list[str]) -> Table:
+    """What each of these settings is."""
+    rows = [[SETTINGS[name].section, name, SETTINGS[name].about, SETTINGS[name].caveat] for name in settings]
+    return Table("Settings", ["section", "setting", "what", "note"], rows)
+
+
+def signatures(readings: list[dict]) -> list[str]:
+    """The signatures of all scores in the report."""
+    found = {
+        score["signature"]
+        for reading in readings
+        for splits in reading.get("scores", {}).values()
+        for score in splits["test"].values()
+        if isinstance(score, dict)
+    }
+    return sorted(found)
+
+
+def as_csv(readings: list[dict]) -> str:
+    """One line per run, with the numbers of the tables."""
+    plain = ("corpus", "setting", "lr", "beta2", "momentum", "seed", "updates", "further", "end")
+    measured = {
+        "training_loss": of.training,
+        "validation_loss": of.validation,
+        "source_gain": of.gain,
+        "bleu": of.bleu,
+        "seconds": of.seconds,
+        "initialization_seconds": of.initialization_seconds,
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*plain, *measured])
+    for reading in readings:
+        fields = [" ".join(reading[name]) if name == "further" else reading[name] for name in plain]
+        writer.writerow([*fields, *(value(reading) for value in measured.values())])
+    return text.getvalue()

@@ -1,0 +1,162 @@
+"""The comparison study from its command line: a narrow model, a tiny corpus and a few updates, in the real engine."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = [
+    pytest.mark.timeout(900),  # of which the study takes two minutes on idle cores
+    pytest.mark.skipif(
+        not (Path(__file__).resolve().parents[2] / ".venv-study").exists(),
+        reason="needs the workflow engine: run make study",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def command(root, toy_corpus):
+    """The command line of the study with this configuration and output."""
+
+    def line(config, output, *further):
+        study = root / "experiments/comparison/study.py"
+        return list(map(str, [sys.executable, study, toy_corpus, "--config", config, "--output", output, *further]))
+
+    return line
+
+
+@pytest.fixture(scope="module")
+def study(root, command, tmp_path_factory):
+    """The smoke configuration: its output after a start in which a cell fails, and after the next start."""
+    output = tmp_path_factory.mktemp("study")
+    smoke = root / "experiments/comparison/smoke.yaml"
+    [blocked] = [cell for cell in cells(smoke) if "hand-output" in cell]
+    notes = output / "cells" / blocked / "save" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("someone else's")
+    starts = []
+    for _ in range(3):
+        starts.append(subprocess.run(command(smoke, output), capture_output=True, text=True))
+        stamps = {path.parent.name: path.stat().st_mtime_ns for path in output.glob("cells/*/*/reading.json")}
+        starts[-1].stamps = stamps
+        notes.unlink(missing_ok=True)
+    return output, blocked, starts
+
+
+def cells(path):
+    from comparison.plan import plan
+
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) | {"corpora": {"toy": ""}}
+    return [planned.cell.name for planned in plan(config, [])]
+
+
+def readings(output):
+    return {path.parent.name: json.loads(path.read_text()) for path in output.glob("cells/*/*/reading.json")}
+
+
+def test_a_failed_cell_leaves_the_others_alone_and_is_reported(study):
+    _, blocked, (first, *_) = study
+    assert first.returncode == 2
+    assert f"error: 1 of 5 cells failed:\n{blocked}: error: " in first.stderr
+    assert "is not empty and holds no run.json" in first.stderr
+    assert len(first.stamps) == 4
+
+
+def test_the_next_start_does_only_what_is_left(study):
+    _, blocked, (first, second, third) = study
+    assert second.returncode == 0, second.stderr[-2000:]
+    assert second.stamps.keys() - first.stamps.keys() == {Path(blocked).name}
+    assert first.stamps.items() <= second.stamps.items()
+    assert third.returncode == 0
+    assert "5 of 5 cells done" in third.stderr
+    assert third.stamps == second.stamps
+
+
+def test_readings_have_what_the_report_needs_and_checkpoints_are_gone(study):
+    output, *_ = study
+    for reading in readings(output).values():
+        assert list(reading["training"]) == [str(update) for update in range(1, reading["updates"] + 1)]
+        assert reading["validation"][str(reading["updates"])] > 0
+        assert reading["end"] == "complete"
+        assert reading["seconds"] > 0
+        assert reading["source_gain"] == pytest.approx(0, abs=1)
+    assert not list(output.rglob("*.pt"))
+
+
+def test_only_the_block_with_bleu_is_scored(study):
+    output, *_ = study
+    [scored] = [reading for reading in readings(output).values() if "scores" in reading]
+    assert scored["setting"] == "warmup-tuned"
+    assert {(c, s) for c, splits in scored["scores"].items() for s in splits} == {
+        (checkpoint, split) for checkpoint in ("best", "last") for split in ("valid", "test")
+    }
+    assert 0 <= scored["scores"]["last"]["test"]["detokenized_bleu"]["value"] <= 100
+
+
+def test_the_warmup_is_the_one_with_the_lowest_validation_loss(study):
+    found = readings(study[0]).values()
+    losses = {r["setting"].removeprefix("warmup-"): r["validation"]["2"] for r in found if r["seed"] == 101}
+    assert len(losses) == 3
+    [tuned] = [reading for reading in found if reading["setting"] == "warmup-tuned"]
+    assert tuned["chosen"] == ["--warmup-updates", min(losses, key=lambda length: (losses[length], int(length)))]
+
+
+def test_cells_whose_options_have_changed_are_refused(study, root, command, tmp_path):
+    output, blocked, _ = study
+    trained = output / "cells" / blocked / "trained.json"
+    text = trained.read_text()
+    trained.write_text(text.replace('"0.001"', '"0.002"'))
+    refused = subprocess.run(
+        command(root / "experiments/comparison/smoke.yaml", output, "-n"), capture_output=True, text=True
+    )
+    trained.write_text(text)
+    assert refused.returncode == 2
+    assert "differs (options --lr 0.002" in refused.stderr
+
+
+def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
+    config = {
+        "tuning": {"seed": 101, "updates": 2},
+        "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
+        "blocks": {
+            "long": {
+                "corpus": "toy",
+                "updates": 150,
+                "beta2": [0.98],
+                "stages": [{"settings": ["xavier"], "lr": [0.001], "seeds": [1]}],
+            }
+        },
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    line = command(tmp_path / "config.yaml", tmp_path / "out")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("checkpoint_last.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert processes_with(str(tmp_path / "out"))
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not processes_with(str(tmp_path / "out"))
+    assert not list(tmp_path.rglob("reading.json"))
+    again = subprocess.run(line, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-2000:]
+    [log] = [path.read_text() for path in tmp_path.rglob("train.log")]
+    assert "Loaded checkpoint" in log
+    [reading] = readings(tmp_path / "out").values()
+    assert list(reading["training"]) == [str(update) for update in range(1, 151)]
+
+
+def processes_with(argument):
+    """The running processes with ``argument`` in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if argument.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
