@@ -1,4 +1,4 @@
-"""The readings of finished cells in one file, a line per cell, in an order that does not depend on when they finished."""
+"""The readings of finished cells in one file: a line per cell, in the order of their settings, not of their ends."""
 
 import json
 from dataclasses import replace

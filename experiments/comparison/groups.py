@@ -124,8 +124,12 @@ def parts(readings: list[dict]) -> dict[Part, list[Group]]:
             Group(*key, tuple(sorted(groups[key], key=lambda reading: reading["seed"])))
             for key in sorted(groups, key=lambda key: (names.index(key[0]), key[1]))
         ]
-        for part, groups in sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        for part, groups in sorted(found.items(), key=lambda item: (-_count(item[1]), item[0]))
     }
+
+
+def _count(groups: dict[tuple[str, float], list[dict]]) -> int:
+    return sum(len(group) for group in groups.values())
 
 
 def rates(groups: list[Group]) -> list[float]:

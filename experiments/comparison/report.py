@@ -33,6 +33,7 @@ ABOUT = (
     "Mean ± standard deviation over seeds; a single number is one seed. Losses are in bits per target token, without "
     "label smoothing; the source gain is the rise of the validation loss, with label smoothing, when each target is "
     f"scored with another sentence's source. A run failed if it diverged, or if its source gain is at most {TRAINS:g}. "
+    "A cross ends the curve of a setting of which a run diverged. "
     "BLEU is detokenized sacreBLEU on the test set, of the checkpoint with the higher BLEU on the validation set; its "
     "difference to {baseline} on the same seed comes with the p-value of a paired bootstrap. Seconds are wall-clock."
 )

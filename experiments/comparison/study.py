@@ -122,10 +122,19 @@ def run_all(config: dict, chosen: argparse.Namespace) -> None:
         result = run_engine(engine(config, chosen), config, chosen.gpus or chosen.cores)
         if len(planned_cells(config)) == len(planned) or chosen.dry_run:
             break
+    if finished(chosen.output) and not chosen.dry_run:
+        report(config, chosen.output)
     if result and (failed := failures(planned_cells(config), chosen.output)):
         raise UserError(f"{len(failed)} of {len(planned)} cells failed:\n" + "\n".join(failed))
     if result:
         raise UserError(f"snakemake ended with status {result}; see its output above")
+
+
+def report(config: dict, output: Path) -> None:
+    """Makes the report of what is finished, beside the runs."""
+    line = [sys.executable, HERE / "report.py", output, "--output", output / "report", "--baseline", config["baseline"]]
+    if subprocess.run(list(map(str, line))).returncode:
+        raise UserError("the report failed; see above. The cells are finished, and report.py makes it from them")
 
 
 @contextmanager

@@ -89,6 +89,14 @@ def test_readings_have_what_the_report_needs_and_checkpoints_are_gone(study):
     assert not list(output.rglob("*.pt"))
 
 
+def test_the_report_has_every_run(study):
+    output, *_ = study
+    lines = (output / "report" / "readings.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines if json.loads(line) not in readings(output).values()] == []
+    assert len(lines) == 5
+    assert (output / "report" / "report.html").stat().st_size > 10_000
+
+
 def test_only_the_block_with_bleu_is_scored(study):
     output, *_ = study
     [scored] = [reading for reading in readings(output).values() if "scores" in reading]
@@ -122,6 +130,7 @@ def test_cells_whose_options_have_changed_are_refused(study, root, command, tmp_
 
 def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
     config = {
+        "baseline": "warmup-tuned",
         "tuning": {"seed": 101, "updates": 2},
         "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
         "blocks": {
