@@ -1,7 +1,5 @@
 """A tiny Post-LN Transformer, its batches, and learning on two data-parallel ranks."""
 
-import os
-import socket
 from functools import partial
 
 import torch
@@ -102,24 +100,18 @@ def learn(name, model, given, all_reduce=None, loss=loss_fn):
     return learn_metainit(model, loss, given, MetaInitConfig(iterations=6), all_reduce=all_reduce)
 
 
-def on_two_ranks(names):
+def on_two_ranks(names, directory):
     """For each algorithm, the tensors that each of two ranks learns, with every other half of the sentences."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    with torch.multiprocessing.Manager() as manager:
-        found = manager.dict()
-        torch.multiprocessing.spawn(_rank, (names, port, found), nprocs=2)
-        return dict(found)
+    torch.multiprocessing.spawn(_rank, (names, directory), nprocs=2)
+    return {name: [torch.load(directory / f"{name}{rank}") for rank in range(2)] for name in names}
 
 
-def _rank(rank, names, port, found):
-    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+def _rank(rank, names, directory):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", f"file://{directory}/store", rank=rank, world_size=2)
     for name in names:
         model = network()
         share = ([tuple(t[rank::2] for t in part) for part in parts] for parts in batches())
         learn(name, model, share, torch.distributed.all_reduce)
-        found[name, rank] = {key: value.tolist() for key, value in tensors(model).items()}
+        torch.save(tensors(model), directory / f"{name}{rank}")
     torch.distributed.destroy_process_group()
