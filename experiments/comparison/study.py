@@ -63,11 +63,10 @@ def planned_cells(config: dict) -> list[Planned]:
     for entry in planned:
         path = Path(config["output"], "cells", entry.cell.name, "trained.json")
         if path.exists():
-            there = json.loads(path.read_text(encoding="utf-8"))["options"]
-            if changes := differing({"options": " ".join(there)}, {"options": " ".join(entry.cell.options())}):
-                raise UserError(
-                    f"{path.parent} was trained otherwise ({changes[0]}): remove it, or use another --output"
-                )
+            there, here = json.loads(path.read_text(encoding="utf-8"))["options"], entry.cell.options()
+            only = {"options": [part for part in there if part not in here]}
+            if changes := differing(only, {"options": [part for part in here if part not in there]}):
+                raise UserError(f"{path.parent} differs ({changes[0]}): remove it, or use another --output")
     return planned
 
 

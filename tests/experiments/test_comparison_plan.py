@@ -25,7 +25,7 @@ def reading(cell, gain, seconds=100.0):
     return cell.fields | {"source_gain": gain, "end": "complete", "seconds": seconds}
 
 
-@pytest.mark.parametrize("setting", [name for name in SETTINGS if name not in ("nio", "metainit")])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_the_launcher_takes_the_options_of_every_setting(setting, toy_corpus, tmp_path):
     from gradinit_mt.corpora.layout import PreparedCorpus
     from gradinit_mt.training import launch

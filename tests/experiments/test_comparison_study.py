@@ -125,7 +125,7 @@ def test_cells_whose_options_have_changed_are_refused(study, root, command, tmp_
     )
     trained.write_text(text)
     assert refused.returncode == 2
-    assert "differs (options --lr 0.002" in refused.stderr
+    assert "differs (options ['0.002'] there, ['0.001'] here)" in refused.stderr
 
 
 def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
