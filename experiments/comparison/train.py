@@ -6,9 +6,11 @@ A run that diverges is a result: it ends with ``trained.json`` like one that arr
 import argparse
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from comparison.cells import Cell
+from comparison.gpu import one_gpu
 from comparison.hand import write_record
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
@@ -60,7 +62,8 @@ def main() -> None:
     parser.add_argument("--tuned", type=Path, metavar="FILE", help="the chosen length of warmup")
     chosen = parser.parse_args()
     cell = Cell.of(chosen.cell)
-    train(cell, chosen.corpus.resolve(), chosen.output.resolve(), chosen.device, chosen.tuned)
+    with one_gpu() if chosen.device == "gpu" else nullcontext():
+        train(cell, chosen.corpus.resolve(), chosen.output.resolve(), chosen.device, chosen.tuned)
 
 
 if __name__ == "__main__":

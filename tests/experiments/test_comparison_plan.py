@@ -1,5 +1,6 @@
 """The cells of the comparison study: their options, their order, and what is left of them."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from comparison.left import seconds_left, status
 from comparison.plan import ConfigError, Planned, plan
 from comparison.settings import SETTINGS, WARMUPS
 from comparison.tuned import choose
+
+from gradinit_mt.common.errors import UserError
 
 CELL = Cell("toy", "xavier", 1e-3, 0.98, None, 1, 800)
 
@@ -116,3 +119,18 @@ def test_the_time_left_follows_finished_cells_of_the_same_setting():
     assert seconds_left([unknown], []) is None
     planned = [Planned(cell, ("a",), False) for cell in (CELL, slow, replace(CELL, seed=2))]
     assert status(planned, readings, 2) == "2 of 3 cells done, about 1 min left"
+
+
+def test_cells_side_by_side_take_different_gpus(monkeypatch, tmp_path):
+    from comparison import gpu
+
+    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv(gpu.VISIBLE, "2,5")
+    with gpu.one_gpu():
+        assert os.environ[gpu.VISIBLE] == "2"
+        monkeypatch.setenv(gpu.VISIBLE, "2,5")
+        with gpu.one_gpu():
+            assert os.environ[gpu.VISIBLE] == "5"
+            monkeypatch.setenv(gpu.VISIBLE, "2,5")
+            with pytest.raises(UserError, match=r"no free GPU among \['2', '5'\]"), gpu.one_gpu():
+                pass

@@ -1,0 +1,41 @@
+"""One GPU for each of the cells that train side by side on a machine with several."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from gradinit_mt.common.errors import UserError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@contextmanager
+def one_gpu() -> Iterator[None]:
+    """Shows the processes started inside only one of the visible GPUs, which no other such process uses meanwhile.
+
+    Raises:
+        UserError: all of them are in use, or there is none.
+    """
+    given = os.environ.get(VISIBLE)
+    visible = given.split(",") if given else [str(number) for number in range(torch.cuda.device_count())]
+    for name in visible:
+        with (_locks() / name).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            os.environ[VISIBLE] = name
+            yield
+            return
+    raise UserError(f"no free GPU among {visible or 'none'}: lower --gpus of study.py, or wait for the other processes")
+
+
+def _locks() -> Path:
+    path = Path(tempfile.gettempdir(), f"gradinit-mt-gpus-{os.getuid()}")
+    path.mkdir(exist_ok=True)
+    return path
