@@ -10,6 +10,10 @@ from gradinit_mt.common.errors import differing
 from gradinit_mt.core import GradInitError
 from gradinit_mt.record.record import TENSORS, Record, RecordError, fingerprint
 
+# Settings that records of earlier versions lack, with the values that describe what those versions computed.
+ADDED = {"step_from_gradient": False}
+ADDED_TO_MODEL = {"residual_weights": "none"}
+
 
 def continued(fresh: Record, save_dir: str) -> Record:
     """The record in the save dir if it belongs to this very run; ``fresh`` if there is none.
@@ -24,9 +28,9 @@ def continued(fresh: Record, save_dir: str) -> Record:
         found = Record.load(path)
     except RecordError as error:
         raise GradInitError(f"{error}; remove it, or use another --save-dir") from error
-    there, here = dict(found.settings), dict(fresh.settings)
-    changes = [f"model.{change}" for change in differing(there.pop("model", {}), here.pop("model"))]
-    changes += differing(there, here)
+    there, here = ADDED | found.settings, ADDED | fresh.settings
+    models = [ADDED_TO_MODEL | settings.pop("model", {}) for settings in (there, here)]
+    changes = [f"model.{change}" for change in differing(*models)] + differing(there, here)
     if "model" not in found.settings:
         changes = ["it was learned by an earlier version"]
     if found.theta0 != fresh.theta0 or found.blocks != fresh.blocks:
