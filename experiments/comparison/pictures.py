@@ -21,30 +21,32 @@ LINES = ("-", "--", ":", "-.")
 SECTIONS = {"A": "one flag", "B": "scales", "C": "residual sums", "D": "learned"}
 BEST = 5.0  # bits of source gain at the end of the colours
 WIDEST = 4  # panels side by side
+LOWEST = 1.8  # inches
 
 
-def heatmaps(found: dict[Part, list[Group]]) -> Iterator[tuple[str, Figure]]:
-    """For each part its settings over rates; where parts differ in their moment only, a panel per setting as well.
+def over_moments(found: dict[Part, list[Group]]) -> Iterator[tuple[str, str, Figure]]:
+    """The source gain over rates and moments, a panel per setting: for parts that differ in their moment only.
 
     Yields:
-        A name for the file, and the figure.
+        A name for the file, a title, and the figure.
     """
     alike = defaultdict(dict)
     for part, groups in found.items():
         alike[part.corpus, part.updates, part.further, part.optimizer][part.moment] = groups
-    for part, groups in found.items():
-        yield f"rates-{part.name}", _over_settings(groups)
     for (corpus, updates, _, optimizer), by_moment in alike.items():
-        if len(by_moment) > 1:
-            name = "momentum" if optimizer == "SGD" else "beta2"
-            yield f"{name}-{corpus}-{updates}", _over_moments(by_moment, name)
+        name = "momentum" if optimizer == "SGD" else "beta2"
+        figure = _over_moments(by_moment, name) if len(by_moment) > 1 else None
+        if figure is not None:
+            title = f"{corpus}, {updates:,} updates, {optimizer}: source gain over learning rate and {name}"
+            yield f"{name}-{corpus}-{updates}", title, figure
 
 
-def _over_settings(groups: list[Group]) -> Figure:
+def over_settings(groups: list[Group]) -> Figure:
+    """The source gain of each setting of a part over its rates."""
     settings = list(dict.fromkeys(group.setting for group in groups))
     rates = of.rates(groups)
     with pyplot.rc_context(STYLE):
-        size = (2.6 + 0.75 * len(rates), 1.2 + 0.26 * len(settings))
+        size = (2.6 + 0.75 * len(rates), max(LOWEST, 0.8 + 0.26 * len(settings)))
         figure, axes = pyplot.subplots(figsize=size, layout="constrained")
         cells = {(settings.index(group.setting), rates.index(group.lr)): group for group in groups}
         image = _draw_map(axes, cells, (len(settings), len(rates)))
@@ -54,17 +56,19 @@ def _over_settings(groups: list[Group]) -> Figure:
     return figure
 
 
-def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure:
+def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | None:
     groups = [group for groups in by_moment.values() for group in groups]
     # a setting at a single moment needs no panel
     moments = sorted(by_moment)
     several = [{group.setting for group in by_moment[moment]} for moment in moments]
     settings = [name for name in SETTINGS if sum(name in there for there in several) > 1]
     rates = of.rates([group for group in groups if group.setting in settings])
-    columns = min(WIDEST, len(settings)) or 1
-    rows = -(-len(settings) // columns) or 1
+    if not settings:
+        return None
+    columns = min(WIDEST, len(settings))
+    rows = -(-len(settings) // columns)
     with pyplot.rc_context(STYLE):
-        size = (1.3 + columns * (0.5 + 0.55 * len(rates)), rows * (0.9 + 0.38 * len(moments)))
+        size = (1.3 + columns * (0.5 + 0.55 * len(rates)), max(LOWEST, rows * (0.9 + 0.38 * len(moments))))
         figure, panels = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         for axes, setting in itertools.zip_longest(panels.flat, settings):
             if setting is None:
@@ -81,9 +85,8 @@ def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure:
             axes.set_title(setting, fontsize=9)
         for axes in panels[:, 0]:
             axes.set_ylabel(name)
-        if settings:
-            figure.supxlabel("learning rate", fontsize=9)
-            _bar(figure, image, panels)
+        figure.supxlabel("learning rate", fontsize=9)
+        _bar(figure, image, panels)
     return figure
 
 
@@ -115,7 +118,7 @@ def _label(axes: Axes, columns: list[str], rows: list[str]) -> None:
 
 def _bar(figure: Figure, image: object, axes: object) -> None:
     bar = figure.colorbar(image, ax=axes, extend="max", shrink=0.8)
-    bar.set_label("source gain (bits per target token)\ncrossed: failed; grey: not run", fontsize=8)
+    bar.set_label("source gain (bits)", fontsize=8)
 
 
 def curves(part: Part, groups: list[Group], baseline: str) -> Figure:

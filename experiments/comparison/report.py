@@ -28,12 +28,14 @@ from gradinit_mt.common.errors import UserError  # noqa: E402
 from gradinit_mt.common.figures import write  # noqa: E402
 from gradinit_mt.common.files import whole  # noqa: E402
 
+PIXELS = 110  # of the page, per inch of a figure
 TITLE = "Remedies for learning-rate warmup under one protocol"
 ABOUT = (
     "Mean ± standard deviation over seeds; a single number is one seed. Losses are in bits per target token, without "
     "label smoothing; the source gain is the rise of the validation loss, with label smoothing, when each target is "
     f"scored with another sentence's source. A run failed if it diverged, or if its source gain is at most {TRAINS:g}. "
-    "A cross ends the curve of a setting of which a run diverged. "
+    "In the maps, failed settings are crossed out, with the share of seeds that failed, and grey was not run; a cross "
+    "ends the curve of a setting of which a run diverged. "
     "BLEU is detokenized sacreBLEU on the test set, of the checkpoint with the higher BLEU on the validation set; its "
     "difference to {baseline} on the same seed comes with the p-value of a paired bootstrap. Seconds are wall-clock."
 )
@@ -44,42 +46,51 @@ def make(readings: list[dict], output: Path, baseline: str) -> None:
     found = of.parts(readings)
     if not found:
         raise UserError(f"no finished cell: run study.py first, or name a directory that holds some, beside {output}")
-    shown = [table for part, groups in found.items() for table in tables_of(part, groups)]
-    settings = list(dict.fromkeys(group.setting for groups in found.values() for group in groups))
-    shown.append(tables.legend(sorted(settings, key=list(tables.SETTINGS).index)))
+    sections = [section(part, groups, output, baseline) for part, groups in found.items()]
+    moments = [embed(*drawn, output) for drawn in pictures.over_moments(found)]
+    settings = {group.setting for groups in found.values() for group in groups}
+    sections.append({"title": "Learning rate and moment", "pictures": moments, "tables": []})
+    sections.append({"title": "Settings", "pictures": [], "tables": [tables.legend(settings)]})
     signatures, about = tables.signatures(readings), ABOUT.replace("{baseline}", baseline)
-    text = "\n".join([f"# {TITLE}\n\n{about}\n", *(table.markdown() for table in shown)])
+    shown = [table.markdown() for entry in sections for table in entry["tables"]]
+    text = "\n".join([f"# {TITLE}\n\n{about}\n", *shown])
     text += "".join(f"\n- `{signature}`" for signature in signatures) + "\n" * bool(signatures)
     put(output / "tables.md", text)
     put(output / "runs.csv", tables.as_csv(readings))
-    drawn = list(pictures.heatmaps(found))
-    drawn += [(f"curves-{part.name}", pictures.curves(part, groups, baseline)) for part, groups in found.items()]
-    embedded = [embed(name, figure, output) for name, figure in drawn]
-    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True).from_string(template)
-    put(
-        output / "report.html",
-        page.render(title=TITLE, about=about, tables=shown, pictures=embedded, signatures=signatures),
-    )
+    filled = [entry for entry in sections if entry["pictures"] or entry["tables"]]
+    put(output / "report.html", page(title=TITLE, about=about, sections=filled, signatures=signatures))
 
 
-def tables_of(part: of.Part, groups: list[of.Group]) -> list[tables.Table]:
-    """The tables of one part: by rate where there are several, and everything."""
+def section(part: of.Part, groups: list[of.Group], output: Path, baseline: str) -> dict:
+    """The pictures and tables of one part: by rate where there are several, and everything that was measured."""
     measured = {"training loss": of.training, "validation loss": of.validation, "source gain": of.gain}
     several = measured if len(of.rates(groups)) > 1 else {}
-    return [
-        *(tables.by_rate(part, groups, name, value) for name, value in several.items()),
-        tables.details(part, groups),
+    by_rate = [tables.by_rate(part, groups, name, value) for name, value in several.items()]
+    drawn = [
+        (f"rates-{part.name}", "Source gain", pictures.over_settings(groups)),
+        (f"curves-{part.name}", "Training loss", pictures.curves(part, groups, baseline)),
     ]
+    return {
+        "title": part.title,
+        "pictures": [embed(*entry, output) for entry in drawn],
+        "tables": [*by_rate, tables.details(part, groups)],
+    }
 
 
-def embed(name: str, figure: Figure, output: Path) -> dict:
+def page(**shown: object) -> str:
+    """The page as HTML."""
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True).from_string(template).render(**shown)
+
+
+def embed(name: str, title: str, figure: Figure, output: Path) -> dict:
     """Saves a figure beside the page, and returns what the page needs of it."""
     path = output / f"{name}.png"
     path.unlink(missing_ok=True)  # drawn again from all readings
     write(figure, path)
     pyplot.close(figure)
-    return {"title": name.replace("-", ", "), "data": base64.b64encode(path.read_bytes()).decode()}
+    width = round(figure.get_figwidth() * PIXELS)
+    return {"title": title, "width": width, "data": base64.b64encode(path.read_bytes()).decode()}
 
 
 def put(path: Path, text: str) -> None:

@@ -88,9 +88,9 @@ def _warmup(reading: dict) -> str:
     return options[options.index("--warmup-updates") + 1] if "--warmup-updates" in options else ""
 
 
-def legend(settings: list[str]) -> Table:
+def legend(settings: set[str]) -> Table:
     """What each of these settings is."""
-    rows = [[SETTINGS[name].section, name, SETTINGS[name].about, SETTINGS[name].caveat] for name in settings]
+    rows = [[row.section, name, row.about, row.caveat] for name, row in SETTINGS.items() if name in settings]
     return Table("Settings", ["section", "setting", "what", "note"], rows)
 
 
