@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
+from gradinit_mt.models.decoding import Decoding
 from gradinit_mt.models.dropout import active_probability, dropout
-
-IncrementalState = dict[str, dict[str, Tensor]]
 
 
 class Attention(MultiheadAttention):
@@ -25,7 +24,7 @@ class Attention(MultiheadAttention):
         x: Tensor,
         memory: Tensor | None = None,
         bias: Tensor | None = None,
-        incremental_state: IncrementalState | None = None,
+        decoding: Decoding | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Attention of ``x`` to itself or, in cross-attention, to ``memory``.
@@ -34,27 +33,36 @@ class Attention(MultiheadAttention):
             x: states, [batch, time, channels].
             memory: the encoder's output, [sentences, source length, channels]; None in self-attention. There may be
                 several rows of ``x``, the hypotheses of a beam, to each row of it.
-            bias: added to the scores: 0, or -inf where a key is not to be seen; [1 or sentences, time or 1, keys].
-            incremental_state: in decoding, keys and values of the steps before, and those of ``memory``.
+            bias: added to the scores: 0, or -inf where a key is not to be seen; [1 or sentences, 1 or heads, 1 or time,
+                keys].
+            decoding: in decoding, keys and values of the steps before, and those of ``memory``.
             need_weights: return the weights.
 
         Returns:
             The output, [batch, time, channels], and the weights, [batch, heads, time, keys], or None.
         """
         if memory is None:
-            q, k, v = heads = self._heads(x, incremental_state, self.q_proj, self.k_proj, self.v_proj)
-            if incremental_state is not None:
-                k, v = self._appended(incremental_state, heads[1:])
+            q, k, v = heads = self._heads(x, decoding, self.q_proj, self.k_proj, self.v_proj)
+            if decoding is not None:
+                k, v = decoding.append(self, heads[1:])
         else:
-            (q,) = self._heads(x, incremental_state, self.q_proj)
-            k, v = self._of_memory(incremental_state, memory, len(x))
+            (q,) = self._heads(x, decoding, self.q_proj)
+            k, v = self._of_memory(memory, decoding)
         y, weights = self._attend(q, k, v, bias, need_weights)
-        return linear(y.transpose(1, 2).flatten(2), self.out_proj, kept=incremental_state), weights
+        return linear(y.transpose(1, 2).flatten(2), self.out_proj, decoding=decoding), weights
 
-    def _heads(self, x: Tensor, kept: IncrementalState | None, *projections: nn.Linear) -> Tensor:
+    def _heads(self, x: Tensor, decoding: Decoding | None, *projections: nn.Linear) -> Tensor:
         """The projections of x from one product, [projections, batch, heads, time, channels of a head]."""
-        projected = linear(x, *projections, kept=kept)
+        projected = linear(x, *projections, decoding=decoding)
         return projected.view(*x.shape[:2], -1, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).contiguous()
+
+    def _of_memory(self, memory: Tensor, decoding: Decoding | None) -> Tensor:
+        """Keys and values of the encoder's output."""
+
+        def project() -> Tensor:
+            return self._heads(memory, decoding, self.k_proj, self.v_proj)
+
+        return project() if decoding is None else decoding.of_memory(self, project)
 
     def _attend(
         self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, need_weights: bool
@@ -68,37 +76,7 @@ class Attention(MultiheadAttention):
         p = active_probability(self.dropout_module)
         if need_weights or q.device.type == "cpu":
             return _outright(q, k, v, bias, self.scaling, p)
-        return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.unsqueeze(1), p), None
-
-    def _appended(self, incremental_state: IncrementalState, new: Tensor) -> Tensor:
-        """Keys and values of all steps so far, [2, hypotheses, heads, steps, channels of a head]."""
-        saved = self._get_input_buffer(incremental_state)
-        both = torch.cat([saved["keys_and_values"], new], 3) if saved else new
-        self._set_input_buffer(incremental_state, {"keys_and_values": both})
-        return both
-
-    def _of_memory(self, incremental_state: IncrementalState | None, memory: Tensor, hypotheses: int) -> Tensor:
-        """Keys and values of the encoder's output: in decoding projected at the first step, and kept."""
-        if incremental_state is None:
-            return self._heads(memory, None, self.k_proj, self.v_proj)
-        saved = self._get_input_buffer(incremental_state)
-        if not saved:
-            self.beam_size = hypotheses // len(memory)
-            saved = {"keys_and_values": self._heads(memory, incremental_state, self.k_proj, self.v_proj)}
-            self._set_input_buffer(incremental_state, saved)
-        return saved["keys_and_values"]
-
-    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
-        """Lets each hypothesis continue the one that ``new_order`` names; those of a sentence share its memory."""
-        saved = self._get_input_buffer(incremental_state)
-        if not saved:
-            return
-        both = saved["keys_and_values"]
-        if self.encoder_decoder_attention and self.beam_size > 1:
-            new_order = new_order.view(-1, self.beam_size)[:, 0] // self.beam_size
-            if len(new_order) == both.shape[1]:
-                return
-        self._set_input_buffer(incremental_state, {"keys_and_values": both.index_select(1, new_order)})
+        return F.scaled_dot_product_attention(q, k, v, bias, p), None
 
 
 def _apart(together: Tensor, hypotheses: int) -> Tensor:
@@ -110,37 +88,36 @@ def _outright(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
     flat, keys = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2)
     if bias is None:
         bias = flat.new_zeros(1, 1, 1)
-    elif len(bias) > 1:
-        bias = bias.unsqueeze(1).expand(-1, q.shape[1], -1, -1).flatten(0, 1)
+    elif bias.shape[:2] == (1, 1):
+        bias = bias[0]
+    else:
+        bias = bias.expand(-1, q.shape[1], -1, -1).flatten(0, 1)
     scores = torch.baddbmm(bias, flat, keys, alpha=scale)
     weights = scores.softmax(-1, torch.promote_types(scores.dtype, torch.float32)).to(scores.dtype)
     return torch.bmm(dropout(weights, p), v.flatten(0, 1)).view_as(q), weights.unflatten(0, q.shape[:2])
 
 
-def linear(x: Tensor, *layers: nn.Linear, kept: IncrementalState | None = None) -> Tensor:
+def linear(x: Tensor, *layers: nn.Linear, decoding: Decoding | None = None) -> Tensor:
     """The outputs of linear layers side by side, [..., sum of their widths].
 
     Args:
         x: [..., channels].
         layers: of any width.
-        kept: in decoding, where the merged weights are kept from one step to the next.
+        decoding: where the merged weights are kept from one step to the next.
     """
-    if kept is None:
-        return F.linear(x, *_merged(layers).values())
-    key = f"weights.{id(layers[0])}"
-    if key not in kept:
-        kept[key] = {name: tensor.to(working_type(x)) for name, tensor in _merged(layers).items()}
-    return F.linear(x, *kept[key].values())
+    if decoding is None:
+        return F.linear(x, *_merged(layers))
+    if layers[0] not in decoding.weights:
+        weight, bias = _merged(layers)
+        decoding.weights[layers[0]] = weight.to(working_type(x)), bias.to(working_type(x))
+    return F.linear(x, *decoding.weights[layers[0]])
 
 
-def _merged(layers: Sequence[nn.Linear]) -> dict[str, Tensor]:
+def _merged(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
     """Weight and bias of the layers side by side."""
     if len(layers) == 1:
-        return {"weight": layers[0].weight, "bias": layers[0].bias}
-    return {
-        "weight": torch.cat([layer.weight for layer in layers]),
-        "bias": torch.cat([layer.bias for layer in layers]),
-    }
+        return layers[0].weight, layers[0].bias
+    return torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
 
 
 def working_type(x: Tensor) -> torch.dtype:

@@ -9,7 +9,8 @@ import torch
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from torch import Tensor
 
-from gradinit_mt.models.attention import IncrementalState, working_type
+from gradinit_mt.models.attention import working_type
+from gradinit_mt.models.decoding import ENTRY, Decoding, IncrementalState
 from gradinit_mt.models.dropout import active_probability, dropout
 from gradinit_mt.models.layers import DecoderLayer, EncoderLayer
 
@@ -98,33 +99,53 @@ class Decoder(TransformerDecoderBase):
         x = self.embed_scale * self.embed_tokens(prev_output_tokens) + positions
         x = dropout(x, active_probability(self.dropout_module))
         memory = encoder_out["encoder_out"][0].transpose(0, 1)
+        decoding = None
         if incremental_state is None:  # once for all layers; in decoding it is used at the first step alone
             memory = memory.to(working_type(x))
+        else:
+            decoding = _decoding(incremental_state, x, len(memory))
+            decoding.next_step()
         memory_bias = padding_bias(encoder_out["encoder_padding_mask"][0], x)
-        bias = None
         if full_context_alignment:
             bias = padding_bias(prev_output_tokens.eq(self.padding_idx), x)
-        elif incremental_state is None:
-            size = (1, x.shape[1], x.shape[1])
-            bias = x.new_full(size, -torch.inf, dtype=working_type(x)).triu_(1)
-            if self.left_padded:
-                padding = prev_output_tokens.eq(self.padding_idx).unsqueeze(1)
-                # a padding token sees itself, or it would see nothing and have no weights
-                others = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-                bias = bias.masked_fill(padding & others, -torch.inf)
+        elif decoding is None:
+            bias = self._future_bias(prev_output_tokens, x)
+        else:
+            bias = decoding.bias(self.layers[0].self_attn.num_heads)
         states = [x]
         for index, layer in enumerate(self.layers):
             need_weights = index == shown and not self.training
-            x, found = layer(x, memory, memory_bias, bias, incremental_state, need_weights)
+            x, found = layer(x, memory, memory_bias, bias, decoding, need_weights)
             weights = found if need_weights else weights
             states.append(x)
         if weights is not None:
             weights = weights[:, :alignment_heads].float().mean(1)
         return x, {"attn": [weights], "inner_states": [state.transpose(0, 1) for state in states]}
 
+    def _future_bias(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """-inf where a position would see a later one or, with padding on the left, padding."""
+        length = tokens.shape[1]
+        bias = x.new_full((1, 1, length, length), -torch.inf, dtype=working_type(x)).triu_(1)
+        if not self.left_padded:
+            return bias
+        padding = tokens.eq(self.padding_idx)[:, None, None]
+        # a padding token sees itself, or it would see nothing and have no weights
+        others = ~torch.eye(length, dtype=torch.bool, device=x.device)
+        return bias.masked_fill(padding & others, -torch.inf)
+
+    def reorder_incremental_state_scripting(self, incremental_state: IncrementalState, new_order: Tensor) -> None:
+        """See ``Decoding.reorder``."""
+        incremental_state[ENTRY].reorder(new_order)
+
 
 def padding_bias(padding: Tensor, x: Tensor) -> Tensor | None:
-    """-inf at padding and 0 elsewhere, [batch, 1, keys]; None where a CPU sees that there is none."""
+    """-inf at padding and 0 elsewhere, [batch, 1, 1, keys]; None where a CPU sees that there is none."""
     if padding.device.type == "cpu" and not padding.any():
         return None
-    return x.new_zeros(padding.shape, dtype=working_type(x)).masked_fill_(padding, -torch.inf).unsqueeze(1)
+    return x.new_zeros(padding.shape, dtype=working_type(x)).masked_fill_(padding, -torch.inf)[:, None, None]
+
+
+def _decoding(incremental_state: IncrementalState, x: Tensor, sentences: int) -> Decoding:
+    if ENTRY not in incremental_state:
+        incremental_state[ENTRY] = Decoding(len(x), sentences, x.new_empty(0, dtype=working_type(x)))
+    return incremental_state[ENTRY]

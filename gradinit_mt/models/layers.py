@@ -6,7 +6,8 @@ from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerDecoderLayerBase, TransformerEncoderLayerBase
 from torch import Tensor, nn
 
-from gradinit_mt.models.attention import Attention, IncrementalState, linear
+from gradinit_mt.models.attention import Attention, linear
+from gradinit_mt.models.decoding import Decoding
 from gradinit_mt.models.dropout import active_probability, add_dropout, dropout
 from gradinit_mt.models.residual_weights import LayerConfig, add_residual_weights, weighted
 
@@ -48,15 +49,15 @@ class DecoderLayer(TransformerDecoderLayerBase):
         memory: Tensor,
         memory_bias: Tensor | None = None,
         bias: Tensor | None = None,
-        incremental_state: IncrementalState | None = None,
+        decoding: Decoding | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Args: see ``Attention``. Returns the states and the weights of cross-attention, if they are asked for."""
-        y, _ = self.self_attn(x, bias=bias, incremental_state=incremental_state)
+        y, _ = self.self_attn(x, bias=bias, decoding=decoding)
         x = _sum_and_norm(self, self.self_attn_residual_weight, x, y, self.self_attn_layer_norm)
-        y, weights = self.encoder_attn(x, memory, memory_bias, incremental_state, need_weights)
+        y, weights = self.encoder_attn(x, memory, memory_bias, decoding, need_weights)
         x = _sum_and_norm(self, self.encoder_attn_residual_weight, x, y, self.encoder_attn_layer_norm)
-        return _feed_forward(self, x, incremental_state), weights
+        return _feed_forward(self, x, decoding), weights
 
 
 Layer = EncoderLayer | DecoderLayer
@@ -70,7 +71,7 @@ def _sum_and_norm(layer: Layer, weight: Tensor | None, x: Tensor, y: Tensor, nor
     return norm(add_dropout(weighted(x, weight), y, active_probability(layer.dropout_module)))
 
 
-def _feed_forward(layer: Layer, x: Tensor, kept: IncrementalState | None = None) -> Tensor:
-    y = layer.activation_fn(linear(x, layer.fc1, kept=kept))
-    y = linear(dropout(y, active_probability(layer.activation_dropout_module)), layer.fc2, kept=kept)
+def _feed_forward(layer: Layer, x: Tensor, decoding: Decoding | None = None) -> Tensor:
+    y = layer.activation_fn(linear(x, layer.fc1, decoding=decoding))
+    y = linear(dropout(y, active_probability(layer.activation_dropout_module)), layer.fc2, decoding=decoding)
     return _sum_and_norm(layer, layer.final_residual_weight, x, y, layer.final_layer_norm)
