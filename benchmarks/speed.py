@@ -26,6 +26,7 @@ machine that runs nothing else.
 import argparse
 import inspect
 import logging
+import math
 import os
 import statistics
 import sys
@@ -125,7 +126,7 @@ def torch_dropout() -> AbstractContextManager:
 def separate_projections() -> AbstractContextManager:
     """One product per projection in attention."""
 
-    def linear(x: torch.Tensor, *parts: torch.nn.Linear, kept: dict | None = None) -> torch.Tensor:
+    def linear(x: torch.Tensor, *parts: torch.nn.Linear, decoding: Any = None) -> torch.Tensor:
         return torch.cat([F.linear(x, part.weight, part.bias) for part in parts], -1)
 
     return replaced({"linear": linear}, attention)
@@ -135,7 +136,7 @@ def fused_attention() -> AbstractContextManager:
     """PyTorch's fused attention, which stock fairseq uses, instead of separate products on a CPU."""
 
     def attend(q: Any, k: Any, v: Any, bias: Any, scale: float, p: float) -> tuple[torch.Tensor, None]:
-        return F.scaled_dot_product_attention(q, k, v, None if bias is None else bias.unsqueeze(1), p), None
+        return F.scaled_dot_product_attention(q, k, v, bias, p), None
 
     return replaced({"_outright": attend}, attention)
 
@@ -213,7 +214,8 @@ class Training:
         self.device = torch.device(options.device)
         self.corpus = corpus
         self.contenders = contenders(self.preset, self.device, options.each, options.also)
-        self.batches = batches_by_length(self._dataset(), self.tokens, options.batches)
+        self.dataset = self._dataset()
+        self.batches = batches_by_length(self.dataset, self.tokens, options.batches)
 
     def _dataset(self) -> LanguagePairDataset:
         if not isinstance(self.corpus, PreparedCorpus):
@@ -243,15 +245,15 @@ class Training:
                 with metrics.aggregate("train_inner"):
                     trainer.train_step([batch])
 
-    def loss(self, name: str, trainer: Trainer) -> float:
-        """Label-smoothed cross-entropy of the batches in nats per token, in evaluation mode."""
-        losses, tokens = 0.0, 0
+    def bits(self, name: str, trainer: Trainer, batches: list[dict]) -> float:
+        """Cross-entropy of the batches in bits per target token, without label smoothing and dropout."""
+        nats, tokens = 0.0, 0
         with self.contenders[name].change():
-            for batch in self.batches:
+            for batch in batches:
                 sample = utils.move_to_cuda(batch) if self.device.type == "cuda" else batch
-                loss, size, _ = trainer.task.valid_step(sample, trainer.model, trainer.criterion)
-                losses, tokens = losses + float(loss), tokens + size
-        return losses / tokens
+                _, size, logged = trainer.task.valid_step(sample, trainer.model, trainer.criterion)
+                nats, tokens = nats + float(logged["nll_loss"]), tokens + size
+        return nats / tokens / math.log(2)
 
     def peak_gib(self, name: str) -> float:
         """Peak memory of building a contender and of two passes over the batches, in GiB."""
@@ -270,14 +272,14 @@ def measure_training(training: Training, rounds: int, warmup: int) -> dict:
     start = trainers[STOCK].model.state_dict()
     for trainer in trainers.values():
         trainer.model.load_state_dict(start)
-    losses = {name: [training.loss(name, trainer)] for name, trainer in trainers.items()}
+    losses = {name: [training.bits(name, trainer, training.batches)] for name, trainer in trainers.items()}
     work = {
         name: [partial(training.update, name, trainer, [batch]) for batch in training.batches]
         for name, trainer in trainers.items()
     }
     times = interleaved(work, rounds, warmup, training.device)
     for name, trainer in trainers.items():
-        losses[name].append(training.loss(name, trainer))
+        losses[name].append(training.bits(name, trainer, training.batches))
     encoder = trainers[STOCK].cfg.model
     vocabulary = len(trainers[STOCK].task.target_dictionary)
     width = encoder.encoder_embed_dim
@@ -425,8 +427,6 @@ def measure(options: argparse.Namespace, corpus: Any) -> tuple[dict, str]:
 
 
 def main() -> None:
-    logging.disable(logging.INFO)
-    warnings.simplefilter("ignore")  # of fairseq and hydra
     options = parse_arguments(sys.argv[1:])
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -438,7 +438,14 @@ def main() -> None:
     report(facts, text, options.output, f"speed-{options.model}")
 
 
-if __name__ == "__main__":
-    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts; training is launched with the same
+def run_alone(main: Callable[[], None]) -> None:
+    """Runs a benchmark without fairseq's messages, with the memory settings that training is launched with."""
+    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY})
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")  # of fairseq and hydra
     command.run(main)
+
+
+if __name__ == "__main__":
+    run_alone(main)

@@ -20,7 +20,13 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
-from gradinit_mt.evaluation.translate import CONTROL_SYMBOLS, MAX_LENGTH, ExportedModel, load_ctranslate2
+from gradinit_mt.evaluation.translate import (
+    CONTROL_SYMBOLS,
+    MAX_LENGTH,
+    TOKENS_PER_BATCH,
+    ExportedModel,
+    load_ctranslate2,
+)
 from gradinit_mt.models.post_ln_transformer import PostLNTransformer
 from gradinit_mt.training.options import USER_DIR
 
@@ -57,6 +63,8 @@ class ExportedTranslator:
         ids = [i for batch in batches for i in batch["id"].tolist()]
         results = self.translator.translate_batch(
             [self.sources[i].split() for i in ids],
+            max_batch_size=TOKENS_PER_BATCH,
+            batch_type="tokens",
             beam_size=5,
             max_decoding_length=MAX_LENGTH,
             suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],

@@ -16,6 +16,7 @@ from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
 
 OUTPUT, MESSAGES = "generate.txt", "generate.log"
+BATCH_TOKENS = 8000  # source subwords of a batch with padding
 
 # Options that this package sets, or that would change what the H- lines contain or which sentences they cover.
 _RESERVED = (

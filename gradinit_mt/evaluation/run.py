@@ -23,7 +23,14 @@ from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, checks, generate, hypotheses, paired, results, scores
-from gradinit_mt.evaluation.translate import WEIGHTS, ExportedModel, Search, all_threads, translate_subwords
+from gradinit_mt.evaluation.translate import (
+    TOKENS_PER_BATCH,
+    WEIGHTS,
+    ExportedModel,
+    Search,
+    all_threads,
+    translate_subwords,
+)
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.save_dir import RUN, read_run
 
@@ -44,11 +51,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")
-    add("--max-tokens", type=command.positive_int, default=8000, help="source tokens per batch (default: %(default)s)")
+    tokens = f"source tokens per batch (default: {generate.BATCH_TOKENS}; with --exported {TOKENS_PER_BATCH})"
+    add("--max-tokens", type=command.positive_int, help=tokens)
     add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
     options = command.parse_with_further(parser, arguments)
+    options.max_tokens = options.max_tokens or (TOKENS_PER_BATCH if options.exported else generate.BATCH_TOKENS)
     if options.exported and options.further:
         parser.error("--exported runs no fairseq-generate; drop the options after --")
     return options

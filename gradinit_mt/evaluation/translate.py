@@ -29,6 +29,7 @@ DESCRIPTION = "export.json"
 WEIGHTS = "model.bin"
 FORMAT = 1
 MAX_LENGTH = 200  # subwords of a hypothesis, the default of fairseq-generate
+TOKENS_PER_BATCH = 1024  # source subwords: a larger batch is slower on a CPU
 CONTROL_SYMBOLS = ("<s>", "<blank>")  # beginning and padding, in CTranslate2's vocabulary
 
 
@@ -158,7 +159,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     penalty = "exponent of the length penalty, as fairseq's --lenpen (default: %(default)s)"
     add("--length-penalty", type=float, default=1.0, metavar="X", help=penalty)
     tokens = "source subwords per batch (default: %(default)s)"
-    add("--max-tokens", type=command.positive_int, default=8000, metavar="N", help=tokens)
+    add("--max-tokens", type=command.positive_int, default=TOKENS_PER_BATCH, metavar="N", help=tokens)
     add("--threads", type=command.positive_int, default=all_threads(), metavar="N", help="default: all cores")
     return parser.parse_args(arguments)
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import speed
+import until_loss
 
 SMALL = ["--tokens", "128", "--batches", "2", "--rounds", "1", "--warmup", "1"]
 
@@ -97,3 +98,17 @@ def test_memory_is_measured_on_random_sentences_by_a_process(root):
     command = [sys.executable, str(root / "benchmarks/speed.py"), *SMALL, "--peak-of", speed.BFLOAT16]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert 0.01 < float(done.stdout) < 4
+
+
+def test_each_contender_trains_until_the_loss_is_reached(toy_corpus):
+    """The same updates in float32; a loss that nobody reaches ends at the limit."""
+    arguments = [str(toy_corpus), "--tokens", "128", "--every", "2", "--limit", "6"]
+    found = {}
+    for bits in ("0", "100"):
+        options = until_loss.parse_arguments([*arguments, "--bits", bits])
+        corpus = until_loss.PreparedCorpus.load(toy_corpus)
+        found[bits] = until_loss.measure(speed.Training(options, corpus), float(bits), 2, 6)
+    assert {facts["updates"] for facts in found["0"].values()} == {6}
+    assert {facts["updates"] for facts in found["100"].values()} == {2}
+    assert found["0"][speed.FLOAT32]["bits"] == pytest.approx(found["0"][speed.STOCK]["bits"], rel=1e-2)
+    assert until_loss.table(found["0"], 0).count(" not ") == len(found["0"])

@@ -1,0 +1,112 @@
+"""Seconds of training until a validation loss is reached: this package against stock fairseq, taking turns.
+
+    .venv/bin/python benchmarks/until_loss.py corpora/multi30k --bits 4.0 --threads 1 --output runs/speed
+
+All contenders of ``speed.py`` start from the same parameters, with xavier's initialization and 200 updates of warmup,
+and see the same batches in the same order. They take turns of ``--every`` updates; after each the validation loss is
+computed, which is not timed. A contender is done when its loss, in bits per target token and without label smoothing,
+is at most ``--bits``. GradInit is not used: this measures the speed of training alone.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
+import torch
+from measuring import STOCK, batches_by_length, describe_machine, report, seconds
+from speed import MODELS, Contender, Training, run_alone
+from tqdm import tqdm
+
+from gradinit_mt.common import command
+from gradinit_mt.corpora.layout import PreparedCorpus
+
+WARMUP = ["--warmup-updates", "200"]
+
+
+def endless(batches: list[dict]) -> Iterator[dict]:
+    """The batches in a new order for each pass, always the same orders."""
+    generator = torch.Generator().manual_seed(1)
+    while True:
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index]
+
+
+def measure(training: Training, bits: float, every: int, limit: int) -> dict:
+    """By contender: the updates and seconds until the loss is reached, or the limit, and the losses on the way."""
+    trainers = {name: training.trainer(name) for name in training.contenders}
+    start = trainers[STOCK].model.state_dict()
+    for trainer in trainers.values():
+        trainer.model.load_state_dict(start)
+    found = {name: {"updates": 0, "seconds": 0.0, "bits": []} for name in trainers}
+    task = trainers[STOCK].task
+    task.load_dataset("valid")
+    validation = batches_by_length(task.dataset("valid"), training.tokens)
+    batches = endless(batches_by_length(training.dataset, training.tokens))
+    with tqdm(total=limit, desc="updates", disable=None) as bar:
+        while running := [name for name in trainers if not _done(found[name], bits, limit)]:
+            turn = list(itertools.islice(batches, every))
+            for name in running:
+                facts = found[name]
+                facts["seconds"] += seconds(partial(training.update, name, trainers[name], turn), training.device)
+                facts["updates"] += every
+                facts["bits"].append(training.bits(name, trainers[name], validation))
+            bar.update(every)
+    return found
+
+
+def _done(facts: dict, bits: float, limit: int) -> bool:
+    return facts["updates"] >= limit or (bool(facts["bits"]) and facts["bits"][-1] <= bits)
+
+
+def table(found: dict, bits: float) -> str:
+    """The contenders, one a line."""
+    width = 2 + max(map(len, found))
+    lines = [f"{f'until {bits:g} bits':{width}}{'updates':>8}{'seconds':>9}{'x stock':>9}{'bits then':>11}"]
+    for name, facts in found.items():
+        reached = facts["bits"][-1] <= bits
+        times = f"{found[STOCK]['seconds'] / facts['seconds']:9.2f}" if reached else f"{'not':>9}"
+        lines.append(f"{name:{width}}{facts['updates']:8}{facts['seconds']:9.1f}{times}{facts['bits'][-1]:11.3f}")
+    return "\n".join(lines) + "\n"
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options, and the arguments themselves as ``arguments``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("data", type=Path, metavar="DATA", help="prepared corpus")
+    add("--bits", type=float, required=True, help="validation loss to reach, in bits per target token")
+    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of d 128 or d 512 (default: %(default)s)")
+    add("--tokens", type=command.positive_int, help="max tokens of a batch (default: the preset's)")
+    add("--every", type=command.positive_int, default=25, help="updates of a turn (default: %(default)s)")
+    add("--limit", type=command.positive_int, default=3000, help="updates at most (default: %(default)s)")
+    add("--threads", type=command.positive_int, help="threads on a CPU (default: PyTorch's)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--output", type=Path, metavar="DIR", help="also write until-loss-MODEL.json and .txt there")
+    parser.set_defaults(batches=1, each=False, also=[])  # what Training reads besides
+    options = parser.parse_args(arguments)
+    options.arguments = arguments
+    return options
+
+
+def main() -> None:
+    options = parse_arguments(sys.argv[1:])
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    corpus = PreparedCorpus.load(options.data.resolve())
+    training = Training(options, corpus)
+    training.contenders = {
+        name: Contender([*contender.options, *WARMUP]) for name, contender in training.contenders.items()
+    }
+    found = measure(training, options.bits, options.every, options.limit)
+    machine = describe_machine(training.device)
+    facts = {"command": " ".join(["benchmarks/until_loss.py", *options.arguments]), "machine": machine} | found
+    text = f"{machine}; {corpus.name}; {options.model}, {training.tokens:,} tokens\n\n{table(found, options.bits)}"
+    report(facts, text, options.output, f"until-loss-{options.model}")
+
+
+if __name__ == "__main__":
+    run_alone(main)
