@@ -1,7 +1,7 @@
 """Admin: each residual sum weighted by what the blocks before it add up to.
 
-Liu et al., "Understanding the Difficulty of Training Transformers", EMNLP 2020, section 4.2. Residual block i of a
-stack becomes x_i = LN(w_i x_{i-1} + f_i(x_{i-1})).
+Liu et al., "Understanding the Difficulty of Training Transformers", EMNLP 2020. Residual block i of a stack
+becomes x_i = LN(w_i x_{i-1} + f_i(x_{i-1})).
 
 Profiled, with one training batch and dropout:
 
@@ -32,6 +32,7 @@ from gradinit_mt.initializers.residual import Block, blocks_of, give
 
 @register("admin-closed", about="Admin's residual weights by their closed form (Liu et al., 2020)")
 def admin_closed(start: Start) -> None:
+    """Weighs all residual sums of a stack alike; raises GradInitError for Pre-LN layers."""
     for stack in STACKS:
         blocks = blocks_of(start.model, stack)
         for block in blocks:
@@ -46,6 +47,7 @@ def closed_form(blocks: int) -> float:
 @register("admin", about="Admin's residual weights, profiled on one batch with dropout (Liu et al., 2020)")
 @torch.no_grad()
 def admin(start: Start) -> None:
+    """Weighs each residual sum by the profile of the first batch; raises GradInitError for Pre-LN layers."""
     stacks = [blocks_of(start.model, stack) for stack in STACKS]
     with ExitStack() as hooks, _dropout(start):
         profiles = [hooks.enter_context(_profiled(blocks, start.all_reduce)) for blocks in stacks]

@@ -1,7 +1,6 @@
 """DeepNorm: residual sums weighted by alpha, matrices of the blocks by beta.
 
-Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", arXiv 2203.00555, section 4 and figure 2. With N encoder
-and M decoder layers:
+Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", arXiv 2203.00555. With N encoder and M decoder layers:
 
     encoder: alpha = 0.81 (N^4 M)^(1/16),  beta = 0.87 (N^4 M)^(-1/16)
     decoder: alpha = (3 M)^(1/4),          beta = (12 M)^(-1/4)
@@ -21,6 +20,11 @@ from gradinit_mt.initializers.residual import blocks_of, give
 @register("deepnorm", about="DeepNorm's residual weights and gains (Wang et al., 2022)")
 @torch.no_grad()
 def deepnorm(start: Start) -> None:
+    """Draws the layers' matrices, and weighs the residual sums.
+
+    Raises:
+        GradInitError: the layers are Pre-LN.
+    """
     generator = start.generator("deepnorm")
     sizes = [len(layers_of(start.model, stack)) for stack in STACKS]
     for stack, (alpha, beta) in zip(STACKS, constants(*sizes), strict=True):

@@ -1,7 +1,7 @@
 """DS-Init: the deeper a layer, the smaller its matrices.
 
 Zhang, Titov and Sennrich, "Improving Deep Transformer with Depth-Scaled Initialization and Merged Attention", EMNLP
-2019 (arXiv 1908.11365), section 4.1, with its alpha of 1. For a matrix of layer l = 1, 2, ... of its stack:
+2019 (arXiv 1908.11365), with its alpha of 1. For a matrix of layer l = 1, 2, ... of its stack:
 
     W ~ U(-r / sqrt(l), r / sqrt(l)),    r = sqrt(6 / (fan_in + fan_out))
 
@@ -18,6 +18,7 @@ from gradinit_mt.initializers.registry import Start, register
 @register("ds-init", about="matrices shrink with depth (Zhang et al., 2019)")
 @torch.no_grad()
 def ds_init(start: Start) -> None:
+    """Draws the layers' matrices."""
     generator = start.generator("ds-init")
     for stack in STACKS:
         for depth, layer in enumerate(layers_of(start.model, stack), start=1):

@@ -19,6 +19,7 @@ ALPHA = 1.2
 
 @register("emergence", about="matrices of the first half shrink, those of the second grow (Li et al., 2024)")
 def emergence(start: Start) -> None:
+    """Scales the layers' matrices."""
     scale_by_depth(start.model, factor)
 
 

@@ -1,7 +1,7 @@
 """IDInit: the matrices of a residual block preserve their input, and its last one returns almost nothing.
 
 Pan et al., "IDInit: A Universal and Stable Initialization Method for Neural Network Training", ICLR 2025 (arXiv
-2503.04626), section 3. By output j and input m of a matrix with D_in inputs, biases 0:
+2503.04626). By output j and input m of a matrix with D_in inputs, biases 0:
 
     IDI:   W[j, m] = tau      where m = j mod D_in, plus noise N(0, 1e-6^2); tau = 1
     IDIZ:  W[j, m] = eps      where m = j mod D_in,
@@ -23,6 +23,7 @@ TAU, NOISE, EPS = 1.0, 1e-6, 1e-6
 @register("idinit", about="identity matrices, and almost 0 at the end of a block (Pan et al., 2025)")
 @torch.no_grad()
 def idinit(start: Start) -> None:
+    """Sets the layers' matrices and biases."""
     generator = start.generator("idinit")
     for stack in STACKS:
         for layer in layers_of(start.model, stack):

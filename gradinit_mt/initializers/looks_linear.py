@@ -1,6 +1,6 @@
 """Looks-linear feed-forward blocks: at first they are linear maps.
 
-Balduzzi et al., "The Shattered Gradients Problem", ICML 2017, section 5; Burkholz and Dubatovka, "Initialization of
+Balduzzi et al., "The Shattered Gradients Problem", ICML 2017; Burkholz and Dubatovka, "Initialization of
 ReLUs for Dynamical Isometry", NeurIPS 2019. With fc1 = [U; -U], fc2 = [V, -V] and biases of 0,
 
     fc2 relu(fc1 x) = V relu(U x) - V relu(-U x) = V U x
@@ -25,6 +25,11 @@ from gradinit_mt.initializers.registry import Start, register
 @register("looks-linear", about="feed-forward blocks linear at first, [U; -U] and [V, -V] (Balduzzi et al., 2017)")
 @torch.no_grad()
 def looks_linear(start: Start) -> None:
+    """Mirrors fc1 and fc2.
+
+    Raises:
+        GradInitError: the feed-forward dimension is odd, or the activation does not become linear.
+    """
     for stack in STACKS:
         for layer in layers_of(start.model, stack):
             _require_linear(layer, stack)

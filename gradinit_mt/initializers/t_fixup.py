@@ -1,7 +1,7 @@
 """T-Fixup's scales, with LayerNorm kept.
 
-Huang et al., "Improving Transformer Optimization Through Better Initialization", ICML 2020, section 3.2. With N encoder
-and M decoder layers:
+Huang et al., "Improving Transformer Optimization Through Better Initialization", ICML 2020. With N encoder and M
+decoder layers:
 
     encoder: fc1, fc2, v_proj, out_proj  x 0.67 N^(-1/4)
     decoder: fc1, fc2, v_proj, out_proj  x (9 M)^(-1/4)
@@ -23,6 +23,7 @@ from gradinit_mt.initializers.registry import Start, register
 @register("t-fixup", about="T-Fixup's scales, LayerNorm kept (Huang et al., 2020)")
 @torch.no_grad()
 def t_fixup(start: Start) -> None:
+    """Scales the layers' matrices and the embeddings."""
     feed_forward_at_xavier(start.model)
     for stack in STACKS:
         layers = layers_of(start.model, stack)

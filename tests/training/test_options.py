@@ -161,6 +161,7 @@ def test_changed_options_are_named_except_those_that_only_prolong_or_log(compose
         "fp16 unset there, set here",
         "lr 0.1 there, 0.2 here",
     ]
+    assert options.changed(before, [*before, "--initializer", "admin"]) == ["initializer unset there, admin here"]
 
 
 def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
