@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from omegaconf import DictConfig
 
 from comparison.cells import PRESET, Cell
 from comparison.settings import Scales
@@ -31,10 +32,15 @@ def scales_by_hand(rule: Scales, names: list[str]) -> torch.Tensor:
     return scales
 
 
+def fairseq_config(cell: Cell, corpus: PreparedCorpus, save_dir: Path) -> DictConfig:
+    """The configuration that fairseq-train makes from the cell's options."""
+    arguments = compose(PRESET, corpus, save_dir, cell.seed, cell.options())
+    return convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+
+
 def write_record(cell: Cell, corpus: PreparedCorpus, directory: Path) -> None:
     """Writes the record of the cell's rule into ``directory``, for the cell's model."""
-    arguments = compose(PRESET, corpus, directory, cell.seed, cell.options())
-    cfg = convert_namespace_to_omegaconf(options.parse_args_and_arch(options.get_training_parser(), arguments))
+    cfg = fairseq_config(cell, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
     assert cell.row.by_hand is not None

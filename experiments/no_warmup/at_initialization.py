@@ -1,10 +1,11 @@
 """What can be measured before training, and whether it ranks initializations as training does.
 
     .venv/bin/python experiments/no_warmup/at_initialization.py CORPUS \\
-        --runs runs/no-warmup --output runs/at-initialization
+        --runs runs/comparison --output runs/at-initialization
 
-It takes about 15 minutes on one core. ``--runs`` is the output of ``bench.py``, whose model this study uses. The study
-includes the scales learned there by the settings ``gradinit`` and ``paper``, if they were run. Its output:
+It takes about 15 minutes on one core. ``--runs`` is the output of ``comparison/study.py``, whose model this study uses.
+The study includes the scales learned there by the settings ``gradinit`` and ``gradinit-paper`` with beta2 0.98, if they
+were run. Its output:
 
 - ``noise.md``: the derivatives, by each scale, of the loss after one and after several steps, and of the signal lost by
   then: their mean over batches against their standard deviation;
@@ -24,16 +25,23 @@ import itertools
 import logging
 import math
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from bench import BRANCH, DECAY_UPDATES, PRESET, SETTINGS, WIDTH, Run, fairseq_config, scales_by_hand
 from fairseq import tasks, utils
 from matplotlib import pyplot
 from torch import Tensor, nn
 from tqdm import tqdm
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
+
+from comparison.cells import PRESET, Cell
+from comparison.hand import fairseq_config, scales_by_hand
+from comparison.settings import BRANCHES, SETTINGS
+from comparison.train import SAVE_DIR
 
 from gradinit_mt.common import command
 from gradinit_mt.common.figures import COLOURS, STYLE, write
@@ -50,6 +58,9 @@ from gradinit_mt.training.presets import COMMON, PRESETS
 BETAS = ast.literal_eval(COMMON["adam-betas"])
 STEPS = FORMS["signal"].look_ahead
 TOKENS = PRESETS[PRESET].tokens_per_update
+DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
+HAND = dict.fromkeys(BRANCHES, 0.3)  # the best rule known before this study
+LEARNED = {"paper": "gradinit-paper", "gradinit": "gradinit"}  # name in the tables: setting of the runs
 STEP_TOKENS = TOKENS // STEPS
 LAST = "decoder.layers.{}.final_layer_norm"
 COMMON_SCALES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4)
@@ -60,9 +71,9 @@ Notes = dict[str, list[tuple[float, ...]]]  # by start, a row of NOTES for each 
 
 
 class Bench:
-    """The model of ``bench.py``, its criterion and its batches, with the seed, learning rate and width of a run."""
+    """The model of the comparison study, its criterion and its batches, with the seed and learning rate of a run."""
 
-    def __init__(self, run: Run, corpus: PreparedCorpus) -> None:
+    def __init__(self, run: Cell, corpus: PreparedCorpus) -> None:
         cfg = fairseq_config(run, corpus, Path("unused"))
         utils.set_torch_seed(run.seed)
         self.task = tasks.setup_task(cfg.task)
@@ -81,7 +92,7 @@ class Bench:
 
     def branches(self, scale: float) -> Tensor:
         """One common scale for the matrices of all residual branches."""
-        return scales_by_hand({BRANCH: scale}, [block.name for block in find_blocks(self.theta0)])
+        return scales_by_hand(dict.fromkeys(BRANCHES, scale), [block.name for block in find_blocks(self.theta0)])
 
     def batches(self, tokens: int, number: int, split: str = "train") -> Iterator[dict]:
         """An endless sequence of batches, different for each ``number``."""
@@ -310,7 +321,7 @@ def main() -> None:
     logging.disable(logging.INFO)  # fairseq makes the root logger verbose
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="a prepared corpus")
-    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="output of bench.py")
+    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="output of comparison/study.py")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory for tables and pictures")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--lr", type=float, default=1e-3, metavar="RATE", help="(default: %(default)s)")
@@ -324,21 +335,22 @@ def main() -> None:
     if chosen.output.exists():
         parser.error(f"--output {chosen.output}: already exists; name another output, or remove it first")
     torch.set_num_threads(1)
-    run = Run("xavier", chosen.lr, chosen.seed, updates=1, width=WIDTH, further=())
-    bench = Bench(run, PreparedCorpus.load(chosen.corpus.resolve()))
+    corpus = PreparedCorpus.load(chosen.corpus.resolve())
+    run = Cell(corpus.name, "xavier", chosen.lr, BETAS[1], None, chosen.seed, chosen.updates)
+    bench = Bench(run, corpus)
     samples = bench.fixed(5)
     names = [block.name for block in find_blocks(bench.theta0)]
-    rules = {name: SETTINGS[name].by_hand for name in ("hand", "hand-output")}
+    rules = {"hand": HAND, "hand-output": SETTINGS["hand-output"].by_hand}
     initial = {"xavier": None} | {name: scales_by_hand(rule, names) for name, rule in rules.items()}
-    for setting in ("paper", "gradinit"):
+    for name, setting in LEARNED.items():
         try:
-            record = Record.load(chosen.runs / replace(run, setting=setting, updates=chosen.updates).name)
+            record = Record.load(chosen.runs / "cells" / replace(run, setting=setting).name / SAVE_DIR)
             record.require_blocks_of(bench.theta0)
             if record.theta0 != fingerprint(bench.theta0):
                 raise RecordError("its scales were learned for other initial parameters")
-            initial[setting] = record.state.scales
+            initial[name] = record.state.scales
         except RecordError as error:
-            command.step(f"without {setting}: {error}")
+            command.step(f"without {name}: {error}")
     chosen.output.mkdir(parents=True)
     tables = {
         "noise.md": lambda: noise_table(bench, chosen.repetitions),

@@ -1,18 +1,24 @@
-"""The readings of ``bench.py`` as a table and as a picture.
+"""The readings of docs/results/no-warmup as a table and as a picture.
 
-A reading is a line of ``readings.jsonl``: the fields of ``bench.Run``, losses by update, and final measurements.
+    .venv/bin/python experiments/no_warmup/tables.py docs/results/no-warmup/readings.jsonl --output runs/no-warmup \\
+        --settings xavier warmup200 warmup400 hand hand-output paper gradinit --lr 5e-4 1e-3 2e-3 3e-3 --seeds 1 2 3 4 5
+
+A reading is a line of the file: what the run was, its losses by update, and its final measurements. Today's runs are
+those of the comparison study, which makes its own report.
 """
 
 import argparse
 import itertools
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 from matplotlib import pyplot
 
-from gradinit_mt.common import journal
-from gradinit_mt.common.figures import COLOURS, STYLE
+from gradinit_mt.common import command, journal
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.figures import COLOURS, STYLE, write
 
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
@@ -20,7 +26,7 @@ def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
     last = str(chosen.readings[-1])
     found = {}
     for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
-        same_options = (outcome["width"], tuple(outcome["further"])) == (chosen.width, chosen.further)
+        same_options = (outcome["width"], outcome["further"]) == (chosen.width, chosen.further)
         if same_options and last in outcome["training"]:
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
     named = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
@@ -117,3 +123,37 @@ def draw(outcomes: list[dict], last: int) -> pyplot.Figure:
         named = {line.get_label(): line for line in lines}  # a setting may be missing from a panel
         figure.legend([named[name] for name in settings], settings, loc="outside right upper", frameon=False)
     return figure
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options; those after ``--`` are the further options of the runs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="readings, one per line")
+    add("--output", type=Path, required=True, metavar="DIR", help="directory for table.md and curves.png")
+    add("--settings", nargs="+", required=True, metavar="NAME", help="in this order")
+    add("--lr", nargs="+", type=float, default=[1e-3], metavar="RATE", help="peak learning rates (default: 1e-3)")
+    add("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="(default: 1 2 3)")
+    add("--width", type=command.positive_int, default=128, metavar="D", help="model dimension (default: %(default)s)")
+    add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="updates (default: 400 800)")
+    chosen = command.parse_with_further(parser, arguments)
+    chosen.readings.sort()
+    return chosen
+
+
+def main() -> None:
+    chosen = parse_arguments(sys.argv[1:])
+    outcomes = selected(chosen.file, chosen)
+    if not outcomes:
+        raise UserError(f"{chosen.file} has none of these runs up to update {chosen.readings[-1]}")
+    text = table(outcomes, chosen.readings)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    (chosen.output / "table.md").write_text(text, encoding="utf-8")
+    picture = chosen.output / "curves.png"
+    picture.unlink(missing_ok=True)  # drawn again from all readings
+    write(draw(outcomes, chosen.readings[-1]), picture)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    command.run(main)

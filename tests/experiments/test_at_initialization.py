@@ -21,7 +21,8 @@ def study(root):
 
 @pytest.fixture(scope="module")
 def bench(study, toy_corpus):
-    run = study.Run("xavier", 1e-3, seed=1, updates=1, width=16, further=())
+    narrow = ("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32")
+    run = study.Cell("toy", "xavier", 1e-3, 0.98, None, 1, 1, narrow)
     return study.Bench(run, PreparedCorpus.load(toy_corpus))
 
 

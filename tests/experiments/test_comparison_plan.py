@@ -96,6 +96,14 @@ def test_further_seeds_are_for_settings_that_train_at_three_rates(config):
     assert added == {("admin", 2), ("admin", 3)}
 
 
+def test_the_runs_of_the_earlier_study_can_be_planned(root):
+    config = yaml.safe_load((root / "experiments/no_warmup/study.yaml").read_text(encoding="utf-8"))
+    corpora = dict.fromkeys(["multi30k", "multi30k.en-de", "tatoeba"], "")
+    planned = plan(config | {"corpora": corpora}, [])
+    assert {block for entry in planned for block in entry.blocks} == set(config["blocks"])
+    assert {entry.cell.updates for entry in planned if entry.bleu} == {4920, 2450}
+
+
 def test_an_unknown_setting_is_refused(config):
     config["blocks"]["a"]["stages"][0]["settings"] = ["xavier", "lamb"]
     with pytest.raises(ConfigError, match="settings lamb: expected all, trained, or of xavier"):
