@@ -47,7 +47,8 @@ def compare_with(baseline: str, readings: list[dict], directory: Path) -> None:
                 directory / "cells" / which.name / f"scores-{chosen_checkpoint(scored[which])}-test"
                 for which in (cell, other)
             )
-            reading["paired"] = {"baseline": baseline} | paired.compare(ours, theirs)["scores"][BLEU]
+            test = paired.compare(ours, theirs)["scores"][BLEU]
+            reading["paired"] = test | {"baseline": baseline, "baseline_score": test["baseline"]}
 
 
 def chosen_checkpoint(reading: dict) -> str:

@@ -50,7 +50,8 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
         further = ["--gradinit-from", str(record)]
     save_dir = directory / SAVE_DIR
     found = outcome(cell.launch(corpus, save_dir, device, further), save_dir / LOG)
-    write_json(directory / TRAINED, {"cell": cell.fields, "options": cell.options(), "chosen": further, "end": found})
+    chosen = [part.removeprefix(f"{directory}/") for part in further]  # a reading names no directory of this machine
+    write_json(directory / TRAINED, {"cell": cell.fields, "options": cell.options(), "chosen": chosen, "end": found})
 
 
 def main() -> None:

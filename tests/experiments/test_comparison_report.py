@@ -13,6 +13,8 @@ from comparison.collect import bleu_of, collect
 from comparison.read import finite, rule_seconds
 from comparison.report import make
 
+from gradinit_mt.evaluation.results import Texts
+
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
 
 
@@ -109,6 +111,35 @@ def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set():
     assert bleu_of({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
     assert bleu_of({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
     assert bleu_of({}) is None
+
+
+def test_scored_cells_are_tested_against_the_baseline_of_the_same_seed(tmp_path):
+    reference = [f"the {word} dog runs in the park" for word in ("old", "big", "red", "shy")]
+    hypotheses = {"gradinit": reference, "warmup-tuned": [f"a {line[4:-5]}" for line in reference]}
+    scores = {"best": scored(2.0, 1.0), "last": scored(1.0, 1.0)}
+    saved = []
+    for setting, lines in hypotheses.items():
+        cell = replace(CELL, setting=setting)
+        saved.append(reading(cell, scores=scores))
+        directory = tmp_path / "cells" / cell.name / "scores-best-test"
+        directory.mkdir(parents=True)
+        Texts(lines, reference, lines, reference).write(directory)
+        settings = {"settings": {"data_sha256": "1", "split": "test"}, "data": {"lowercased": False}}
+        (directory / "scores.json").write_text(json.dumps(settings))
+        (directory.parent / "reading.json").write_text(json.dumps(saved[-1]))
+    alone = reading(replace(CELL, seed=2), scores=scores)
+    save([alone], tmp_path)
+    (tmp_path / "report").mkdir()
+    found = {Cell.of(entry): entry for entry in collect([tmp_path], tmp_path / "report", "warmup-tuned")}
+    paired = found[CELL]["paired"]
+    assert (paired["baseline"], paired["system"]) == ("warmup-tuned", pytest.approx(100))
+    assert paired["difference"] == pytest.approx(100 - paired["baseline_score"])
+    assert 0 < paired["p"] < 0.1
+    assert [cell for cell, entry in found.items() if "paired" in entry] == [CELL]
+    [(part, groups)] = of.parts(list(found.values())).items()
+    shown = tables.details(part, groups)
+    [row] = [dict(zip(shown.columns, row, strict=True)) for row in shown.rows if row[1] == "gradinit"]
+    assert row["difference, p"] == f"{paired['difference']:+.2f}, {paired['p']:.2f}"
 
 
 def test_the_time_of_a_rule_is_that_between_the_logs_lines():

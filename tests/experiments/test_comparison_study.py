@@ -87,6 +87,7 @@ def test_readings_have_what_the_report_needs_and_checkpoints_are_gone(study):
         assert reading["seconds"] > 0
         assert reading["source_gain"] == pytest.approx(0, abs=1)
     assert not list(output.rglob("*.pt"))
+    assert str(output) not in (output / "report" / "readings.jsonl").read_text()
 
 
 def test_the_report_has_every_run(study):
