@@ -24,7 +24,7 @@ from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.save_dir import LOG
 
 READING = "reading.json"
-_STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| \S+ \| (.*)")  # a line of fairseq's log
+_STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| (\S+) \| (.*)")  # a line of fairseq's log
 TOKENS = 4096  # per batch of the source gain, whose sources are permuted within a batch
 
 
@@ -84,13 +84,13 @@ def initialization_seconds(save_dir: Path) -> float:
 
 
 def rule_seconds(lines: list[str]) -> float:
-    """The time before the log's last line ``initializer: NAME``, since the line before it; in whole seconds."""
-    stamped = [(match[1], match[2]) for line in lines if (match := _STAMPED.match(line))]
-    found = [number for number, (_, message) in enumerate(stamped) if message.startswith("initializer: ")]
-    if not found or not found[-1]:
+    """The time from fairseq's last line before the log's last ``initializer: NAME`` to that line; in whole seconds."""
+    stamped = [match.groups() for line in lines if (match := _STAMPED.match(line))]
+    found = [number for number, (*_, message) in enumerate(stamped) if message.startswith("initializer: ")]
+    before = [time for time, logger, _ in stamped[: max(found, default=0)] if logger.startswith("fairseq")]
+    if not before:
         return 0.0
-    before, after = (datetime.fromisoformat(stamped[number][0]) for number in (found[-1] - 1, found[-1]))
-    return (after - before).total_seconds()
+    return (datetime.fromisoformat(stamped[found[-1]][0]) - datetime.fromisoformat(before[-1])).total_seconds()
 
 
 def scores(directory: Path) -> dict:

@@ -142,10 +142,16 @@ def test_scored_cells_are_tested_against_the_baseline_of_the_same_seed(tmp_path)
     assert row["difference, p"] == f"{paired['difference']:+.2f}, {paired['p']:.2f}"
 
 
-def test_the_time_of_a_rule_is_that_between_the_logs_lines():
-    lines = ["2026-01-31 23:59:50 | INFO | fairseq_cli.train | Start iterating over samples", "a stray line"]
+def test_the_time_of_a_rule_is_that_since_fairseqs_last_line():
+    lines = [
+        "2026-01-31 23:59:50 | INFO | fairseq_cli.train | Start iterating over samples",
+        "a line without a time",
+        "2026-01-31 23:59:58 | INFO | gradinit_mt.common.progress | NIO: 5/100, 60 s left",
+    ]
     assert rule_seconds(lines) == 0
-    lines.append("2026-02-01 00:00:02 | INFO | gradinit_mt.tasks.gradinit_translation | initializer: nio")
+    lines.append("2026-02-01 00:00:02 | INFO | gradinit_mt.plugin.initialize | initializer: nio")
+    assert rule_seconds(lines) == 12
+    lines.append("2026-02-01 00:00:09 | INFO | fairseq.trainer | Saving checkpoint")
     assert rule_seconds(lines) == 12
 
 
