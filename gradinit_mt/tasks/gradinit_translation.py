@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from fairseq.sequence_generator import SequenceGenerator
 from fairseq.tasks import register_task
 from fairseq.tasks.translation import TranslationTask
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from gradinit_mt.core import GradInitError
+from gradinit_mt.models.narrow_search import narrowed
 from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.compiling import compile_layers
 from gradinit_mt.plugin.facts import model_options
@@ -71,11 +73,20 @@ class GradInitTranslationTask(TranslationTask):
         return super().valid_step(sample, model, self._at_precision(criterion))
 
     def inference_step(
-        self, generator: SequenceGenerator, models: list[BaseFairseqModel], sample: dict, *args: Any, **kwargs: Any
+        self,
+        generator: SequenceGenerator,
+        models: list[BaseFairseqModel],
+        sample: dict,
+        prefix_tokens: Tensor | None = None,
+        constraints: Tensor | None = None,
     ) -> list:
-        """As in fairseq, at the precision asked for."""
-        with in_working_precision(self.cfg, models[0], "translation"):
-            return super().inference_step(generator, models, sample, *args, **kwargs)
+        """As in fairseq, at the precision asked for; plain beam search looks at the best tokens alone."""
+        plain = prefix_tokens is None and constraints is None
+        with (
+            in_working_precision(self.cfg, models[0], "translation"),
+            narrowed(generator) if plain else nullcontext(),
+        ):
+            return super().inference_step(generator, models, sample, prefix_tokens, constraints)
 
     def _at_precision(self, criterion: FairseqCriterion) -> Callable[[nn.Module, dict], tuple]:
         """The criterion, whose losses alone are computed at the precision asked for: backward follows their types."""
