@@ -52,7 +52,7 @@ class Translator:
 
 @dataclass
 class ExportedTranslator:
-    """A model of ``scripts/export.sh``, with CTranslate2 on as many threads as PyTorch."""
+    """A model of ``scripts/export.sh``, with as many workers of CTranslate2 as PyTorch has threads."""
 
     translator: Any
     sources: list[str]
@@ -108,7 +108,9 @@ def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> 
     task = translators[STOCK].task
     for directory in options.exported:
         name = f"CTranslate2, {ExportedModel.load(directory).quantization}"
-        translator = load_ctranslate2().Translator(str(directory), intra_threads=torch.get_num_threads())
+        translator = load_ctranslate2().Translator(
+            str(directory), inter_threads=torch.get_num_threads(), intra_threads=1
+        )
         sources = read_lines(corpus.text("test", corpus.source))
         translators[name] = ExportedTranslator(translator, sources, task.target_dictionary)
     task.load_dataset("test")

@@ -1,11 +1,12 @@
 """Seconds of training until a validation loss is reached: this package against stock fairseq, taking turns.
 
-    .venv/bin/python benchmarks/until_loss.py corpora/multi30k --bits 4.0 --threads 1 --output runs/speed
+    .venv/bin/python benchmarks/until_loss.py corpora/multi30k --bits 6 --threads 1 --output runs/speed
 
-All contenders of ``speed.py`` start from the same parameters, with xavier's initialization and 200 updates of warmup,
-and see the same batches in the same order. They take turns of ``--every`` updates; after each the validation loss is
-computed, which is not timed. A contender is done when its loss, in bits per target token and without label smoothing,
-is at most ``--bits``. GradInit is not used: this measures the speed of training alone.
+Both start from the same parameters, with the model's own initialization and 200 updates of warmup, and see the same
+batches in the same order; ours computes in bfloat16. They take turns of ``--every`` updates. After each turn the loss
+of some validation batches, spread over all lengths, is computed, which is not timed. A contender is done when this
+loss, in bits per target token and without label smoothing, is at most ``--bits``. GradInit is not used: this measures
+the speed of training alone.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
-from measuring import STOCK, batches_by_length, describe_machine, report, seconds
+from measuring import BFLOAT16, STOCK, batches_by_length, describe_machine, report, seconds
 from speed import MODELS, Contender, Training, run_alone
 from tqdm import tqdm
 
@@ -25,6 +26,7 @@ from gradinit_mt.common import command
 from gradinit_mt.corpora.layout import PreparedCorpus
 
 WARMUP = ["--warmup-updates", "200"]
+VALIDATION_BATCHES = 6
 
 
 def endless(batches: list[dict]) -> Iterator[dict]:
@@ -35,25 +37,32 @@ def endless(batches: list[dict]) -> Iterator[dict]:
             yield batches[index]
 
 
-def measure(training: Training, bits: float, every: int, limit: int) -> dict:
+def training(options: argparse.Namespace, corpus: PreparedCorpus) -> Training:
+    """The two contenders, with warmup."""
+    both = Training(options, corpus)
+    both.contenders = {name: Contender([*both.contenders[name].options, *WARMUP]) for name in (STOCK, BFLOAT16)}
+    return both
+
+
+def measure(both: Training, bits: float, every: int, limit: int) -> dict:
     """By contender: the updates and seconds until the loss is reached, or the limit, and the losses on the way."""
-    trainers = {name: training.trainer(name) for name in training.contenders}
+    trainers = {name: both.trainer(name) for name in both.contenders}
     start = trainers[STOCK].model.state_dict()
     for trainer in trainers.values():
         trainer.model.load_state_dict(start)
     found = {name: {"updates": 0, "seconds": 0.0, "bits": []} for name in trainers}
     task = trainers[STOCK].task
     task.load_dataset("valid")
-    validation = batches_by_length(task.dataset("valid"), training.tokens)
-    batches = endless(batches_by_length(training.dataset, training.tokens))
+    validation = batches_by_length(task.dataset("valid"), both.tokens, VALIDATION_BATCHES)
+    batches = endless(batches_by_length(both.dataset, both.tokens))
     with tqdm(total=limit, desc="updates", disable=None) as bar:
         while running := [name for name in trainers if not _done(found[name], bits, limit)]:
             turn = list(itertools.islice(batches, every))
             for name in running:
                 facts = found[name]
-                facts["seconds"] += seconds(partial(training.update, name, trainers[name], turn), training.device)
+                facts["seconds"] += seconds(partial(both.update, name, trainers[name], turn), both.device)
                 facts["updates"] += every
-                facts["bits"].append(training.bits(name, trainers[name], validation))
+                facts["bits"].append(both.bits(name, trainers[name], validation))
             bar.update(every)
     return found
 
@@ -97,14 +106,11 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     corpus = PreparedCorpus.load(options.data.resolve())
-    training = Training(options, corpus)
-    training.contenders = {
-        name: Contender([*contender.options, *WARMUP]) for name, contender in training.contenders.items()
-    }
-    found = measure(training, options.bits, options.every, options.limit)
-    machine = describe_machine(training.device)
+    both = training(options, corpus)
+    found = measure(both, options.bits, options.every, options.limit)
+    machine = describe_machine(both.device)
     facts = {"command": " ".join(["benchmarks/until_loss.py", *options.arguments]), "machine": machine} | found
-    text = f"{machine}; {corpus.name}; {options.model}, {training.tokens:,} tokens\n\n{table(found, options.bits)}"
+    text = f"{machine}; {corpus.name}; {options.model}, {both.tokens:,} tokens\n\n{table(found, options.bits)}"
     report(facts, text, options.output, f"until-loss-{options.model}")
 
 

@@ -104,7 +104,7 @@ def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -
     sources = [line.split() for line in lines]
     longest = (model.checkpoint["max_target_positions"] or MAX_LENGTH + 1) - 1
     try:
-        translator = load_ctranslate2().Translator(str(model.directory), intra_threads=search.threads)
+        translator = load_ctranslate2().Translator(str(model.directory), inter_threads=search.threads, intra_threads=1)
     except RuntimeError as error:
         raise UserError(f"{model.directory}: CTranslate2 cannot load it ({error}); export it again") from error
     results = translator.translate_iterable(

@@ -42,9 +42,8 @@ class Attention(MultiheadAttention):
             The output, [batch, time, channels], and the weights, [batch, heads, time, keys], or None.
         """
         if memory is None:
-            q, k, v = heads = self._heads(x, decoding, self.q_proj, self.k_proj, self.v_proj)
-            if decoding is not None:
-                k, v = decoding.append(self, heads[1:])
+            heads = self._heads(x, decoding, self.q_proj, self.k_proj, self.v_proj)
+            q, k, v = heads.contiguous() if decoding is None else (heads[0], *decoding.append(self, heads[1:]))
         else:
             (q,) = self._heads(x, decoding, self.q_proj)
             k, v = self._of_memory(memory, decoding)
@@ -54,13 +53,13 @@ class Attention(MultiheadAttention):
     def _heads(self, x: Tensor, decoding: Decoding | None, *projections: nn.Linear) -> Tensor:
         """The projections of x from one product, [projections, batch, heads, time, channels of a head]."""
         projected = linear(x, *projections, decoding=decoding)
-        return projected.view(*x.shape[:2], -1, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).contiguous()
+        return projected.view(*x.shape[:2], -1, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4)
 
     def _of_memory(self, memory: Tensor, decoding: Decoding | None) -> Tensor:
         """Keys and values of the encoder's output."""
 
         def project() -> Tensor:
-            return self._heads(memory, decoding, self.k_proj, self.v_proj)
+            return self._heads(memory, decoding, self.k_proj, self.v_proj).contiguous()
 
         return project() if decoding is None else decoding.of_memory(self, project)
 

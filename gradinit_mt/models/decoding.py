@@ -60,7 +60,7 @@ class Decoding:
         if stored.shape[3] < keys:
             stored = nn.functional.pad(stored, (0, 0, 0, keys - stored.shape[3]))
         start = (self.steps - 1) * self.beam
-        by_sentence = new.view(2, self.sentences, self.beam, heads, channels)
+        by_sentence = new.squeeze(3).unflatten(1, (self.sentences, self.beam))
         stored[:, :, :, start : start + self.beam] = by_sentence.transpose(2, 3)
         self.past[attention] = stored
         return stored

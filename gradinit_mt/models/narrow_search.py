@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gradinit_mt.models.encoder_decoder import Decoder
 
-ROWS = 64  # hypotheses whose log-probabilities are computed together on a CPU, so that they stay in its cache
+ENTRIES = 2**19  # log-probabilities that are computed together on a CPU, so that they stay in its cache
 GROUPS = 16  # tokens of which at first only the best is looked at
 
 
@@ -41,7 +41,8 @@ class NarrowModel(EnsembleModel):
         features, extra = model.decoder(
             tokens, encoder_out=encoder_outs[0], incremental_state=incremental_states[0], features_only=True
         )
-        rows = ROWS if features.device.type == "cpu" else len(features)
+        vocabulary = len(model.decoder.dictionary)
+        rows = max(1, ENTRIES // vocabulary) if features.device.type == "cpu" else len(features)
         found = []
         for part in features[:, -1:].split(rows):
             logits = model.decoder.output_layer(part).div_(temperature)
