@@ -5,6 +5,7 @@ python -m gradinit_mt.training.launch DATA [options] [-- options of fairseq-trai
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
@@ -43,15 +44,38 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add_number = partial(add, type=command.positive_int, metavar="N")
     add_number("--processes", help="data-parallel processes (default: all GPUs; CPU: 1)")
     add_number("--tokens-per-update", help="over all processes (default: the preset's)")
+    add_number("--nodes", default=1, help="machines that train together (default: %(default)s)")
+    add("--node", type=int, default=0, metavar="K", help="index of this machine, from 0 (default: %(default)s)")
+    add("--rendezvous", metavar="HOST:PORT", help="address of machine 0, where all machines meet")
     add("--dry-run", action="store_true", help="print the command and stop")
-    return command.parse_with_further(parser, arguments)
+    chosen = command.parse_with_further(parser, arguments)
+    if not 0 <= chosen.node < chosen.nodes:
+        parser.error(f"--node {chosen.node}: expected from 0 to {chosen.nodes - 1}, below --nodes")
+    if chosen.nodes > 1 and not re.fullmatch(r"[^\s:]+:\d+", chosen.rendezvous or ""):
+        parser.error(f"--rendezvous {chosen.rendezvous}: expected HOST:PORT, the same on all machines")
+    return chosen
 
 
-def command_line(arguments: list[str], processes: int) -> list[str]:
-    """The command line of fairseq-train, started by torchrun if there are several processes."""
+def command_line(
+    arguments: list[str], processes: int, nodes: int = 1, node: int = 0, rendezvous: str | None = None
+) -> list[str]:
+    """The command line of fairseq-train, started by torchrun if there are several processes in all.
+
+    Args:
+        arguments: those of fairseq-train.
+        processes: on this machine.
+        nodes: machines.
+        node: index of this machine; rank 0 is on machine 0.
+        rendezvous: HOST:PORT of machine 0, if there are several.
+    """
     python = [sys.executable]
-    if processes > 1:
-        python += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    if processes * nodes > 1:
+        python += ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+        if rendezvous is None:
+            python += ["--standalone"]
+        else:
+            host, _, port = rendezvous.partition(":")
+            python += [f"--nnodes={nodes}", f"--node_rank={node}", f"--master_addr={host}", f"--master_port={port}"]
     return [*python, "-m", "fairseq_cli.train", *arguments]
 
 
@@ -78,30 +102,37 @@ def train(arguments: list[str]) -> None:
     directory = (chosen.save_dir or Path("runs", f"{corpus.name}-seed{chosen.seed}")).resolve()
     gpus, processes = devices(chosen.device, chosen.processes)
     preset = chosen.preset or preset_for(corpus.name)
+    everywhere = processes * chosen.nodes
     fairseq_arguments = options.compose(
-        preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, processes
+        preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, everywhere
     )
-    line = command_line(fairseq_arguments, processes)
+    line = command_line(fairseq_arguments, processes, chosen.nodes, chosen.node, chosen.rendezvous)
     if chosen.dry_run:
         print(shlex.join(line))
         return
-    save_dir.require_usable(directory)
-    with save_dir.locked(directory) as lock:
-        run = checked_run(directory, corpus, fairseq_arguments)
-        if message := save_dir.fix_last_checkpoint(directory):
-            command.step(message)
+    owner = chosen.node == 0  # of the save dir; another machine keeps its log beside it
+    own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
+    if owner:
+        save_dir.require_usable(directory)
+    with save_dir.locked(own) as lock:
+        run = _prepared_run(directory, corpus, fairseq_arguments) if owner else None
         shown = shlex.quote(str(_from_here(directory)))
         max_update = options.given(fairseq_arguments).get("max_update")
         if save_dir.is_complete(directory, max_update):
             command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
             return
-        save_dir.note_start(directory, run, line)
-        place = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"CPU, {processes} process{'es' * (processes > 1)}"
-        command.step(f"training on {corpus.name} (preset {preset}; {place}); checkpoints and log in {shown}")
-        log = directory / save_dir.LOG
-        outcome = watch(line, environment(gpus, processes), log, max_update, keep_open=[lock])
-    _require_success(outcome, f"{shown}/{save_dir.LOG}")
+        if run is not None:
+            save_dir.note_start(directory, run, line)
+        place = f"preset {preset}; {_place(gpus, processes, chosen)}"
+        command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
+        outcome = watch(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
+    _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
     command.step(f"done; next: scripts/evaluate.sh {shown}")
+
+
+def _place(gpus: int, processes: int, chosen: argparse.Namespace) -> str:
+    here = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"CPU, {processes} process{'es' * (processes > 1)}"
+    return here + (f", machine {chosen.node} of {chosen.nodes}" if chosen.nodes > 1 else "")
 
 
 def _require_success(outcome: Outcome, log: str) -> None:
@@ -115,6 +146,13 @@ def _require_success(outcome: Outcome, log: str) -> None:
             f"{command.failure('fairseq-train', outcome.status, outcome.last_lines)}\nIts output is in {log}. "
             f"{'The disk is full: make room, and the' if full else 'The'} same command continues the run"
         )
+
+
+def _prepared_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:
+    run = checked_run(directory, corpus, arguments)
+    if message := save_dir.fix_last_checkpoint(directory):
+        command.step(message)
+    return run
 
 
 def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:

@@ -12,6 +12,27 @@ def test_several_processes_start_under_torchrun():
     assert "torch.distributed.run" not in launch.command_line(["data"], 1)
 
 
+def test_machines_meet_at_machine_0():
+    line = launch.command_line(["data"], 1, nodes=2, node=1, rendezvous="host:29500")
+    expected = ["--nproc_per_node=1", "--nnodes=2", "--node_rank=1", "--master_addr=host", "--master_port=29500"]
+    assert [part for part in line if part in expected] == expected
+    assert "--standalone" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nodes", "2"], "--rendezvous None: expected HOST:PORT, the same on all machines"),
+        (["--nodes", "2", "--rendezvous", "host"], "--rendezvous host: expected HOST:PORT"),
+        (["--node", "1"], "--node 1: expected from 0 to 0, below --nodes"),
+    ],
+)
+def test_machines_without_an_address_or_an_index_are_refused(capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        launch.parse_arguments(["data", *arguments])
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("present", "device", "processes", "expected"),
     [

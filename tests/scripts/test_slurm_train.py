@@ -1,0 +1,72 @@
+"""scripts/slurm_train.sh, with stand-ins for SLURM's commands: what is started where, and when it is queued again."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+SRUN = """#!/bin/bash
+shift
+echo "$@" > started
+trap 'exit 143' TERM
+if [ -e wait ]; then sleep 30 & wait; fi
+exit "$(cat status)"
+"""
+SCONTROL = """#!/bin/bash
+if [ "$1 $2" = "show hostnames" ]; then printf 'node7\\nnode8\\n'; else echo "$@" >> scontrol.txt; fi
+"""
+
+
+@pytest.fixture
+def job(root, tmp_path):
+    """Starts the script as sbatch does, on two machines."""
+    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "status").write_text("0")
+    slurm = {"SLURM_JOB_ID": "40123", "SLURM_JOB_NODELIST": "node[7-8]", "SLURM_JOB_NUM_NODES": "2"}
+
+    def start():
+        return subprocess.Popen(
+            [root / "scripts/slurm_train.sh", "corpora/x", "--save-dir", "runs/x", "--", "--lr", "1e-3"],
+            cwd=tmp_path,
+            env=os.environ | slurm | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        )
+
+    return start
+
+
+def test_every_machine_starts_the_launcher_and_meets_at_the_first(job, tmp_path):
+    assert job().wait() == 0
+    started = (tmp_path / "started").read_text()
+    assert 'exec scripts/train.sh --node "$SLURM_NODEID" "$@"' in started
+    assert "--nodes 2 --rendezvous node7:20123 corpora/x --save-dir runs/x -- --lr 1e-3" in started
+    assert not (tmp_path / "scontrol.txt").exists()
+
+
+def test_a_failure_is_the_jobs_status_and_not_queued_again(job, tmp_path):
+    (tmp_path / "status").write_text("3")
+    assert job().wait() == 3
+    assert not (tmp_path / "scontrol.txt").exists()
+
+
+def test_before_the_time_limit_training_ends_and_the_job_is_queued_again(job, tmp_path):
+    (tmp_path / "wait").touch()
+    process = job()
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)  # until the stand-in has set its trap
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=20) == 143
+    assert (tmp_path / "scontrol.txt").read_text() == "requeue 40123\n"
+
+
+def test_outside_a_job_it_says_how_to_start_it(root):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+    done = subprocess.run([root / "scripts/slurm_train.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode
+    assert "start this script with sbatch" in done.stderr
