@@ -23,9 +23,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
-from comparison.left import status  # noqa: E402 - needs the path above
+from comparison.cells import Cell  # noqa: E402 - needs the path above
+from comparison.left import status  # noqa: E402
 from comparison.plan import ConfigError, Planned, finished, plan  # noqa: E402
-from gradinit_mt.common import command  # noqa: E402
+from gradinit_mt.common import command, journal  # noqa: E402
 from gradinit_mt.common.errors import UserError, differing  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402
 from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
@@ -61,13 +62,22 @@ def planned_cells(config: dict) -> list[Planned]:
     except ConfigError as error:
         raise UserError(str(error)) from error
     for entry in planned:
-        path = Path(config["output"], "cells", entry.cell.name, "trained.json")
-        if path.exists():
+        directory = Path(config["output"], "cells", entry.cell.name)
+        for path in filter(Path.exists, (directory / "trained.json", directory / "reading.json")):
             there, here = json.loads(path.read_text(encoding="utf-8"))["options"], entry.cell.options()
             only = {"options": [part for part in there if part not in here]}
             if changes := differing(only, {"options": [part for part in here if part not in there]}):
                 raise UserError(f"{path.parent} differs ({changes[0]}): remove it, or use another --output")
     return planned
+
+
+def adopt(readings: list[dict], output: Path) -> None:
+    """Takes cells over that were trained elsewhere; those that ``output`` has already stay as they are."""
+    for reading in readings:
+        path = output / "cells" / Cell.of(reading).name / "reading.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, reading)
 
 
 def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
@@ -159,6 +169,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add(
         "--gpus", type=int, default=0, metavar="N", help="train on so many GPUs, one cell on each (default: on the CPU)"
     )
+    known = "readings.jsonl of an earlier study, whose cells are not trained again"
+    add("--known", type=Path, metavar="FILE", help=known)
     add("-n", "--dry-run", action="store_true", help="show what is left, and train nothing")
     chosen = command.parse_with_further(parser, arguments)
     chosen.corpora = [corpus.resolve() for corpus in chosen.corpora]
@@ -173,6 +185,7 @@ def main() -> None:
     config = configuration(chosen)
     chosen.output.mkdir(parents=True, exist_ok=True)
     with nullcontext() if chosen.dry_run else locked(chosen.output):
+        adopt(journal.read(chosen.known) if chosen.known else [], chosen.output)
         run_all(config, chosen)
 
 
