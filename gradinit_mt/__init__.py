@@ -17,11 +17,12 @@ __all__ = ["gradinit"]
 # fairseq is always loaded before it imports a user-dir; everything else starts faster without it.
 if "fairseq" in sys.modules:
     from gradinit_mt import criterions, lr_schedulers, models, optim, tasks  # noqa: F401
-    from gradinit_mt.plugin import compat
+    from gradinit_mt.plugin import compat, resuming
 
     compat.allow_torchrun_without_gpu()
     compat.resume_data_parallel_runs()
     compat.evaluate_plain_values_only()
+    resuming.continue_across_epochs()
 
 
 def __getattr__(name: str) -> object:

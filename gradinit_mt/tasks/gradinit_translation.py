@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, FairseqDataset
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.sequence_generator import SequenceGenerator
@@ -49,6 +50,22 @@ class GradInitTranslationTask(TranslationTask):
         """As in fairseq; keeps the model's options for the record."""
         self._model_cfg = cfg
         return super().build_model(cfg, from_checkpoint)
+
+    def get_batch_iterator(
+        self, dataset: FairseqDataset, *args: Any, epoch: int = 1, **options: Any
+    ) -> EpochBatchIterator:
+        """As in fairseq, but batches that serve all epochs are those of a run that starts in the first one.
+
+        fairseq draws them with a seed that contains ``epoch``, so a run resumed in a later epoch would see others.
+        """
+        once = not (options.get("disable_iterator_cache") or options.get("update_epoch_batch_itr"))
+        if not once or not self.can_reuse_epoch_itr(dataset):
+            return super().get_batch_iterator(dataset, *args, epoch=epoch, **options)
+        is_new = dataset not in self.dataset_to_epoch_iter
+        iterator = super().get_batch_iterator(dataset, *args, epoch=1, **options)
+        if is_new:
+            iterator.epoch = max(epoch, 1)
+        return iterator
 
     def train_step(
         self,

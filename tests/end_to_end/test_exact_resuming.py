@@ -1,0 +1,60 @@
+"""A run that stops and is resumed equals one that does not: parameters, optimizer, order of batches, logged losses."""
+
+import pytest
+import torch
+from short_runs import ADAM
+
+from gradinit_mt.training import checkpoints, log
+
+# The interval of the log divides neither the updates of an epoch nor those of a stop.
+SETTINGS = [
+    *("--task", "gradinit_translation", "--no-gradinit", *ADAM, "--dropout", "0.3", "--total-num-update", "70"),
+    *("--log-interval", "3", "--update-freq", "2", "--max-tokens", "200", "--required-batch-size-multiple", "1"),
+]
+END = 50
+TIMED = ("wps", "ups", "train_wall", "wall")
+
+
+def logged(output: str) -> dict[str, dict]:
+    """What was logged within epochs, by update, without measurements of time."""
+    found = filter(None, map(log.statistics, output.splitlines()))
+    return {
+        numbers["num_updates"]: {name: value for name, value in numbers.items() if name not in TIMED}
+        for kind, numbers in found
+        if kind == "train_inner"
+    }
+
+
+def place(state: dict) -> tuple[int, int]:
+    """The epoch in which a run continues, and the batches of it that have been used."""
+    iterator = state["extra_state"]["train_iterator"]
+    return iterator["epoch"], iterator["iterations_in_epoch"]
+
+
+@pytest.fixture(scope="module")
+def whole(fairseq, tmp_path_factory):
+    """An undisturbed run: its state at the end, and what it logged."""
+    save_dir = tmp_path_factory.mktemp("exact") / "whole"
+    output = fairseq.train(save_dir, END, *SETTINGS)
+    return checkpoints.load(save_dir / "checkpoint_last.pt"), logged(output)
+
+
+@pytest.mark.parametrize(
+    ("updates", "further", "epoch"),
+    [(31, [], 2), (END, ["--max-epoch", "1"], 2), (END, ["--max-epoch", "2"], 3)],
+    ids=["in the second epoch", "after the first epoch", "after the second epoch"],
+)
+def test_a_resumed_run_equals_an_undisturbed_one(fairseq, whole, tmp_path, updates, further, epoch):
+    state, losses = whole
+    before = logged(fairseq.train(tmp_path, updates, *SETTINGS, *further))
+    stopped = checkpoints.load(tmp_path / "checkpoint_last.pt")
+    assert place(stopped)[0] == epoch
+    assert (place(stopped)[1] == 0) == bool(further), "stopped where it was meant to"
+    assert stopped["optimizer_history"][-1]["num_updates"] % 3 != 0, "while losses were being averaged"
+    after = logged(fairseq.train(tmp_path, END, *SETTINGS))
+    assert before | after == losses
+    resumed = checkpoints.load(tmp_path / "checkpoint_last.pt")
+    assert place(resumed) == place(state)
+    assert resumed["optimizer_history"][-1] == state["optimizer_history"][-1]
+    for part in ("model", "last_optimizer_state"):
+        torch.testing.assert_close(resumed[part], state[part], rtol=0, atol=0)
