@@ -15,14 +15,26 @@ from gradinit_mt.common.errors import UserError
 def whole(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside ``path``; the file is renamed to ``path`` when the block succeeds.
 
-    After any exception, including Ctrl-C, the temporary file is removed and ``path`` is unchanged.
+    The file is on the disk before it has its name, and the name before this returns: a power failure leaves the old
+    file or the new one. After any exception, including Ctrl-C, the temporary file is removed and ``path`` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary
+        _sync(temporary)
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def require_new(path: Path) -> None:

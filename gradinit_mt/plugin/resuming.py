@@ -1,19 +1,26 @@
 """What a resumed run needs beyond fairseq's checkpoint to continue bit for bit, and to log the same losses."""
 
 import functools
+import logging
+from pathlib import Path
 from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
+from gradinit_mt.plugin import newest
+from gradinit_mt.plugin.ranks import from_first_rank
+
+logger = logging.getLogger(__name__)
+
 INNER = "train_inner"  # fairseq's name of the averages that it logs within an epoch
 
 
-def continue_across_epochs() -> None:
-    """Lets a run that resumes at the start of an epoch do so as if it had not stopped at the end of the one before.
+def resume_exactly() -> None:
+    """Lets fairseq resume from the newest whole checkpoint, also between two epochs as if it had not stopped.
 
-    There fairseq drops the averages of the epoch, as it should, and with them those that it logs every
+    Between epochs fairseq drops the averages of the epoch, as it should, and with them those that it logs every
     ``--log-interval`` updates, which span the end of an epoch. It also omits the step of the schedule that follows the
     validation at the end of an epoch.
     """
@@ -21,6 +28,7 @@ def continue_across_epochs() -> None:
 
     @functools.wraps(load)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> tuple:
+        _mend(cfg)
         extra_state, epoch_itr = load(cfg, trainer, **options)
         saved = extra_state or {}
         if INNER in saved.get("metrics", {}) and not cfg.reset_meters:
@@ -32,3 +40,11 @@ def continue_across_epochs() -> None:
         return extra_state, epoch_itr
 
     checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def _mend(cfg: Any) -> None:
+    """On the first rank; does nothing where no checkpoint of this run would be loaded."""
+    save_dir = Path(cfg.save_dir)
+    if cfg.restore_file == newest.LAST and from_first_rank((save_dir / newest.LAST).exists):
+        for message in from_first_rank(lambda: newest.mend(save_dir)):
+            logger.warning(message)

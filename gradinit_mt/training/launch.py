@@ -17,6 +17,7 @@ import torch
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.plugin import newest
 from gradinit_mt.training import options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.watch import Outcome, watch
@@ -150,7 +151,7 @@ def _require_success(outcome: Outcome, log: str) -> None:
 
 def _prepared_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:
     run = checked_run(directory, corpus, arguments)
-    if message := save_dir.fix_last_checkpoint(directory):
+    for message in newest.mend(directory):
         command.step(message)
     return run
 

@@ -5,13 +5,11 @@ import datetime
 import fcntl
 import json
 import shlex
-import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import whole, write_json
+from gradinit_mt.common.files import write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import checkpoints
@@ -89,23 +87,3 @@ def is_complete(save_dir: Path, max_update: int | None) -> bool:
     """Whether the last checkpoint has all updates: fairseq-train would still make another one, and save again."""
     last = checkpoints.choose(save_dir, "last")
     return bool(max_update and last.exists() and checkpoints.facts(last).updates >= max_update)
-
-
-def fix_last_checkpoint(save_dir: Path) -> str | None:
-    """Replaces a ``checkpoint_last.pt`` that a kill left truncated with the newest complete checkpoint.
-
-    Returns:
-        A message, or None if there was nothing to fix.
-    """
-    last = checkpoints.choose(save_dir, "last")
-    if not last.exists() or zipfile.is_zipfile(last):
-        return None
-    last.rename(save_dir / "checkpoint_last.broken")
-    others = [*checkpoints.numbered(save_dir, "epoch").values(), *checkpoints.numbered(save_dir, "update").values()]
-    others += save_dir.glob("checkpoint_best.pt")
-    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
-        if zipfile.is_zipfile(path):
-            with whole(last) as temporary:
-                shutil.copyfile(path, temporary)
-            return f"{last} was truncated: resuming from {path.name}"
-    return f"{last} was truncated and no other checkpoint is complete: starting over"

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 
@@ -97,32 +96,3 @@ def test_a_complete_run_is_recognized_by_its_last_checkpoint(tmp_path, trained_c
     assert not save_dir.is_complete(tmp_path, 9)
     assert not save_dir.is_complete(tmp_path, None)
     assert not save_dir.is_complete(tmp_path / "none", 8)
-
-
-def test_the_newest_complete_checkpoint_replaces_a_truncated_last_one(tmp_path):
-    names = ("checkpoint1.pt", "checkpoint_2_1000.pt", "checkpoint_average2_epochs_1-2.pt", "checkpoint_last.pt")
-    for number, name in enumerate(names):
-        torch.save({"update": number}, tmp_path / name)
-        os.utime(tmp_path / name, (number, number))
-    whole = (tmp_path / "checkpoint_2_1000.pt").read_bytes()
-    last = tmp_path / "checkpoint_last.pt"
-    assert save_dir.fix_last_checkpoint(tmp_path) is None
-    cut = last.read_bytes()[:-100]
-    last.write_bytes(cut)
-    assert "resuming from checkpoint_2_1000.pt" in save_dir.fix_last_checkpoint(tmp_path)
-    assert last.read_bytes() == whole
-    assert (tmp_path / "checkpoint_last.broken").read_bytes() == cut
-
-
-def test_the_best_checkpoint_is_better_than_none(tmp_path):
-    torch.save({"update": 1}, tmp_path / "checkpoint_best.pt")
-    (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
-    assert "resuming from checkpoint_best.pt" in save_dir.fix_last_checkpoint(tmp_path)
-    assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_best.pt").read_bytes()
-
-
-def test_without_a_complete_checkpoint_the_run_starts_over_and_the_broken_one_is_kept(tmp_path):
-    (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
-    assert "starting over" in save_dir.fix_last_checkpoint(tmp_path)
-    assert not (tmp_path / "checkpoint_last.pt").exists()
-    assert (tmp_path / "checkpoint_last.broken").read_bytes() == b"cut short"

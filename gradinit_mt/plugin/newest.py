@@ -1,0 +1,73 @@
+"""The checkpoint to resume from: the newest whole one."""
+
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import torch
+
+import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
+from gradinit_mt.common.files import whole
+
+LAST = "checkpoint_last.pt"
+
+# fairseq's names: checkpoint7.pt, checkpoint_2_1000.pt, checkpoint_best.pt, checkpoint.best_loss_4.0210.pt
+_SAVED = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|_last|\.best_.*)\.pt")
+
+
+def mend(save_dir: Path) -> list[str]:
+    """Makes ``checkpoint_last.pt`` the newest whole checkpoint, and clears away what a kill left of a save.
+
+    A damaged checkpoint is renamed, never deleted. A kill between the files of one save leaves a numbered checkpoint
+    that is newer than the last one. A file that is whole, but no checkpoint that can be loaded, stays: loading it gives
+    an error that names it.
+
+    Returns:
+        What was done, to be shown.
+    """
+    for path in (*save_dir.glob(".checkpoint*.pt.tmp"), *save_dir.glob("checkpoint*.pt.tmp")):
+        path.unlink()
+    last = save_dir / LAST
+    updates = {path: _updates(path) for path in save_dir.iterdir() if _SAVED.fullmatch(path.name)}
+    newest_first = sorted(updates, key=lambda path: (updates[path], path == last), reverse=True)
+    damaged = [path for path in newest_first if updates[path] < 0 and not _is_whole(path)]
+    readable = [path for path in newest_first if updates[path] >= 0]
+    while readable and not _is_whole(readable[0]):
+        damaged.append(readable.pop(0))
+    said = [f"{path} is damaged: set aside as {_set_aside(path).name}" for path in damaged]
+    if last in damaged and not readable:
+        return [*said, "no other checkpoint is whole: starting over"]
+    if readable and readable[0] != last and (last in readable or not last.exists()):
+        _put(readable[0], last)
+        said.append(f"resuming from {readable[0].name} (update {updates[readable[0]]})")
+    return said
+
+
+def _put(source: Path, target: Path) -> None:
+    with whole(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _updates(path: Path) -> int:
+    """The updates of a checkpoint; -1 if it cannot be read."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(state["optimizer_history"][-1]["num_updates"])
+    except Exception:  # torch raises those of zip files, of pickles, and its own
+        return -1
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether all parts of a checkpoint have their checksums, which PyTorch writes and does not verify."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
+
+
+def _set_aside(path: Path) -> Path:
+    names = [path.with_suffix(f".broken{number or ''}") for number in range(1000)]
+    free = next(name for name in names if not name.exists())
+    return path.rename(free)

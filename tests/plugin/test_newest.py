@@ -1,0 +1,94 @@
+"""The checkpoint to resume from, after kills at any point of a save and after damage."""
+
+import collections
+
+import pytest
+import torch
+
+from gradinit_mt.plugin.newest import mend
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Writes checkpoints with so many updates each, by name."""
+
+    def save(**updates):
+        for name, number in updates.items():
+            history = [{"num_updates": number}]
+            torch.save({"optimizer_history": history, "model": torch.arange(1000.0)}, tmp_path / f"{name}.pt")
+
+    return save
+
+
+def flip(path):
+    """Changes one bit in the middle, among the values of a tensor."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def cut(path):
+    """Cuts the end off."""
+    path.write_bytes(path.read_bytes()[:-100])
+    return path.read_bytes()
+
+
+def names(directory) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_whole_last_checkpoint_stays_and_leftovers_of_a_save_go(tmp_path, saved):
+    saved(checkpoint1=5, checkpoint_last=9, checkpoint_2_9=9, checkpoint_average2_epochs_1=99)
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    for name in (".checkpoint_last.pt.tmp", "checkpoint_2_12.pt.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    kept = [name for name in names(tmp_path) if not name.endswith(".tmp")]
+    assert mend(tmp_path) == []
+    assert names(tmp_path) == kept
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [flip, cut])
+def test_the_newest_whole_checkpoint_replaces_a_damaged_last_one(tmp_path, saved, damage):
+    saved(checkpoint1=5, checkpoint_2_9=9, checkpoint_average2_epochs_1=99, checkpoint_best=5, checkpoint_last=12)
+    last = tmp_path / "checkpoint_last.pt"
+    broken = damage(last)
+    damaged, resumed = mend(tmp_path)
+    assert damaged == f"{last} is damaged: set aside as checkpoint_last.broken"
+    assert resumed == "resuming from checkpoint_2_9.pt (update 9)"
+    assert (tmp_path / "checkpoint_last.broken").read_bytes() == broken
+    assert last.read_bytes() == (tmp_path / "checkpoint_2_9.pt").read_bytes()
+    assert mend(tmp_path) == []
+
+
+def test_every_damaged_checkpoint_is_kept_under_another_name(tmp_path, saved):
+    saved(checkpoint1=5, checkpoint_2_9=9, checkpoint_last=9)
+    (tmp_path / "checkpoint_last.broken").write_bytes(b"an earlier one")
+    broken = flip(tmp_path / "checkpoint_last.pt")
+    flip(tmp_path / "checkpoint_2_9.pt")
+    assert mend(tmp_path)[-1] == "resuming from checkpoint1.pt (update 5)"
+    assert (tmp_path / "checkpoint_last.broken").read_bytes() == b"an earlier one"
+    assert (tmp_path / "checkpoint_last.broken1").read_bytes() == broken
+    assert (tmp_path / "checkpoint_2_9.broken").exists()
+
+
+def test_a_kill_between_the_files_of_a_save_loses_no_update(tmp_path, saved):
+    saved(checkpoint_2_12=12, checkpoint_last=9)
+    assert mend(tmp_path) == ["resuming from checkpoint_2_12.pt (update 12)"]
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_2_12.pt").read_bytes()
+
+
+def test_without_a_whole_checkpoint_the_run_starts_over(tmp_path):
+    (tmp_path / "checkpoint_last.pt").write_bytes(b"cut short")
+    assert mend(tmp_path)[-1] == "no other checkpoint is whole: starting over"
+    assert names(tmp_path) == ["checkpoint_last.broken"]
+
+
+def test_a_whole_file_that_is_refused_is_not_replaced(tmp_path, saved):
+    """It may be a checkpoint from elsewhere: the error of loading it says why it is refused."""
+    saved(checkpoint1=5)
+    torch.save({"optimizer_history": collections.deque()}, tmp_path / "checkpoint_last.pt")
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    assert mend(tmp_path) == []
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
