@@ -38,16 +38,20 @@ def _order(cell: Cell) -> tuple:
 
 
 def compare_with(baseline: str, readings: list[dict], directory: Path) -> None:
-    """Adds the paired bootstrap against the baseline to the readings whose translations are there."""
-    scored = {Cell.of(reading): reading for reading in readings if reading.get("scores")}
-    for cell, reading in scored.items():
+    """Adds the paired bootstrap against the baseline to the readings whose translations are there.
+
+    Those of a cell that was trained elsewhere are not; its reading keeps the test that it may have.
+    """
+    translated = {}
+    for reading in filter(lambda reading: reading.get("scores"), readings):
+        cell = Cell.of(reading)
+        result = directory / "cells" / cell.name / f"scores-{chosen_checkpoint(reading)}-test"
+        if result.exists():
+            translated[cell] = reading, result
+    for cell, (reading, ours) in translated.items():
         other = replace(cell, setting=baseline)
-        if cell != other and other in scored:
-            ours, theirs = (
-                directory / "cells" / which.name / f"scores-{chosen_checkpoint(scored[which])}-test"
-                for which in (cell, other)
-            )
-            test = paired.compare(ours, theirs)["scores"][BLEU]
+        if cell != other and other in translated:
+            test = paired.compare(ours, translated[other][1])["scores"][BLEU]
             reading["paired"] = test | {"baseline": baseline, "baseline_score": test["baseline"]}
 
 

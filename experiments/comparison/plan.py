@@ -72,9 +72,7 @@ def finished(directory: Path) -> list[dict]:
 
 
 def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[Cell]:
-    further = (*config.get("further", ()), *block.get("further", ()))
-    moments = [(beta2, None) for beta2 in block.get("beta2", ())]
-    moments += [(None, momentum) for momentum in block.get("momentum", ())]
+    further, moments = _further(config, block), _moments(block)
     for stage in block["stages"]:
         settings = _settings(stage["settings"], config, block, readings)
         for seed, moment, lr, setting in itertools.product(stage["seeds"], moments, stage["lr"], settings):
@@ -97,9 +95,21 @@ def _settings(named: str | list[str], config: dict, block: dict, readings: list[
 def _trained(config: dict, block: dict, readings: list[dict]) -> list[str]:
     """The settings that train at three rates of the block or more, on its first seed."""
     first = block["stages"][0]["seeds"][0]
+    same = block["corpus"], block["updates"], first, _further(config, block)
     at = defaultdict(set)
     for reading in readings:
-        same = (reading["corpus"], reading["updates"], reading["seed"]) == (block["corpus"], block["updates"], first)
-        if same and tuple(reading["further"]) == (*config.get("further", ()), *block.get("further", ())):
-            at[reading["setting"]] |= {reading["lr"]} if trains(reading) else set()
+        cell = Cell.of(reading)
+        of_block = (cell.corpus, cell.updates, cell.seed, cell.further) == same
+        if of_block and (cell.beta2, cell.momentum) in _moments(block) and trains(reading):
+            at[cell.setting].add(cell.lr)
     return [name for name in SETTINGS if len(at[name]) >= RATES_TO_GO_ON]
+
+
+def _further(config: dict, block: dict) -> tuple[str, ...]:
+    return (*config.get("further", ()), *block.get("further", ()))
+
+
+def _moments(block: dict) -> list[tuple[float | None, float | None]]:
+    """(beta2, momentum) of the block's cells, one of them None."""
+    moments = [(beta2, None) for beta2 in block.get("beta2", ())]
+    return moments + [(None, momentum) for momentum in block.get("momentum", ())]

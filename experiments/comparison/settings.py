@@ -71,7 +71,12 @@ SETTINGS = {
         caveat=f"chosen among {', '.join(map(str, WARMUPS))} updates, on a seed that no table shows",
         tuned=True,
     ),
-    "warmup-untuned": Setting("A", "linear warmup over 2 / (1 - beta2) updates", untuned_warmup),
+    "warmup-untuned": Setting(
+        "A",
+        "linear warmup over 2 / (1 - beta2) updates",
+        untuned_warmup,
+        "2,000 updates at beta2 0.999: a shorter run ends below its rate",
+    ),
     "adam-eps": Setting("A", "Adam with epsilon 1e-4", (*PLAIN, "--adam-eps", "1e-4")),
     "radam": Setting(
         "A", "rectified Adam", caveat="its author: it did not remove every need for warmup", optimizer="torch_radam"

@@ -91,6 +91,9 @@ def test_further_seeds_are_for_settings_that_train_at_three_rates(config):
     readings = [reading(replace(cell, setting="admin", lr=lr), 2.0) for lr in (1e-3, 2e-3, 3e-3)]
     readings += [reading(replace(cell, setting="ds-init", lr=lr), gain) for lr, gain in ((1e-3, 2.0), (2e-3, 0.1))]
     readings += [reading(replace(cell, setting="idinit", lr=lr, seed=2), 2.0) for lr in (1e-3, 2e-3, 3e-3)]
+    other = replace(cell, setting="orthogonal")
+    readings += [reading(replace(other, lr=lr), 2.0) for lr in (1e-3, 2e-3)]
+    readings += [reading(replace(other, lr=3e-3, beta2=0.9), 2.0)]  # not at the block's beta2
     before, after = ({planned.cell for planned in plan(config, known)} for known in ([], readings))
     added = {(cell.setting, cell.seed) for cell in after - before}
     assert added == {("admin", 2), ("admin", 3)}

@@ -128,14 +128,17 @@ def test_scored_cells_are_tested_against_the_baseline_of_the_same_seed(tmp_path)
         (directory / "scores.json").write_text(json.dumps(settings))
         (directory.parent / "reading.json").write_text(json.dumps(saved[-1]))
     alone = reading(replace(CELL, seed=2), scores=scores)
-    save([alone], tmp_path)
+    elsewhere = [reading(replace(CELL, setting=name, seed=3), scores=scores) for name in ("gradinit", "warmup-tuned")]
+    tested = reading(replace(CELL, setting="pre-ln", seed=3), scores=scores, paired={"difference": 1.0, "p": 0.5})
+    save([alone, *elsewhere, tested], tmp_path)
     (tmp_path / "report").mkdir()
     found = {Cell.of(entry): entry for entry in collect([tmp_path], tmp_path / "report", "warmup-tuned")}
     paired = found[CELL]["paired"]
     assert (paired["baseline"], paired["system"]) == ("warmup-tuned", pytest.approx(100))
     assert paired["difference"] == pytest.approx(100 - paired["baseline_score"])
     assert 0 < paired["p"] < 0.1
-    assert [cell for cell, entry in found.items() if "paired" in entry] == [CELL]
+    assert [cell for cell, entry in found.items() if "paired" in entry] == [CELL, Cell.of(tested)]
+    assert found[Cell.of(tested)]["paired"] == tested["paired"], "its translations are not there"
     [(part, groups)] = of.parts(list(found.values())).items()
     shown = tables.details(part, groups)
     [row] = [dict(zip(shown.columns, row, strict=True)) for row in shown.rows if row[1] == "gradinit"]
