@@ -10,7 +10,7 @@ decoder layers:
 These multiply what xavier's rule draws at a gain of 1: v_proj has fairseq's gain undone first, and fc1 and fc2 are made
 xavier's. Queries and keys stay as they are. The paper also removes LayerNorm; its code does so by a separate option.
 
-Left open: the factor of an embedding that both sides share. Here it is the decoder's.
+An embedding that both sides share takes the encoder's factor, as in the authors' code.
 """
 
 import torch
@@ -40,8 +40,8 @@ def t_fixup(start: Start) -> None:
 
 def _embeddings(model: nn.Module) -> list[tuple[Tensor, float]]:
     """Each embedding of tokens once, with its factor."""
-    found = {}
+    found: dict[int, tuple[Tensor, float]] = {}
     for stack in STACKS:
         weight = getattr(model, stack).embed_tokens.weight
-        found[id(weight)] = weight, (9 * len(layers_of(model, stack))) ** -0.25
+        found.setdefault(id(weight), (weight, (9 * len(layers_of(model, stack))) ** -0.25))
     return list(found.values())
