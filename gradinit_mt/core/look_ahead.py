@@ -21,9 +21,12 @@ def known_step(optimizer: torch.optim.Optimizer) -> str:
 
 
 def step_settings(optimizer: torch.optim.Optimizer, step: str) -> dict[str, Any]:
-    """The settings ``step`` and ``step_*`` of ``GradInitConfig``, read from the optimizer's first parameter group."""
+    """The settings ``step`` and ``step_*`` of ``GradInitConfig``, read from the optimizer's first parameter group.
+
+    If it is another optimizer with betas, such as RAdam, they serve where the caller chooses Adam's steps instead.
+    """
     group = optimizer.param_groups[0]
-    if step == "adam":
+    if "betas" in group:
         return {"step": step, "step_betas": tuple(group["betas"]), "step_eps": group["eps"]}
     return {"step": step, "step_momentum": group.get("momentum", GradInitConfig.step_momentum)}
 
