@@ -93,7 +93,7 @@ def learn_metainit(
 
 @register(
     "metainit",
-    about="MetaInit: norms at which a step changes the gradient least (Dauphin and Schoenholz, 2019)",
+    about="norms at which a step changes the gradient least (Dauphin and Schoenholz, 2019)",
     takes_derivatives=True,
 )
 def metainit(start: Start) -> None:

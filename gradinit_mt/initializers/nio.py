@@ -96,9 +96,7 @@ def learn_nio(
     return tune(scaled, _Tuner(scaled, gradients, loss_fn, config), batches, on_iteration)
 
 
-@register(
-    "nio", about="NIO: scales that align the gradients of sub-batches (Yang et al., 2022)", takes_derivatives=True
-)
+@register("nio", about="scales that align the gradients of sub-batches (Yang et al., 2022)", takes_derivatives=True)
 def nio(start: Start) -> None:
     config = NIOConfig()
     with shown("NIO", config.iterations) as on_iteration:

@@ -46,8 +46,9 @@ def initialize(
     cfg: GradInitTranslationConfig = task.cfg
     restored = from_first_rank(lambda: restored_from(cfg))
     if restored is not None:
-        name = "--initializer" if cfg.no_gradinit else "GradInit"
-        logger.warning("%s: skipped, the parameters come from the checkpoint %s", name, restored)
+        asked = {"--initializer": cfg.initializer is not None, "GradInit": not cfg.no_gradinit}
+        names = " and ".join(name for name in asked if asked[name])
+        logger.warning("%s: skipped, the parameters come from the checkpoint %s", names, restored)
         return
     _require_derivatives(cfg, options)
     model.eval()  # turns dropout off; the trainer sets training mode again

@@ -139,7 +139,8 @@ class GradInitTranslationConfig(TranslationConfig):
         "shapes must match this model"
     )
     gradinit_max_tokens: Optional[int] = option(
-        "tokens per batch of GradInit on each GPU, at least 1 (default: --max-tokens)"
+        "tokens per batch of GradInit, and of an initializer that reads batches, on each GPU; at least 1 (default: "
+        "--max-tokens)"
     )
     gradinit_update_freq: int = option("batches accumulated for each update of the scales, at least 1", default=1)
     gradinit_hold_softmax: bool = option(
