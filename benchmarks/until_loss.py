@@ -72,13 +72,14 @@ def _done(facts: dict, bits: float, limit: int) -> bool:
 
 
 def table(found: dict, bits: float) -> str:
-    """The contenders, one a line."""
+    """The contenders, one a line: "not" where the loss was not reached, a lower bound where stock did not reach it."""
     width = 2 + max(map(len, found))
     lines = [f"{f'until {bits:g} bits':{width}}{'updates':>8}{'seconds':>9}{'x stock':>9}{'bits then':>11}"]
+    reached = {name: facts["bits"][-1] <= bits for name, facts in found.items()}
     for name, facts in found.items():
-        reached = facts["bits"][-1] <= bits
-        times = f"{found[STOCK]['seconds'] / facts['seconds']:9.2f}" if reached else f"{'not':>9}"
-        lines.append(f"{name:{width}}{facts['updates']:8}{facts['seconds']:9.1f}{times}{facts['bits'][-1]:11.3f}")
+        bound = "" if reached[STOCK] else ">"
+        times = f"{bound}{found[STOCK]['seconds'] / facts['seconds']:.2f}" if reached[name] else "not"
+        lines.append(f"{name:{width}}{facts['updates']:8}{facts['seconds']:9.1f}{times:>9}{facts['bits'][-1]:11.3f}")
     return "\n".join(lines) + "\n"
 
 

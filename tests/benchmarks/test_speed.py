@@ -112,3 +112,6 @@ def test_each_contender_trains_until_the_loss_is_reached(toy_corpus):
     assert {facts["updates"] for facts in found["100"].values()} == {2}
     assert found["0"][speed.BFLOAT16]["bits"] == pytest.approx(found["0"][speed.STOCK]["bits"], rel=1e-2)
     assert until_loss.table(found["0"], 0).count(" not ") == len(found["0"])
+    only_ours = {speed.STOCK: found["0"][speed.STOCK], speed.BFLOAT16: found["100"][speed.BFLOAT16]}
+    only_ours[speed.BFLOAT16] = only_ours[speed.BFLOAT16] | {"bits": [0.0]}
+    assert until_loss.table(only_ours, 0).count(">") == 1
