@@ -16,8 +16,8 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
 from gradinit_mt.evaluation import results
-from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.plugin.precision import working_precision
+from gradinit_mt.plugin.source_gain import source_gain
 from gradinit_mt.record.record import Record, RecordError
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.curve import read_log

@@ -49,8 +49,8 @@ from gradinit_mt.core import find_blocks, scale_blocks
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.evaluation.source_gain import source_gain
 from gradinit_mt.lr_schedulers.linear import lr_at
+from gradinit_mt.plugin.source_gain import source_gain
 from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record.record import Record, RecordError, fingerprint
 from gradinit_mt.training.presets import COMMON, PRESETS

@@ -146,9 +146,23 @@ class GradInitTranslationConfig(TranslationConfig):
     gradinit_hold_softmax: bool = option(
         "keep the output projection unchanged in the look-ahead step, as the reference code does", default=False
     )
+    watch_updates: int = option(
+        "watch over training: stop a run whose loss has stood at the level of word frequencies for so many updates "
+        "while no output depended on the source; at least 1, or 0 for no watch. A watched run also stops when its loss "
+        "is not finite. The source gain, the signal of the layers and the gradient norm of each stack are logged at "
+        "every --log-interval. Updates in which the learning rate rises do not count",
+        default=0,
+    )
+    watch_language_model_updates: int = option(
+        "with --watch-updates: stop a run that has been a language model, whose loss is lower but makes no use of the "
+        "source, for so many updates; at least 1, or 0 for never",
+        default=2000,
+    )
 
-    # Options of other components that GradInit needs to know.
+    # Options of other components that GradInit or the watch needs to know.
     seed: int = II("common.seed")
+    log_interval: int = II("common.log_interval")
+    valid_subset: str = II("dataset.valid_subset")
     lr: List[float] = II("optimization.lr")
     max_tokens: Optional[int] = II("dataset.max_tokens")
     batch_size: Optional[int] = II("dataset.batch_size")

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from gradinit_mt.plugin.facts import model_options
 from gradinit_mt.plugin.initialize import initialize
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config
 from gradinit_mt.plugin.precision import in_working_precision
+from gradinit_mt.plugin.watch import Watch, require_valid
 
 
 @register_task("gradinit_translation", dataclass=GradInitTranslationConfig)
@@ -41,6 +43,9 @@ class GradInitTranslationTask(TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
         self._compiled = False
+        require_valid(cfg)
+        self._watch = Watch(cfg) if cfg.watch_updates else None
+        self._after_update: Callable[[list[dict]], None] | None = None  # once training has begun
         if not cfg.no_gradinit:
             core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
         elif cfg.gradinit_from is not None:
@@ -83,7 +88,23 @@ class GradInitTranslationTask(TranslationTask):
         if self.cfg.compile_layers and not self._compiled:
             compile_layers(model)
             self._compiled = True
-        return super().train_step(sample, model, self._at_precision(criterion), optimizer, update_num, **kwargs)
+        losses = self._at_precision(criterion)
+        if self._watch is not None:
+            self._watch.begin(update_num, optimizer)
+            self._after_update = partial(self._watch.update_done, model=model, criterion=losses, task=self)
+        return super().train_step(sample, model, losses, optimizer, update_num, **kwargs)
+
+    def optimizer_step(self, optimizer: FairseqOptimizer, model: BaseFairseqModel, update_num: int) -> None:
+        """As in fairseq; the watch sees the gradients first."""
+        if self._watch is not None:
+            self._watch.gradients(model)
+        super().optimizer_step(optimizer, model, update_num)
+
+    def reduce_metrics(self, logging_outputs: list[dict], criterion: FairseqCriterion) -> None:
+        """As in fairseq; after a training update, the watch adds what it sees at the log interval."""
+        super().reduce_metrics(logging_outputs, criterion)
+        if self._after_update is not None and criterion.training:
+            self._after_update(logging_outputs)
 
     def valid_step(self, sample: dict, model: BaseFairseqModel, criterion: FairseqCriterion) -> tuple:
         """As in fairseq, at the precision asked for."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradinit_mt.evaluation.source_gain import source_gain, with_permuted_sources
+from gradinit_mt.plugin.source_gain import source_gain, with_permuted_sources
 
 TYPES = 7
 

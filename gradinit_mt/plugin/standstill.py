@@ -1,0 +1,86 @@
+"""Which runs have stood still: a rule over the readings that the watch takes, and nothing else.
+
+A Post-LN Transformer that starts badly learns how frequent each word is, and no more. Or it learns the target language
+and ignores its source. Its loss alone proves neither: it keeps falling a little, and a run that starts slowly passes
+through the same values. The source gain tells them apart. Where the signal is lost, no output depends on the source:
+the gain is below 1e-4 bits in either direction. In a model that will train, it is not, even before it is of any use.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MARGIN = 0.5  # bits per token: how far below the entropy of words a loss still is at the level of word frequencies
+NO_EFFECT = 1e-3  # bits per token: with a smaller source gain, or loss, the source has no effect at all
+NO_USE = 0.05  # bits per token: a model with a lower source gain makes no use of its source
+
+
+class End(StrEnum):
+    """Why a run is stopped."""
+
+    NOT_FINITE = "not finite"
+    WORD_FREQUENCIES = "word frequencies"
+    LANGUAGE_MODEL = "language model"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the watch sees at one update.
+
+    Attributes:
+        update: number of updates done.
+        updates: how many of them the loss is the mean of.
+        loss: on the training set, in bits per target token, without label smoothing.
+        source_gain: in bits per target token; nan if it cannot be measured.
+        rising: whether the learning rate has risen since the reading before.
+    """
+
+    update: int
+    updates: int
+    loss: float
+    source_gain: float
+    rising: bool = False
+
+
+@dataclass
+class Standstill:
+    """Takes the readings of a run in order, and says when it must end.
+
+    A run stands still while every reading finds it in the same state. While the learning rate rises, as in warmup, no
+    run does.
+
+    Attributes:
+        entropy: of the frequencies of the training set's target words, in bits per token.
+        at_word_frequencies: updates after which a run at the level of word frequencies is stopped; 0 for never.
+        as_language_model: updates after which a run that ignores its source is stopped; 0 for never.
+    """
+
+    entropy: float
+    at_word_frequencies: int
+    as_language_model: int
+    since: dict[End, int] = field(default_factory=dict)  # the state it is in, and the update after which that began
+
+    def end(self, reading: Reading) -> End | None:
+        """Why the run must end after this reading, the next one; None if it may continue."""
+        before = reading.update - reading.updates
+        self.since = {state: self.since.get(state, before) for state in self._states(reading)}
+        limits = {
+            End.NOT_FINITE: 1,
+            End.WORD_FREQUENCIES: self.at_word_frequencies,
+            End.LANGUAGE_MODEL: self.as_language_model,
+        }
+        ends = (end for end, limit in limits.items() if limit and end in self.since)
+        return next((end for end in ends if self.standing_for(end, reading) >= limits[end]), None)
+
+    def standing_for(self, state: End, reading: Reading) -> int:
+        """For how many updates the run has been in a state up to this reading, which it has taken."""
+        return reading.update - self.since[state]
+
+    def _states(self, reading: Reading) -> list[End]:
+        if not math.isfinite(reading.loss):
+            return [End.NOT_FINITE]
+        if reading.rising:
+            return []
+        if reading.loss > self.entropy - MARGIN:
+            return [End.WORD_FREQUENCIES] if abs(reading.source_gain) < NO_EFFECT else []
+        return [End.LANGUAGE_MODEL] if reading.source_gain < NO_USE else []

@@ -1,0 +1,101 @@
+"""How the watch ends a run: the message, the note in the save dir, and the exit status."""
+
+import atexit
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from gradinit_mt.common.files import write_json
+from gradinit_mt.plugin.options import GradInitTranslationConfig
+from gradinit_mt.plugin.standstill import End, Reading
+
+logger = logging.getLogger(__name__)
+
+STATUS = 3  # of fairseq-train; torchrun and fairseq's own spawning turn it into 1
+NOTE = "stopped.json"  # in the save dir, until the run is started again
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The decision to end a run.
+
+    Attributes:
+        update: after which the run has ended.
+        end: why.
+        message: what was seen, and what to try.
+    """
+
+    update: int
+    end: End
+    message: str
+
+
+def stop(end: End, reading: Reading, standing: int, entropy: float, cfg: GradInitTranslationConfig) -> Stop:
+    """The decision after a reading.
+
+    Args:
+        standing: for how many updates the run has been in that state.
+        entropy: of word frequencies, in bits per token.
+    """
+    seen = {
+        End.NOT_FINITE: f"at update {reading.update} the loss or its gradient is not finite",
+        End.WORD_FREQUENCIES: f"for {standing} updates the training loss ({reading.loss:.2f} bits per token) has stood "
+        f"at the level of word frequencies ({entropy:.2f}), and no output has depended on the source (source gain "
+        f"{reading.source_gain:.1g} bits)",
+        End.LANGUAGE_MODEL: f"for {standing} updates the model has been a language model: its training loss is "
+        f"{reading.loss:.2f} bits per token, but it makes no use of the source (source gain {reading.source_gain:.3f})",
+    }
+    text = f"stopped after update {reading.update}: {seen[end]}. Try {', or '.join(remedies(end, cfg))}."
+    if end is not End.NOT_FINITE:
+        text += " To train on regardless, give --watch-updates 0."
+    return Stop(reading.update, end, text)
+
+
+def remedies(end: End, cfg: GradInitTranslationConfig) -> list[str]:
+    """What may help, the likeliest first."""
+    rate = f"a lower --lr than {cfg.lr[0]:g}"
+    found = ["GradInit (without --no-gradinit)"] if cfg.no_gradinit else []
+    if end is End.NOT_FINITE:
+        return [rate, "--clip-norm 1", *found, "warmup (--warmup-updates)"]
+    return [*found, rate, "warmup (--warmup-updates)"]
+
+
+def note(decision: Stop, save_dir: str) -> None:
+    """Reports the decision in the log and, as far as the disk allows it, in the save dir."""
+    logger.warning("watch: %s", decision.message)
+    try:
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        write_json(Path(save_dir, NOTE), asdict(decision))
+    except OSError as error:
+        logger.warning("watch: %s cannot be written: %s", Path(save_dir, NOTE), error.strerror)
+
+
+def read_note(save_dir: Path) -> dict | None:
+    """What ``note`` left there, or None."""
+    try:
+        return json.loads((save_dir / NOTE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def forget(save_dir: Path) -> None:
+    """Removes the note of an earlier start."""
+    (save_dir / NOTE).unlink(missing_ok=True)
+
+
+def leave() -> NoReturn:
+    """Ends the process with the status of a stopped run; its files are closed."""
+    atexit.register(_at_once)
+    sys.exit(STATUS)
+
+
+def _at_once() -> None:
+    # otherwise fairseq's data thread may abort an interpreter that is shutting down, which changes the status
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(STATUS)
