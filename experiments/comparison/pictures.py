@@ -1,6 +1,7 @@
 """The report's pictures: source gain over rates and moments, and training loss over updates."""
 
 import itertools
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,12 +34,13 @@ def over_moments(found: dict[Part, list[Group]]) -> Iterator[tuple[str, str, Fig
     alike = defaultdict(dict)
     for part, groups in found.items():
         alike[part.corpus, part.updates, part.further, part.optimizer][part.moment] = groups
-    for (corpus, updates, _, optimizer), by_moment in alike.items():
+    for (corpus, updates, further, optimizer), by_moment in alike.items():
         name = "momentum" if optimizer == "SGD" else "beta2"
         figure = _over_moments(by_moment, name) if len(by_moment) > 1 else None
         if figure is not None:
-            title = f"{corpus}, {updates:,} updates, {optimizer}: source gain over learning rate and {name}"
-            yield f"{name}-{corpus}-{updates}", title, figure
+            part = ", ".join([corpus, f"{updates:,} updates", optimizer, *[" ".join(further)] * bool(further)])
+            file = re.sub(r"[^\w.-]+", "-", " ".join([f"{name}-{corpus}-{updates}", *further]))
+            yield file, f"{part}: source gain over learning rate and {name}", figure
 
 
 def over_settings(groups: list[Group]) -> Figure:

@@ -48,6 +48,7 @@ def readings():
         reading(replace(CELL, beta2=0.9, lr=2e-3), 3.5, 1.8),
         reading(replace(CELL, beta2=None, momentum=0.9), 5.0, 1.5),
         reading(replace(CELL, setting="warmup-200", seed=101)),
+        *(reading(replace(CELL, beta2=beta2, further=("--dropout", "0.3"))) for beta2 in (0.9, 0.98)),
     ]
 
 
@@ -62,7 +63,8 @@ def test_the_report_of_a_partial_study_has_all_its_parts(readings, tmp_path):
     make(readings, tmp_path, "warmup-tuned")
     page = (tmp_path / "report.html").read_text()
     drawn = list(tmp_path.glob("*.png"))
-    assert {"rates-toy-100-adam-0.98.png", "beta2-toy-100.png"} <= {path.name for path in drawn}
+    names = {"rates-toy-100-adam-0.98.png", "beta2-toy-100.png", "beta2-toy-100---dropout-0.3.png"}
+    assert names <= {path.name for path in drawn}
     assert page.count("data:image/png;base64,") == len(drawn)
     assert "http" not in page, "the page is self-contained"
     assert page.count("<tr>") == page.count("</tr>")
