@@ -1,6 +1,6 @@
 """The rows of the study: a name, the options of fairseq-train that make it, and what its reader has to know.
 
-This file imports nothing beyond the standard library, since the workflow engine has an environment of its own.
+This file imports nothing beyond the standard library, since the workflow engine has its own environment.
 """
 
 from collections.abc import Callable

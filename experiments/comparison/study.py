@@ -92,7 +92,7 @@ def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
 
 def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
     """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status."""
-    # a session of its own: a signal is passed on to the engine and its steps together
+    # in its own session: a signal is passed on to the engine and its steps together
     with subprocess.Popen(line, start_new_session=True) as process:
         shown = ""
         try:
