@@ -93,7 +93,7 @@ def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
 def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
     """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status."""
     # in its own session: a signal is passed on to the engine and its steps together
-    with subprocess.Popen(line, start_new_session=True) as process:
+    with subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts) as process:
         shown = ""
         try:
             while process.poll() is None:
@@ -110,6 +110,11 @@ def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
             process.wait()
             raise
     return process.returncode
+
+
+def _heed_interrupts() -> None:
+    """A shell starts background jobs with SIGINT ignored, and their children would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def failures(planned: list[Planned], output: Path) -> list[str]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,9 @@ def test_a_terminated_study_leaves_no_training_running_and_continues(command, tm
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     line = command(tmp_path / "config.yaml", tmp_path / "out")
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    # SIGINT is ignored, as in a job that a shell started in the background
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(line, **quiet, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN)) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.rglob("checkpoint_last.pt")) and time.monotonic() < deadline:
             time.sleep(0.05)
