@@ -15,7 +15,7 @@ from comparison.cells import Cell
 from comparison.settings import SETTINGS, WARMUPS
 
 TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
-RATES_TO_GO_ON = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
+RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _trained(config: dict, block: dict, readings: list[dict]) -> list[str]:
         of_block = (cell.corpus, cell.updates, cell.seed, cell.further) == same
         if of_block and (cell.beta2, cell.momentum) in _moments(block) and trains(reading):
             at[cell.setting].add(cell.lr)
-    return [name for name in SETTINGS if len(at[name]) >= RATES_TO_GO_ON]
+    return [name for name in SETTINGS if len(at[name]) >= RATES_THAT_TRAIN]
 
 
 def _further(config: dict, block: dict) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from gradinit_mt.initializers.layers import STACKS
 from gradinit_mt.initializers.registry import Start, register
-from gradinit_mt.initializers.residual import Block, blocks_of, give
+from gradinit_mt.initializers.residual import Block, blocks_of, set_weight
 
 
 @register("admin-closed", about="Admin's residual weights by their closed form (Liu et al., 2020)")
@@ -36,7 +36,7 @@ def admin_closed(start: Start) -> None:
     for stack in STACKS:
         blocks = blocks_of(start.model, stack)
         for block in blocks:
-            give(block, closed_form(len(blocks)))
+            set_weight(block, closed_form(len(blocks)))
 
 
 def closed_form(blocks: int) -> float:
@@ -54,7 +54,7 @@ def admin(start: Start) -> None:
         start.loss_fn(start.model, next(start.batches))
     for blocks, profile in zip(stacks, profiles, strict=True):
         for block, omega in zip(blocks, profile.weights, strict=True):
-            give(block, omega)
+            set_weight(block, omega)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import nn
 
 from gradinit_mt.initializers.layers import STACKS, layers_of, matrices
 from gradinit_mt.initializers.registry import Start, register
-from gradinit_mt.initializers.residual import blocks_of, give
+from gradinit_mt.initializers.residual import blocks_of, set_weight
 
 
 @register("deepnorm", about="DeepNorm's residual weights and gains (Wang et al., 2022)")
@@ -33,7 +33,7 @@ def deepnorm(start: Start) -> None:
                 weight, gain = matrix.linear.weight, 1.0 if matrix.role in ("q_proj", "k_proj") else beta
                 weight.copy_(nn.init.xavier_normal_(torch.empty(weight.shape), gain, generator))
         for block in blocks_of(start.model, stack):
-            give(block, alpha)
+            set_weight(block, alpha)
 
 
 def constants(n: int, m: int) -> tuple[tuple[float, float], tuple[float, float]]:

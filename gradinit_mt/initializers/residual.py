@@ -51,7 +51,7 @@ def blocks_of(model: nn.Module, stack: str) -> list[Block]:
 
 
 @torch.no_grad()
-def give(block: Block, omega: float) -> None:
+def set_weight(block: Block, omega: float) -> None:
     """Makes omega the block's w.
 
     Without residual weights in the model, f is divided by omega instead: LN(omega x + f) = LN(x + f / omega), but for
