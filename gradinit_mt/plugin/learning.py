@@ -14,6 +14,7 @@ from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.signal import SignalLoss
+from gradinit_mt.plugin import interruption
 from gradinit_mt.plugin.batches import batches_of, max_tokens
 from gradinit_mt.plugin.facts import data_checksum
 from gradinit_mt.plugin.losses import token_loss
@@ -68,11 +69,17 @@ def learn(
     ahead_loss_fn = SignalLoss(stacks_of(model)).added_to(loss_fn, weight) if weight else None
     with progress("GradInit", config.iterations, started_at, shown=rank == 0) as advance:
 
+        def saved() -> str:
+            record.save(Path(cfg.save_dir))
+            return f"saved after iteration {record.state.iteration} of GradInit"
+
         def on_iteration(state: State) -> None:
             entry = state.history[-1]
             advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
             if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
                 record.save(Path(cfg.save_dir))
+            if number := interruption.received():
+                interruption.leave(number, saved)
 
         learn_scales(
             model,

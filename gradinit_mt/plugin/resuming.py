@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import newest
+from gradinit_mt.plugin import interruption, newest
 from gradinit_mt.plugin.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def resume_exactly() -> None:
 
     @functools.wraps(load)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> tuple:
+        interruption.listen()
+        interruption.save_between_updates(sys._getframe(1).f_globals)  # of fairseq-train, which calls this
         _mend(cfg)
         extra_state, epoch_itr = load(cfg, trainer, **options)
         saved = extra_state or {}

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -87,15 +88,16 @@ def forget(save_dir: Path) -> None:
     (save_dir / NOTE).unlink(missing_ok=True)
 
 
-def leave() -> NoReturn:
-    """Ends the process with the status of a stopped run; its files are closed."""
-    atexit.register(_at_once)
-    sys.exit(STATUS)
+def leave(status: int = STATUS) -> NoReturn:
+    """Ends the process with this status, by default that of a run that the watch has stopped; its files are closed."""
+    atexit.register(_at_once, status)
+    sys.exit(status)
 
 
-def _at_once() -> None:
+def _at_once(status: int) -> None:
     # otherwise fairseq's data thread may abort an interpreter that is shutting down, which changes the status
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(STATUS)
+    with suppress(OSError):  # the launcher may have been killed
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

@@ -139,8 +139,8 @@ def _place(gpus: int, processes: int, chosen: argparse.Namespace) -> str:
 def _require_success(outcome: Outcome, log: str) -> None:
     if outcome.interrupted_by == signal.SIGINT:
         raise KeyboardInterrupt
-    if outcome.interrupted_by == signal.SIGTERM:
-        sys.exit(128 + signal.SIGTERM)
+    if outcome.interrupted_by is not None:
+        sys.exit(128 + outcome.interrupted_by)
     if outcome.status:
         full = any("No space left on device" in text for text in outcome.last_lines)
         raise UserError(

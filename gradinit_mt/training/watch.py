@@ -23,6 +23,13 @@ SHOWN = re.compile(r"\| (?:INFO|WARNING) \| gradinit_mt\S* \| (.*)$")
 LAST_LINES = 15
 GRACE = 40  # seconds to end after SIGTERM; torchrun takes up to 30 to end its workers
 
+# a signal to this process: the one for the command
+_PASSED_ON: dict[int, int] = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGTERM,
+}
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -45,9 +52,10 @@ def watch(
 ) -> Outcome:
     """Runs ``command`` to its end, appends its output to ``log_file``, and shows its progress on stderr.
 
-    The first SIGINT or SIGTERM is passed on to the command, whose output is still logged; the second one kills the
-    command. A signal that this process was started to ignore stays ignored. The command never outlives this process,
-    not even after a SIGKILL (on Linux). It inherits the file descriptors ``keep_open``.
+    The first SIGINT, SIGTERM or SIGUSR1 is passed on to the command, whose output is still logged; the second one kills
+    the command. SIGUSR1 is passed on as SIGTERM, since it would kill torchrun. A signal that this process was started
+    to ignore stays ignored. The command never outlives this process, not even after a SIGKILL (on Linux). It inherits
+    the file descriptors ``keep_open``.
 
     Raises:
         UserError: the log cannot be written; the command has been ended.
@@ -108,7 +116,7 @@ class _Interrupts:
         """Sends signals to ``process`` from now on, and also one that came before."""
         self._process = process
         if self.first is not None:
-            process.send_signal(self.first)
+            process.send_signal(_PASSED_ON[self.first])
 
     def handle(self, number: int, _frame: object) -> None:
         """A signal handler."""
@@ -117,16 +125,16 @@ class _Interrupts:
             return
         self.first = number
         # not print: the signal may have interrupted another print
-        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train is ending; interrupt again to kill it\n")
+        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train saves and ends; interrupt again to kill it\n")
         if self._process is not None:
-            self._process.send_signal(number)
+            self._process.send_signal(_PASSED_ON[number])
 
 
 @contextmanager
 def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Sets the handler of SIGINT and SIGTERM, except where this process was started to ignore them."""
+    """Sets the handler of signals that end training, except where this process was started to ignore them."""
     with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _PASSED_ON:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 stack.callback(signal.signal, number, signal.signal(number, handler))
         yield

@@ -1,0 +1,89 @@
+"""Signals to fairseq-train: it finishes what it is doing, saves, leaves with 128 + the signal, and resumes exactly."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+import torch
+from short_runs import ADAM, GRADINIT, same_model, short_run
+
+from gradinit_mt.record.record import Record
+from gradinit_mt.training import checkpoints
+
+UPDATES = 60
+SETTINGS = [
+    *("--task", "gradinit_translation", "--no-gradinit", *ADAM, "--dropout", "0.3"),
+    *("--save-interval-updates", "7", "--keep-interval-updates", "1"),
+]
+
+
+@pytest.fixture
+def interrupted(fairseq, tmp_path):
+    """Starts a run, sends it a signal as soon as a condition holds for its output, and returns status and output."""
+
+    def run(number, save_dir, updates, *settings, when):
+        printed = tmp_path / "printed"
+        printed.touch()
+        process = fairseq.start("train", *short_run(save_dir, updates), *settings, output=str(printed))
+        end = time.monotonic() + 120
+        while not when(printed.read_text(errors="replace")):
+            assert process.exitcode is None, printed.read_text()[-3000:]
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        os.kill(process.pid, number)
+        os.kill(process.pid, number)  # as from a terminal and from torchrun
+        process.join()
+        return process.exitcode, printed.read_text()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(fairseq, tmp_path_factory):
+    """The save dir of an undisturbed run."""
+    save_dir = tmp_path_factory.mktemp("signals") / "whole"
+    fairseq.train(save_dir, UPDATES, *SETTINGS)
+    return save_dir
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (signal.SIGTERM, '"num_updates": "24"'),
+        (signal.SIGINT, "begin validation on"),
+        (signal.SIGUSR1, "Saving checkpoint to"),
+    ],
+    ids=["SIGTERM between updates", "SIGINT in validation", "SIGUSR1 while saving"],
+)
+def test_training_saves_leaves_with_a_status_and_resumes_exactly(fairseq, interrupted, whole, tmp_path, number, text):
+    save_dir = tmp_path / "run"
+    status, output = interrupted(number, save_dir, UPDATES, *SETTINGS, when=lambda printed: text in printed)
+    assert status == 128 + number, output[-3000:]
+    said = re.search(rf"interrupted by {number.name}: saved after update (\d+)", output)
+    assert said
+    last = save_dir / "checkpoint_last.pt"
+    assert checkpoints.facts(last).updates == int(said[1])
+    assert "Traceback" not in output
+    assert not list(save_dir.glob("*.tmp"))
+    fairseq.train(save_dir, UPDATES, *SETTINGS)
+    assert same_model(save_dir, whole)
+    one, other = (checkpoints.load(run / "checkpoint_last.pt")["last_optimizer_state"] for run in (save_dir, whole))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert sorted(path.name for path in save_dir.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+def test_gradinit_saves_its_iteration_and_resumes_exactly(fairseq, interrupted, tmp_path):
+    settings = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
+    fairseq.train(tmp_path / "whole", 1, *settings)
+    record = tmp_path / "run" / "gradinit.safetensors"
+    status, output = interrupted(signal.SIGTERM, tmp_path / "run", 1, *settings, when=lambda _: record.exists())
+    assert status == 128 + signal.SIGTERM, output[-3000:]
+    said = re.search(r"interrupted by SIGTERM: saved after iteration (\d+) of GradInit", output)
+    assert said
+    assert Record.load(tmp_path / "run").state.iteration == int(said[1]) < 40
+    assert sorted(path.suffix for path in (tmp_path / "run").iterdir()) == [".json", ".safetensors"]
+    fairseq.train(tmp_path / "run", 1, *settings)
+    assert Record.load(tmp_path / "run").state.history == Record.load(tmp_path / "whole").state.history
+    assert same_model(tmp_path / "run", tmp_path / "whole")
