@@ -188,7 +188,7 @@ def contenders(preset: str, device: torch.device, each: bool, also: list[str]) -
     stock += ["--criterion", "label_smoothed_cross_entropy", "--optimizer", "adam"]
     found = {STOCK: Contender(stock)}
     if device.type == "cuda":
-        found |= {f"stock --{kind}": Contender([*stock, f"--{kind}"]) for kind in ("fp16", "bf16")}
+        found |= {f"stock --{kind}": Contender([*stock, f"--{kind}"]) for kind in ("fp16", "amp")}
     for kind in ("float32", "bfloat16"):
         found[f"ours, {kind}"] = Contender(["--no-gradinit", "--precision", kind])
     for options in also:
