@@ -65,11 +65,14 @@ def test_names_tell_cells_apart_and_are_paths(config):
     assert Cell.of(other.fields) == other
 
 
-def test_every_setting_comes_first_at_the_middle_rate_and_only_once(config):
+def test_the_settings_of_the_question_come_first_and_then_all_at_the_middle_rate(config):
     cells = [planned.cell for planned in plan(config, []) if planned.cell.seed == 1 and "a" in planned.blocks]
-    first = cells[: len(SETTINGS) - len(WARMUPS)]
-    assert {cell.setting for cell in first} == set(SETTINGS) - {f"warmup-{length}" for length in WARMUPS}
-    assert {cell.lr for cell in first} == {1e-3}
+    stage = config["blocks"]["a"]["stages"][0]
+    count = len(stage["settings"]) * len(stage["lr"])
+    assert {cell.setting for cell in cells[:count]} == set(stage["settings"])
+    everything = set(SETTINGS) - {f"warmup-{length}" for length in WARMUPS}
+    at_middle_rate = [cell for cell in cells[: count + len(everything) - len(stage["settings"])] if cell.lr == 1e-3]
+    assert {cell.setting for cell in at_middle_rate} == everything
     assert len(cells) == len(set(cells))
 
 
