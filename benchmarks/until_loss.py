@@ -18,8 +18,9 @@ from pathlib import Path
 
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
+from contenders import Contender
 from measuring import BFLOAT16, STOCK, batches_by_length, describe_machine, report, seconds
-from speed import MODELS, Contender, Training, run_alone
+from speed import MODELS, Training, run_alone
 from tqdm import tqdm
 
 from gradinit_mt.common import command

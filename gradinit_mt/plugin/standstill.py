@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 MARGIN = 0.5  # bits per token: how far below the entropy of words a loss still is at the level of word frequencies
-NO_EFFECT = (
-    2e-3  # bits per token: with a smaller source gain, or loss, no output depends on the source (bfloat16 rounds)
-)
+# bits per token: with a smaller source gain, or loss, no output depends on the source (bfloat16 rounds)
+NO_EFFECT = 2e-3
 NO_USE = 0.05  # bits per token: a model with a lower source gain makes no use of its source
 
 

@@ -1,7 +1,6 @@
 """How the watch ends a run: the message, the note in the save dir, and the exit status."""
 
 import atexit
-import json
 import logging
 import os
 import sys
@@ -73,14 +72,6 @@ def note(decision: Stop, save_dir: str) -> None:
         write_json(Path(save_dir, NOTE), asdict(decision))
     except OSError as error:
         logger.warning("watch: %s cannot be written: %s", Path(save_dir, NOTE), error.strerror)
-
-
-def read_note(save_dir: Path) -> dict | None:
-    """What ``note`` left there, or None."""
-    try:
-        return json.loads((save_dir / NOTE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def forget(save_dir: Path) -> None:

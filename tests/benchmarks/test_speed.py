@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import contenders
 import pytest
 import speed
 import until_loss
@@ -46,7 +47,7 @@ def test_the_tables_name_every_contender_and_optimization(measured):
     assert "toy; tiny6" in head
     assert [line.split("  ")[0] for line in training.splitlines()[1:]] == list(facts["training"]["seconds"])
     rows = optimizations.splitlines()[1:-1]
-    assert [row.split("  ")[0] for row in rows] == list(speed.optimizations("multi30k"))
+    assert [row.split("  ")[0] for row in rows] == list(contenders.optimizations("multi30k"))
     assert all(int(row.split()[-1]) > 5 for row in rows)
     assert products.count("GFLOP an update in products") == 3
     assert [line.split("  ")[0] for line in translation.splitlines()[1:]] == [
@@ -71,9 +72,9 @@ def test_translations_in_float32_are_those_of_stock(measured):
 
 @pytest.mark.parametrize("optimization", ["dropout", "merged projections", "attention as products"])
 def test_a_change_ends_with_its_block(optimization):
-    modules = speed.attention, speed.layers, speed.encoder_decoder
+    modules = contenders.attention, contenders.layers, contenders.encoder_decoder
     before = [dict(vars(module)) for module in modules]
-    with speed.optimizations("multi30k")[optimization].removed.change():
+    with contenders.optimizations("multi30k")[optimization].removed.change():
         assert [dict(vars(module)) for module in modules] != before
     assert [dict(vars(module)) for module in modules] == before
 

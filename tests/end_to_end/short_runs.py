@@ -1,11 +1,13 @@
 """Arguments of short runs, and the models they leave."""
 
 import json
+import time
 from pathlib import Path
 
 import torch
 
 from gradinit_mt.plugin import compat  # noqa: F401 - for loading checkpoints
+from gradinit_mt.record.record import Record
 
 MODEL = [
     *("--arch", "post_ln_transformer_tiny", "--encoder-layers", "2", "--encoder-embed-dim", "32"),
@@ -23,6 +25,17 @@ GRADINIT = ["--task", "gradinit_translation", "--gradinit-iterations", "6", "--g
 def short_run(save_dir, updates):
     """Arguments of ``fairseq-train`` for the small model."""
     return [*MODEL, *TRAINING, "--save-dir", save_dir, "--max-update", updates]
+
+
+def kill_during_gradinit(fairseq, save_dir, *settings):
+    """Kills a run as soon as there is a record of unfinished scales."""
+    process = fairseq.start("train", *short_run(save_dir, 1), *settings)
+    deadline = time.monotonic() + 120
+    while not (save_dir / "gradinit.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert not Record.load(save_dir).complete, "the kill came too late to test anything"
 
 
 def losses(output: str) -> list[tuple[str, str]]:

@@ -1,12 +1,11 @@
 """``--initializer`` in the real command line: alone, before GradInit, and when a run starts again."""
 
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, last_model, losses, same_model, short_run
+from short_runs import ADAM, GRADINIT, kill_during_gradinit, last_model, losses, same_model, short_run
 
 from gradinit_mt.record.record import Record
 
@@ -76,13 +75,7 @@ def test_gradinit_resumes_after_a_kill_from_the_same_profile(fairseq, tmp_path):
     """The record is refused if the start differs in one bit."""
     settings = [*ADMIN, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2"]
     fairseq.train(tmp_path / "whole", 1, *settings)
-    process = fairseq.start("train", *short_run(tmp_path / "killed", 1), *settings)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.join()
-    assert not Record.load(tmp_path / "killed").complete, "the kill came too late to test anything"
+    kill_during_gradinit(fairseq, tmp_path / "killed", *settings)
     fairseq.train(tmp_path / "killed", 1, *settings)
     assert same_model(tmp_path / "killed", tmp_path / "whole")
     assert max(residual_weights(tmp_path / "killed").values()) > 1.1

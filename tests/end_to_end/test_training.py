@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, last_model, losses, same_model, short_run
+from short_runs import ADAM, GRADINIT, kill_during_gradinit, last_model, losses, same_model, short_run
 
 from gradinit_mt.record.record import Record
 
@@ -106,13 +105,7 @@ def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, tra
 def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
     settings = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
     fairseq.train(tmp_path / "whole", 1, *settings)
-    process = fairseq.start("train", *short_run(tmp_path / "killed", 1), *settings)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "killed/gradinit.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.join()
-    assert not Record.load(tmp_path / "killed").complete, "the kill came too late to test anything"
+    kill_during_gradinit(fairseq, tmp_path / "killed", *settings)
     fairseq.train(tmp_path / "killed", 1, *settings)
     whole, killed = Record.load(tmp_path / "whole"), Record.load(tmp_path / "killed")
     assert torch.equal(killed.state.scales, whole.state.scales)

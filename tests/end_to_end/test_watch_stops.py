@@ -118,6 +118,7 @@ def test_a_run_without_a_future_stops_and_its_checkpoint_continues(fairseq, tmp_
     assert note["message"] in text
     continued = fairseq.run("train", *here, "--watch-updates", "0", "--max-update", "8")
     assert [update for update, _ in losses(continued)] == ["8"], "it resumes after update 6"
+    assert not (tmp_path / "run" / "stopped.json").exists()
 
 
 def test_a_resumed_run_counts_again(fairseq, tmp_path):

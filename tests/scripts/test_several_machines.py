@@ -9,11 +9,11 @@ import time
 
 import pytest
 import torch
+from toy import wait_until_free
 
-from gradinit_mt.common.errors import UserError
 from gradinit_mt.core import State
 from gradinit_mt.record.record import Record
-from gradinit_mt.training import checkpoints, save_dir
+from gradinit_mt.training import checkpoints
 
 SETTINGS = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--log-interval", "1"),
@@ -55,17 +55,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until_free(directory, deadline):
-    """Waits for the workers, whose launcher is gone, to end and release the lock."""
-    while True:
-        assert time.monotonic() < deadline
-        try:
-            with save_dir.locked(directory):
-                return
-        except UserError:
-            time.sleep(0.1)
-
-
 def finished(machines) -> list[str]:
     outputs = [machine.communicate(timeout=180)[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], "\n".join(outputs)
@@ -91,10 +80,11 @@ def test_two_machines_train_are_killed_and_continue(start, tmp_path):
         machine.send_signal(signal.SIGKILL)
     for machine in machines:
         machine.communicate()
-    updates = checkpoints.facts(killed / "checkpoint_last.pt").updates
-    assert 0 < updates < 40
+    # the workers save once more when their launcher is gone
     wait_until_free(killed, deadline)
     wait_until_free(tmp_path / "killed.node1", deadline)
+    updates = checkpoints.facts(killed / "checkpoint_last.pt").updates
+    assert 0 < updates < 40
     port = free_port()
     outputs = finished([start(node, port, killed) for node in (0, 1)])
     assert f"update {updates + 1}/40: loss" in outputs[0]

@@ -9,9 +9,9 @@ import time
 
 import pytest
 import torch
+from toy import wait_until_free
 
-from gradinit_mt.common.errors import UserError
-from gradinit_mt.training import checkpoints, save_dir
+from gradinit_mt.training import checkpoints
 
 SETTINGS = [
     *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
@@ -68,13 +68,7 @@ def test_a_run_killed_during_an_epoch_continues_and_ends_bit_for_bit_like_an_und
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
     launcher.stdout.close()
-    while True:
-        assert time.monotonic() < end
-        try:
-            with save_dir.locked(directory):
-                break
-        except UserError:
-            time.sleep(0.2)
+    wait_until_free(directory, end)
     updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
     assert 0 < updates < 64
     output = call(*command)

@@ -3,7 +3,11 @@
 import os
 import random
 import subprocess
+import time
 from pathlib import Path
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.training import save_dir
 
 NOUNS = {"Hund": "dog", "Katze": "cat", "Haus": "house", "Baum": "tree", "Auto": "car", "Kind": "child"}
 VERBS = {"sieht": "sees", "mag": "likes", "hat": "has", "findet": "finds"}
@@ -30,3 +34,14 @@ def call(*arguments, **options) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     arguments = [str(argument) for argument in arguments]
     return subprocess.run(arguments, capture_output=True, text=True, env=environment, **options)
+
+
+def wait_until_free(directory, deadline):
+    """Waits for the workers of a killed launcher to end and release the lock."""
+    while True:
+        assert time.monotonic() < deadline
+        try:
+            with save_dir.locked(directory):
+                return
+        except UserError:
+            time.sleep(0.1)
