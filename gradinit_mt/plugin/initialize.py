@@ -79,8 +79,6 @@ def restored_from(cfg: GradInitTranslationConfig) -> Optional[str]:
 
 
 def _require_derivatives(cfg: GradInitTranslationConfig, options: dict) -> None:
-    if cfg.ddp_backend == "fully_sharded":
-        raise GradInitError("initialization needs whole parameters on every rank: use another --ddp-backend")
     if not (options.get("checkpoint_activations") or options.get("offload_activations")):
         return
     cannot = "takes derivatives that --checkpoint-activations and --offload-activations cannot give"

@@ -159,7 +159,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=2000,
     )
 
-    # Options of other components that GradInit or the watch needs to know.
+    # Options of other components that GradInit, the watch or a refusal needs to know.
     seed: int = II("common.seed")
     log_interval: int = II("common.log_interval")
     valid_subset: str = II("dataset.valid_subset")
@@ -169,11 +169,18 @@ class GradInitTranslationConfig(TranslationConfig):
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
     amp: bool = II("common.amp")
+    memory_efficient_fp16: bool = II("common.memory_efficient_fp16")
+    fp16_no_flatten_grads: bool = II("common.fp16_no_flatten_grads")
+    cpu: bool = II("common.cpu")
+    tpu: bool = II("common.tpu")
+    model_parallel_size: int = II("common.model_parallel_size")
+    use_bmuf: bool = II("optimization.use_bmuf")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     continue_once: Optional[str] = II("checkpoint.continue_once")
     ddp_backend: str = II("distributed_training.ddp_backend")
+    pipeline_model_parallel: bool = II("distributed_training.pipeline_model_parallel")
 
 
 def first_steps_of(optimizer: FairseqOptimizer) -> dict[str, Any]:

@@ -23,9 +23,10 @@ from gradinit_mt.models.narrow_search import narrowed
 from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.compiling import compile_layers
 from gradinit_mt.plugin.facts import model_options
-from gradinit_mt.plugin.initialize import initialize
+from gradinit_mt.plugin.initialize import initialize, restored_from
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config
 from gradinit_mt.plugin.precision import in_working_precision
+from gradinit_mt.plugin.refusals import require_trainable, require_whole_parameters
 from gradinit_mt.plugin.watch import Watch, require_valid
 
 
@@ -43,6 +44,8 @@ class GradInitTranslationTask(TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
         self._compiled = False
+        if self._awaits_initialization and restored_from(cfg) is None:
+            require_whole_parameters(cfg)
         require_valid(cfg)
         self._watch = Watch(cfg) if cfg.watch_updates else None
         self._after_update: Callable[[list[dict]], None] | None = None  # once training has begun
@@ -52,7 +55,9 @@ class GradInitTranslationTask(TranslationTask):
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
 
     def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """As in fairseq; keeps the model's options for the record."""
+        """As in fairseq; keeps the model's options for the record. A model to train is refused where that must fail."""
+        if not from_checkpoint:
+            require_trainable(self.cfg)
         self._model_cfg = cfg
         return super().build_model(cfg, from_checkpoint)
 
