@@ -65,4 +65,5 @@ class Cell:
     def launch(self, corpus: Path, save_dir: Path, device: str, further: Iterable[str] = ()) -> list[str]:
         """The arguments of ``gradinit_mt.training.launch``."""
         own = [str(corpus), "--save-dir", str(save_dir), "--preset", PRESET, "--seed", str(self.seed)]
-        return [*own, "--device", device, "--processes", "1", "--", *self.options(), *further]
+        whole = ("--watch-updates", "0")  # a run that fails makes all its updates, and is read at its end like others
+        return [*own, "--device", device, "--processes", "1", "--", *whole, *self.options(), *further]

@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import interruption, newest, stopping
+from gradinit_mt.plugin import interruption, newest, stop_note
 from gradinit_mt.plugin.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def resume_exactly() -> None:
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> tuple:
         interruption.listen()
         interruption.save_between_updates(sys._getframe(1).f_globals)  # of fairseq-train, which calls this
-        from_first_rank(lambda: stopping.forget(Path(cfg.save_dir)))
+        from_first_rank(lambda: stop_note.remove(Path(cfg.save_dir)))
         _mend(cfg)
         extra_state, epoch_itr = load(cfg, trainer, **options)
         saved = extra_state or {}

@@ -2,18 +2,20 @@
 
 A Post-LN Transformer that starts badly learns how frequent each word is, and no more. Or it learns the target language
 and ignores its source. Its loss alone proves neither: it keeps falling a little, and a run that starts slowly passes
-through the same values. The source gain tells them apart. Where the signal is lost, no output depends on the source:
-the gain is below 1e-4 bits in either direction, or 1e-3 in bfloat16. In a model that will train it is larger, even
-before it is of any use.
+through the same values. Two further numbers tell them apart. Where the signal is lost, no output depends on the source:
+the source gain is below 1e-4 bits in either direction, or 1e-3 in bfloat16. In a model that will train it is larger,
+even before it is of any use. But it starts below 0, and a run at a low rate takes long to pass 0; so the states after
+the last layer of a stack must be alike, too.
 """
 
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MARGIN = 0.5  # bits per token: how far below the entropy of words a loss still is at the level of word frequencies
+MARGIN = 0.5  # bits per token: how far from the entropy of words a loss still is at the level of word frequencies
 # bits per token: with a smaller source gain, or loss, no output depends on the source (bfloat16 rounds)
 NO_EFFECT = 2e-3
+LOST = 1e-4  # with a lower share of its states that differs between tokens, a stack has lost the signal
 NO_USE = 0.05  # bits per token: a model with a lower source gain makes no use of its source
 
 
@@ -34,6 +36,8 @@ class Reading:
         updates: how many of them the loss is the mean of.
         loss: on the training set, in bits per target token, without label smoothing.
         source_gain: in bits per target token; nan if it cannot be measured.
+        signal: share of the states after the last layer that differs between tokens, in the stack where it is lowest;
+            nan if it cannot be measured.
         rising: whether the learning rate has risen since the reading before.
     """
 
@@ -41,6 +45,7 @@ class Reading:
     updates: int
     loss: float
     source_gain: float
+    signal: float = math.nan
     rising: bool = False
 
 
@@ -84,5 +89,11 @@ class Standstill:
         if reading.rising:
             return []
         if reading.loss > self.entropy - MARGIN:
-            return [End.WORD_FREQUENCIES] if abs(reading.source_gain) < NO_EFFECT else []
+            lost = abs(reading.source_gain) < NO_EFFECT and self._signal_is_lost(reading)
+            return [End.WORD_FREQUENCIES] if lost else []
         return [End.LANGUAGE_MODEL] if reading.source_gain < NO_USE else []
+
+    def _signal_is_lost(self, reading: Reading) -> bool:
+        if math.isnan(reading.signal):  # at a low rate the loss is still far above, too
+            return reading.loss < self.entropy + MARGIN
+        return reading.signal < LOST

@@ -9,14 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from gradinit_mt.common.files import write_json
+from gradinit_mt.plugin import stop_note
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.plugin.standstill import End, Reading
 
 logger = logging.getLogger(__name__)
-
-STATUS = 3  # of fairseq-train; torchrun and fairseq's own spawning turn it into 1
-NOTE = "stopped.json"  # in the save dir, until the run is started again
 
 
 @dataclass(frozen=True)
@@ -68,18 +65,12 @@ def note(decision: Stop, save_dir: str) -> None:
     """Reports the decision in the log and, as far as the disk allows it, in the save dir."""
     logger.warning("watch: %s", decision.message)
     try:
-        Path(save_dir).mkdir(parents=True, exist_ok=True)
-        write_json(Path(save_dir, NOTE), asdict(decision))
+        stop_note.write(Path(save_dir), asdict(decision))
     except OSError as error:
-        logger.warning("watch: %s cannot be written: %s", Path(save_dir, NOTE), error.strerror)
+        logger.warning("watch: %s cannot be written: %s", Path(save_dir, stop_note.NOTE), error.strerror)
 
 
-def forget(save_dir: Path) -> None:
-    """Removes the note of an earlier start."""
-    (save_dir / NOTE).unlink(missing_ok=True)
-
-
-def leave(status: int = STATUS) -> NoReturn:
+def leave(status: int = stop_note.STATUS) -> NoReturn:
     """Ends the process with this status, by default that of a run that the watch has stopped; its files are closed."""
     atexit.register(_at_once, status)
     sys.exit(status)

@@ -98,7 +98,8 @@ class Watch:
             if self._judge is None:
                 self._judge = _Judge.of(task, unwrapped(model))
             use = self._judge.use(criterion)
-            return use, self._judge.decide(Reading(self._update, updates, loss, use.source_gain, rising))
+            lowest = min((shares[-1] for shares in use.signals.values()), default=math.nan)
+            return use, self._judge.decide(Reading(self._update, updates, loss, use.source_gain, lowest, rising))
 
         # the first rank's numbers, so that all take the same decision
         use, self._stop = from_first_rank(judged)

@@ -17,7 +17,7 @@ import torch
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.plugin import newest
+from gradinit_mt.plugin import newest, stop_note
 from gradinit_mt.training import options, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.watch import Outcome, watch
@@ -122,11 +122,13 @@ def train(arguments: list[str]) -> None:
         if save_dir.is_complete(directory, max_update):
             command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
             return
+        stop_note.remove(directory)
         if run is not None:
             save_dir.note_start(directory, run, line)
         place = f"preset {preset}; {_place(gpus, processes, chosen)}"
         command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
         outcome = watch(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
+    _leave_if_stopped(outcome, directory, shown, owner)
     _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
     command.step(f"done; next: scripts/evaluate.sh {shown}")
 
@@ -134,6 +136,18 @@ def train(arguments: list[str]) -> None:
 def _place(gpus: int, processes: int, chosen: argparse.Namespace) -> str:
     here = f"{gpus} GPU{'s' * (gpus > 1)}" if gpus else f"CPU, {processes} process{'es' * (processes > 1)}"
     return here + (f", machine {chosen.node} of {chosen.nodes}" if chosen.nodes > 1 else "")
+
+
+def _leave_if_stopped(outcome: Outcome, directory: Path, shown: str, owner: bool) -> None:
+    """Exits with the status of a run that the watch has stopped, which torchrun reports as 1."""
+    message = stop_note.message(directory)
+    stopped = outcome.status == stop_note.STATUS or (outcome.status and message)
+    if not stopped or outcome.interrupted_by is not None:
+        return
+    if message and not owner:  # the first rank's machine has shown it
+        command.step(message)
+    command.step(f"{shown} was stopped; other settings need another --save-dir, and --watch-updates 0 goes after --")
+    sys.exit(stop_note.STATUS)
 
 
 def _require_success(outcome: Outcome, log: str) -> None:

@@ -9,6 +9,7 @@ BELONGS_TO = {
     "total-num-update": "lr-scheduler",
     "encoder-layers": "arch",
     "gradinit-max-tokens": "task",
+    "watch-updates": "task",
 }
 
 # fairseq's own counterparts of the choices below, which take the same settings.
@@ -19,6 +20,7 @@ COUNTERPARTS = {
 
 COMMON = {
     "task": "gradinit_translation",
+    "watch-updates": 400,
     "share-decoder-input-output-embed": True,
     "criterion": "projected_label_smoothed_cross_entropy",
     "label-smoothing": 0.1,

@@ -2,17 +2,15 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
-from short_runs import ADAM, MODEL, TRAINING, losses, same_model, short_run
+from short_runs import ADAM, losses, same_model, short_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gradinit_mt import criterions, models, tasks  # noqa: F401 - registered with fairseq
-from gradinit_mt.plugin.stopping import STATUS
+from gradinit_mt.plugin.stop_note import STATUS
 
 TASK = ["--task", "gradinit_translation", "--no-gradinit"]
 WATCH = ["--watch-updates", "1000"]
@@ -145,20 +143,3 @@ def test_a_run_that_diverges_stops(fairseq, tmp_path):
 def test_a_negative_number_of_updates_is_refused(fairseq, option, tmp_path):
     output = fairseq.train(tmp_path, 1, *TASK, *ADAM, option, "-1", fails=True)
     assert f"{option} is -1, expected a number of updates, or 0 for never" in output
-
-
-def test_two_processes_stop_together(fairseq, tmp_path):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    ranks = ["--distributed-world-size", "2", "--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
-    here = [*MODEL, *TRAINING, "--save-dir", tmp_path, "--max-update", "20", *TASK, *COLLAPSE, *ranks]
-    done = subprocess.run(
-        [*torchrun, "-m", "fairseq_cli.train", *fairseq.arguments(*here)],
-        env=fairseq.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 1, "torchrun's, which names those of its processes"
-    assert json.loads((tmp_path / "stopped.json").read_text())["update"] == 6
-    assert "exitcode  : 3" in done.stdout

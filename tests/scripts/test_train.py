@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.record.record import Record
@@ -217,3 +218,23 @@ def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     assert "already exists" in done.stderr
+
+
+def test_a_run_that_stands_still_is_stopped_with_its_own_status(train, toy_corpus, tmp_path):
+    """torchrun knows no other status than 1. TensorBoard shows the collapse."""
+    directory = tmp_path / "run"
+    stuck = (*SMALL, "--no-gradinit", "--lr", "0.2", "--max-update", "100", "--log-interval", "2")
+    here = (toy_corpus, "--save-dir", directory, "--processes", "2", "--", *stuck)
+    status, output = train(*here, "--watch-updates", "4")
+    assert status == 3, output
+    stopped, last = output.splitlines()[-2:]
+    assert "for 4 updates the training loss" in stopped
+    assert "Try GradInit (without --no-gradinit), or a lower --lr than 0.2, or warmup" in stopped
+    assert f"=> {directory} was stopped; other settings need another --save-dir" in last
+    assert "Traceback" not in output
+    note = json.loads((directory / "stopped.json").read_text())
+    assert stopped == f"watch: {note['message']}"
+    events = EventAccumulator(str(directory / "tensorboard" / "train_inner"))
+    events.Reload()
+    for name in ("gnorm_encoder", "gnorm_decoder", "signal_encoder_1", "source_gain"):
+        assert [event.step for event in events.Scalars(name)] == list(range(2, note["update"] + 1, 2))

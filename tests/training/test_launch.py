@@ -1,10 +1,14 @@
-"""Devices and processes, and the environment of the training process."""
+"""Devices and processes, the environment of the training process, and the status of a stopped run."""
+
+import signal
 
 import pytest
 import torch
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.plugin import stop_note
 from gradinit_mt.training import launch
+from gradinit_mt.training.watch import Outcome
 
 
 def test_several_processes_start_under_torchrun():
@@ -63,3 +67,39 @@ def test_on_a_cpu_memory_is_kept_unless_the_user_decided_otherwise(monkeypatch):
     assert "GLIBC_TUNABLES" not in launch.environment(gpus=1, processes=1)
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
     assert launch.environment(gpus=0, processes=1)["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
+
+
+def fails(status, interrupted_by=None):
+    """A stand-in for the training process, which leaves the note of a stopped run unless it has been interrupted."""
+
+    def run(_line, _environment, log_file, *_arguments, **_options) -> Outcome:
+        if interrupted_by is None:
+            stop_note.write(log_file.parent.with_name("run"), {"message": "stopped after update 400: why"})
+        return Outcome(status, interrupted_by, [])
+
+    return run
+
+
+def start(toy_corpus, directory, *arguments):
+    with pytest.raises((SystemExit, UserError)) as caught:
+        launch.train([str(toy_corpus), "--save-dir", str(directory), "--device", "cpu", *arguments])
+    return caught.value.code if isinstance(caught.value, SystemExit) else str(caught.value)
+
+
+def test_a_stopped_run_has_its_own_status_on_every_machine(toy_corpus, tmp_path, monkeypatch, capsys):
+    machine = ("--nodes", "2", "--rendezvous", "host:29500", "--node")
+    for status, arguments in ((3, ()), (1, ("--processes", "2")), (1, (*machine, "0")), (1, (*machine, "1"))):
+        monkeypatch.setattr(launch, "watch", fails(status))
+        assert start(toy_corpus, tmp_path / "run", *arguments) == stop_note.STATUS
+    text = capsys.readouterr().err
+    assert text.count("run was stopped; other settings need another --save-dir") == 4
+    assert text.count("=> stopped after update 400: why") == 1, "where the first process did not show it"
+
+
+def test_an_earlier_stop_is_not_taken_for_the_end_of_this_start(toy_corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "watch", fails(1))
+    assert start(toy_corpus, tmp_path / "run") == stop_note.STATUS
+    monkeypatch.setattr(launch, "watch", lambda *_arguments, **_options: Outcome(1, None, ["out of memory"]))
+    assert "out of memory" in start(toy_corpus, tmp_path / "run")
+    monkeypatch.setattr(launch, "watch", fails(143, signal.SIGTERM))
+    assert start(toy_corpus, tmp_path / "run") == 128 + signal.SIGTERM
