@@ -67,5 +67,6 @@ def evaluate_plain_values_only() -> None:
     In many places fairseq calls ``eval`` on the text of an option. A module's own ``eval`` shadows the builtin.
     """
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == "fairseq":
+        spec = getattr(module, "__spec__", None)  # of a command that ``python -m`` runs: its real name
+        if (spec.name if spec else name).split(".")[0] in ("fairseq", "fairseq_cli"):
             vars(module)["eval"] = plain_value

@@ -5,11 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
+from gradinit_mt.plugin import untrusted
 
 # fairseq's names: "checkpoint7.pt" by epoch, "checkpoint_2_1000.pt" by epoch and update
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}
@@ -37,20 +35,19 @@ def load(path: Path) -> dict:
     """Loads a fairseq checkpoint to the CPU with PyTorch's safe loader.
 
     Raises:
-        UserError: the file is missing, truncated, not from fairseq, or holds types that are not allowed.
+        UserError: the file is missing, truncated, not from fairseq, or holds types that are not allowed, or settings
+            that fairseq would run as code or follow to another file.
     """
     if not path.is_file():
         present = ", ".join(sorted(other.name for other in path.parent.glob("*.pt")))
         raise UserError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises those of zip files, of pickles, and its own
-        raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+    state = untrusted.read(path)
     kinds = {"model": dict, "extra_state": dict, "optimizer_history": list}
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
         raise UserError(f"{path}: not a fairseq checkpoint (it lacks one of {', '.join(kinds)})")
     if not isinstance(state.get("args"), argparse.Namespace) and not isinstance(state.get("cfg"), dict):
         raise UserError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
+    untrusted.require_harmless(state, path)
     return state
 
 
@@ -59,13 +56,6 @@ def settings(state: dict, part: str) -> dict:
     settings = state.get("args") or state["cfg"].get(part)
     settings = vars(settings) if isinstance(settings, argparse.Namespace) else settings
     return settings if isinstance(settings, dict) else {}
-
-
-def _reason(error: Exception) -> str:
-    if refused := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds objects of type {refused[1]}, which gradinit_mt.plugin.compat does not allow"
-    first_line = str(error).strip().partition("\n")[0]
-    return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
 
 
 def facts(path: Path) -> CheckpointFacts:

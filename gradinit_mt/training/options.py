@@ -11,6 +11,7 @@ from types import ModuleType
 import gradinit_mt
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.plugin import compat, untrusted
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESETS
 
@@ -45,7 +46,8 @@ def compose(
     as Adam's betas with ``--optimizer sgd``.
 
     Raises:
-        UserError: ``further`` has an option that the launcher sets, or one that fairseq-train refuses.
+        UserError: ``further`` has an option that the launcher sets, one that fairseq-train refuses, or one whose text
+            it would run as code.
     """
     preset = PRESETS[preset_name]
     settings = {
@@ -85,6 +87,8 @@ def _with_further(arguments: list[str], further: list[str]) -> list[str]:
     for name in OWNED:
         if together.get(name) != ours.get(name):
             raise _owned(name)
+    for name, value in together.items():
+        untrusted.require_plain(name, value)
     paths = [(f"--{name.replace('_', '-')}", _real_path(together[name])) for name in PATHS if name in together]
     return [*arguments, *further, *(part for option in paths for part in option)]
 
@@ -129,6 +133,7 @@ def _fairseq_options() -> Iterator[ModuleType]:
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # or it advertises TensorBoard
     from fairseq import options
 
+    compat.evaluate_plain_values_only()
     from gradinit_mt import (  # noqa: F401 - registers the plugin's options
         criterions,
         lr_schedulers,

@@ -1,6 +1,4 @@
-"""Checkpoints with code or with nonsense in them, and training that recomputes activations."""
-
-import argparse
+"""Checkpoints with nonsense in them, and training that recomputes activations."""
 
 import pytest
 import torch
@@ -8,68 +6,6 @@ from short_runs import ADAM, GRADINIT
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.training import checkpoints
-
-FCONV = {
-    "_name": "fconv",
-    "arch": "fconv",
-    "dropout": 0.1,
-    "encoder_embed_dim": 16,
-    "encoder_embed_path": None,
-    "decoder_embed_dim": 16,
-    "decoder_embed_path": None,
-    "decoder_out_embed_dim": 16,
-    "decoder_layers": "[(16, 3)]",
-    "decoder_attention": "True",
-    "share_input_output_embed": False,
-    "max_source_positions": 99,
-    "max_target_positions": 99,
-}
-
-
-def code_in(state: dict, way: str, code: str) -> None:
-    """Puts code where fairseq would evaluate it when it builds the model of a checkpoint."""
-    cfg, model = state["cfg"], dict(state["cfg"]["model"])
-    if way == "option":
-        cfg["model"] = argparse.Namespace(_name="transformer", arch="transformer", adaptive_softmax_cutoff=code)
-    elif way == "prefixed option":  # fairseq copies it and drops the prefix
-        cfg["model"] = argparse.Namespace(_name="transformer", arch="transformer", encoder_xformers_att_config=code)
-    elif way == "resolver":
-        resolver = '${oc.create:{xformers_att_config:"' + code.replace('"', "'") + '"}}'
-        cfg["model"] = model | {"_name": "transformer", "encoder": resolver}
-    elif way == "another model":
-        cfg["model"] = argparse.Namespace(**FCONV, encoder_layers=code)
-    elif way == "bytes":
-        cfg["model"] = argparse.Namespace(**FCONV, encoder_layers=code.encode())
-    else:  # "args", which fairseq prefers to "cfg"
-        state["args"] = argparse.Namespace(**FCONV, encoder_layers=code, task="translation", data="")
-
-
-@pytest.fixture
-def crafted(trained, tmp_path):
-    """A function that saves the trained checkpoint with code in it; the code would create ``tmp_path / "run"``."""
-
-    def save(way):
-        state = checkpoints.load(trained / "checkpoint_last.pt")
-        code_in(state, way, f"__import__('pathlib').Path({str(tmp_path / 'run')!r}).touch()")
-        torch.save(state, tmp_path / "crafted.pt")
-        return tmp_path / "crafted.pt"
-
-    return save
-
-
-@pytest.mark.parametrize("way", ["option", "prefixed option", "resolver", "another model", "bytes", "args"])
-def test_fairseq_generate_refuses_code_in_the_settings(fairseq, crafted, tmp_path, way):
-    output = fairseq.run("generate", "--path", crafted(way), "--cpu", fails=True)
-    refused = "is not a plain value, and fairseq would run it as code"
-    assert ("expected an option's value as text, got bytes" if way == "bytes" else refused) in output
-    assert not (tmp_path / "run").exists()
-
-
-def test_fairseq_train_ignores_code_in_the_settings(fairseq, crafted, tmp_path):
-    """It takes its settings from the command line."""
-    output = fairseq.train(tmp_path / "resumed", 9, *GRADINIT, *ADAM, "--restore-file", crafted("option"))
-    assert "Loaded checkpoint" in output
-    assert not (tmp_path / "run").exists()
 
 
 def spoiled(trained, tmp_path, spoil):

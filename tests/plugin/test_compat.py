@@ -1,5 +1,6 @@
 """Repairs of fairseq for current PyTorch, and the protection of its users from crafted checkpoints."""
 
+import re
 import sys
 import tracemalloc
 from pathlib import Path
@@ -8,11 +9,12 @@ import fairseq
 import pytest
 from fairseq import utils
 from fairseq.optim.adam import Adam
+from fairseq_cli import eval_lm, validate
 from torch import nn, tensor
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.look_ahead import AdamSteps
-from gradinit_mt.plugin import compat
+from gradinit_mt.plugin import compat, untrusted
 from gradinit_mt.plugin.plain_values import plain_value
 
 
@@ -35,6 +37,31 @@ def test_no_module_of_fairseq_keeps_an_eval_that_runs_code():
     assert all(vars(sys.modules[name])["eval"] is plain_value for name in loaded)
     # the other modules, such as speech datasets, are not imported by any command
     assert all(name.startswith("fairseq.data.") for name in set(evaluating) - set(loaded)), evaluating
+
+
+@pytest.mark.parametrize(("module", "task"), [(validate, "translation"), (eval_lm, "language_modeling")])
+def test_commands_refuse_code_as_overrides(monkeypatch, tmp_path, module, task):
+    """fairseq-generate and fairseq-interactive read them as literals."""
+    code = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
+    (tmp_path / "dict.txt").write_text("word 1\n")
+    arguments = ["--task", task, "--path", "none.pt", "--max-tokens", "9", "--cpu", "--model-overrides", code]
+    monkeypatch.setattr(sys, "argv", ["fairseq", str(tmp_path), *arguments])
+    with pytest.raises(UserError, match="is not a plain value, and fairseq would run it as code"):
+        module.cli_main()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_option_that_fairseq_evaluates_is_checked_in_checkpoints():
+    """Found in its sources as ``eval(args.NAME)``, or with one of its functions that call eval."""
+    found = set()
+    for file in Path(fairseq.__file__).parent.rglob("*.py"):
+        if "examples" not in file.parts:
+            text = file.read_text(encoding="utf-8")
+            found |= set(re.findall(r"\beval(?:_str_list|_str_dict|_bool)?\(\s*(?:self\.)?(?:args|cfg)\.(\w+)", text))
+    assert {"adam_betas", "adaptive_softmax_cutoff", "decoder_attention", "left_pad_source"} <= found
+    for name in found:
+        with pytest.raises(UserError, match=f"^{name}: .* is not a plain value"):
+            untrusted.require_plain(name, "exit()")
 
 
 PLAIN = [

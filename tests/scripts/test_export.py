@@ -20,6 +20,7 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import export, run, translate
 from gradinit_mt.evaluation.translate import ExportedModel, Search, translate_subwords, translate_text
+from gradinit_mt.plugin import untrusted
 from gradinit_mt.training import checkpoints
 
 
@@ -233,8 +234,9 @@ def test_a_checkpoint_that_cannot_be_exported_is_named(toy, tmp_path, change, me
     assert [path.name for path in tmp_path.iterdir()] == ["spoiled.pt"]
 
 
-def test_text_in_a_checkpoint_is_not_run(toy, tmp_path):
+def test_text_in_a_checkpoint_would_not_run_even_if_it_were_not_refused(toy, tmp_path, monkeypatch):
     """fairseq would evaluate this option, and read embeddings from the file."""
+    monkeypatch.setattr(untrusted, "require_harmless", lambda *_: None)
     state, sign = checkpoints.load(toy.run / "checkpoint_best.pt"), tmp_path / "sign"
     code = f"__import__('pathlib').Path({str(sign)!r}).touch()"
     spoil(state, _name="transformer", adaptive_softmax_cutoff=code, encoder_embed_path="/nowhere")

@@ -1,0 +1,136 @@
+"""Checkpoints of unknown origin: read without running anything, refused if fairseq would run or open what they name.
+
+A checkpoint can hold objects of foreign types, which PyTorch's safe loader refuses, and settings that fairseq acts on
+when it builds the model: text that it evaluates, interpolations that it resolves, and names of further files.
+"""
+
+import argparse
+import functools
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.plugin.plain_values import plain_value
+
+# Options whose text fairseq evaluates; those of one side of the model also begin with "encoder_" or "decoder_".
+EVALUATED = frozenset(
+    {
+        *("adafactor_eps", "adam_betas", "adamax_betas", "lamb_betas", "wer_args", "model_overrides"),
+        *("adaptive_input_cutoff", "adaptive_softmax_cutoff", "character_filters", "xformers_att_config"),
+        *("layers", "attention", "self_attention", "gated_attention", "project_input", "downsample", "pretrained"),
+        *("conv_feature_layers", "conv_aggregator_layers", "override_encoder_layers", "feature_encoder_spec"),
+        *("left_pad_source", "left_pad_target", "input_layers", "conv_layers"),
+        *("pipeline_balance", "pipeline_devices"),
+        *(f"pipeline_{side}_{what}" for side in ("encoder", "decoder") for what in ("balance", "devices")),
+    }
+)
+# Options of models that name a file to be read.
+_FILE = re.compile(
+    r"(encoder_|decoder_)?embed_path|(w2v|seq2seq|hubert|multires_hubert)_path|pretrained_(\w+_)?checkpoint"
+    r"|load_pretrained_\w+_from"
+)
+_SIDE = re.compile(r"^(encoder|decoder)_")
+
+
+def read(path: Path, **options: Any) -> Any:
+    """What a checkpoint holds, on the CPU, read by PyTorch's safe loader with further ``options``.
+
+    Raises:
+        UserError: the file is damaged, or holds objects of types that are not allowed; none was made.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, **options)
+    except Exception as error:  # torch raises those of zip files, of pickles, and its own
+        raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if refused := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds objects of type {refused[1]}, which gradinit_mt.plugin.compat does not allow"
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
+
+
+def require_harmless(state: Any, path: Path, overridden: Collection[str] = ()) -> None:
+    """Checks the settings of a checkpoint, as ``read`` returns it.
+
+    Args:
+        state: has its settings in "cfg" or "args".
+        path: of the checkpoint, for the message.
+        overridden: the options for which the user gives another value.
+
+    Raises:
+        UserError: fairseq would run a setting as code, resolve it, or read the file that it names.
+    """
+    parts = [state.get(name) for name in ("cfg", "args")] if isinstance(state, dict) else []
+    for name, value in _settings(parts):
+        if name not in overridden:
+            try:
+                _require_harmless(name, value)
+            except UserError as error:
+                raise UserError(
+                    f"{path}: {error}. If you trust the file, use fairseq-generate with another value: "
+                    f'--model-overrides "{{{name!r}: None}}"'
+                ) from error
+
+
+def _settings(parts: object) -> Iterator[tuple[str, object]]:
+    """The name and value of every setting, at any depth; those of a list have the list's name."""
+    left, seen = [("", parts)], set()
+    while left:
+        name, value = left.pop()
+        value = vars(value) if isinstance(value, argparse.Namespace) else value
+        if not isinstance(value, dict | list | tuple):
+            yield name, value
+        elif (name, id(value)) not in seen:  # which a pickle can nest in itself
+            seen.add((name, id(value)))
+            items = value.items() if isinstance(value, dict) else ((name, item) for item in value)
+            left += [(str(key), item) for key, item in items]
+
+
+def _require_harmless(name: str, value: object) -> None:
+    if isinstance(value, str | bytes):
+        if "${" in str(value):
+            raise UserError(f"{name}: {value[:80]!r} is a reference, and fairseq would resolve it: expected a value")
+        if _FILE.fullmatch(name) and value:
+            raise UserError(f"{name}: {value[:80]!r} is a file, and fairseq would read it: expected none")
+        require_plain(name, value)
+
+
+def require_plain(name: str, value: object) -> None:
+    """Raises UserError if fairseq would run the value of this option as code."""
+    if isinstance(value, str | bytes) and (name in EVALUATED or _SIDE.sub("", name) in EVALUATED):
+        try:
+            plain_value(value)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+
+
+def refuse_harmful_checkpoints() -> None:
+    """Makes fairseq check each checkpoint before it loads it."""
+    from fairseq import checkpoint_utils
+    from fairseq.file_io import PathManager
+
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path: str, arg_overrides: dict | None = None, load_on_all_ranks: bool = False) -> dict:
+        local = Path(PathManager.get_local_path(path))  # fairseq also takes addresses
+        if local.is_file():
+            require_harmless(_settings_only(local), local, arg_overrides or ())
+        return load(path, arg_overrides, load_on_all_ranks)
+
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def _settings_only(path: Path) -> Any:
+    """A checkpoint whose tensors stay on the disk, if its format allows that."""
+    try:
+        return read(path, mmap=True)
+    except UserError:
+        return read(path)  # mmap takes PyTorch's zip format only
