@@ -17,13 +17,14 @@ __all__ = ["gradinit"]
 # fairseq is always loaded before it imports a user-dir; everything else starts faster without it.
 if "fairseq" in sys.modules:
     from gradinit_mt import criterions, lr_schedulers, models, optim, tasks  # noqa: F401
-    from gradinit_mt.plugin import compat, interruption, resuming, saving, untrusted
+    from gradinit_mt.plugin import compat, interruption, resuming, saving, unsaved, untrusted
 
     compat.allow_torchrun_without_gpu()
     compat.resume_data_parallel_runs()
     compat.evaluate_plain_values_only()
     untrusted.refuse_harmful_checkpoints()
     resuming.resume_exactly()
+    unsaved.save_the_rest()
     saving.save_whole_files()
     interruption.remember_saves()
     interruption.end_with_torchrun()

@@ -32,15 +32,22 @@ def in_float32(model: nn.Module, optimizer: FairseqOptimizer) -> Iterator[nn.Mod
         _fill_master_copies(optimizer, values)
 
 
+def master_copies(optimizer: FairseqOptimizer) -> list[torch.Tensor]:
+    """The optimizer's float32 copies: one per parameter, or a flat one per device, or none.
+
+    Memory-efficient optimizers and automatic mixed precision keep none.
+    """
+    copies = getattr(optimizer, "fp32_params", [])
+    return [copy.detach() for copy in (copies.values() if isinstance(copies, dict) else copies)]
+
+
 def _fill_master_copies(optimizer: FairseqOptimizer, values: dict[int, nn.Parameter]) -> None:
     """Copies the float32 values (by ``id`` of the model's parameter) to the optimizer's master copies."""
-    masters = getattr(optimizer, "fp32_params", None)
-    if masters is None:  # memory-efficient optimizers and automatic mixed precision keep no copies
-        return
-    if isinstance(masters, dict):  # one flat tensor per device
+    masters = getattr(optimizer, "fp32_params", [])
+    if isinstance(masters, dict):
         for device, flat in masters.items():
             own = [p for p in optimizer.fp16_params if len(masters) == 1 or p.device.index == device]
             flat.copy_(torch.cat([values[id(p)].reshape(-1) for p in own]))
     else:
-        for master, parameter in zip(masters, optimizer.fp16_params, strict=True):
+        for master, parameter in zip(masters, optimizer.fp16_params if masters else [], strict=True):
             master.copy_(values[id(parameter)])

@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import interruption, newest, stop_note
+from gradinit_mt.plugin import interruption, newest, stop_note, stopping, unsaved
 from gradinit_mt.plugin.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
@@ -29,21 +29,32 @@ def resume_exactly() -> None:
 
     @functools.wraps(load)
     def load_checkpoint(cfg: Any, trainer: Any, **options: Any) -> tuple:
+        training = sys._getframe(1).f_globals  # of fairseq-train, which calls this
         interruption.listen()
-        interruption.save_between_updates(sys._getframe(1).f_globals)  # of fairseq-train, which calls this
+        interruption.save_between_updates(training)
+        unsaved.note_early_stopping(trainer, training)
         from_first_rank(lambda: stop_note.remove(Path(cfg.save_dir)))
         _mend(cfg)
         extra_state, epoch_itr = load(cfg, trainer, **options)
-        saved = extra_state or {}
-        if INNER in saved.get("metrics", {}) and not cfg.reset_meters:
-            metrics._aggregators[INNER] = MetersDict()
-            metrics._aggregators[INNER].load_state_dict(saved["metrics"][INNER])
+        if extra_state and trainer.get_num_updates() and not cfg.reset_meters:
+            _restore(trainer, extra_state)
         at_start = epoch_itr.epoch > 1 and epoch_itr.iterations_in_epoch == 0
-        if at_start and saved.get("val_loss") is not None and not cfg.reset_lr_scheduler:
-            trainer.lr_step(epoch_itr.epoch - 1, saved["val_loss"])
+        if at_start and extra_state.get("val_loss") is not None and not cfg.reset_lr_scheduler:
+            trainer.lr_step(epoch_itr.epoch - 1, extra_state["val_loss"])
         return extra_state, epoch_itr
 
     checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def _restore(trainer: Any, extra_state: dict) -> None:
+    """What fairseq has not restored; does not return if early stopping had ended the run."""
+    if INNER in extra_state.get("metrics", {}):
+        metrics._aggregators[INNER] = MetersDict()
+        metrics._aggregators[INNER].load_state_dict(extra_state["metrics"][INNER])
+    unsaved.restore(trainer, extra_state.get(unsaved.NAME, {}))
+    if unsaved.patience_is_over(trainer):
+        logger.info("early stopping has ended this run: a larger --patience continues it")
+        stopping.leave(0)
 
 
 def _mend(cfg: Any) -> None:

@@ -12,6 +12,10 @@ SETTINGS = [
     *("--log-interval", "3", "--update-freq", "2", "--max-tokens", "200", "--required-batch-size-multiple", "1"),
 ]
 END = 50
+# Loss scaling, an average of the model, and early stopping: a higher loss counts as better, so that none improves.
+HALF = [*SETTINGS, "--fp16", "--fp16-no-flatten-grads", "--fp16-scale-window", "3"]
+HALF += ["--store-ema", "--ema-fp32", "--ema-update-freq", "3"]
+HALF += ["--patience", "4", "--validate-interval-updates", "2", "--maximize-best-checkpoint-metric"]
 TIMED = ("wps", "ups", "train_wall", "wall")
 
 
@@ -53,11 +57,31 @@ def test_a_resumed_run_equals_an_undisturbed_one(fairseq, whole, tmp_path, updat
     assert stopped["optimizer_history"][-1]["num_updates"] % 3 != 0, "while losses were being averaged"
     after = logged(fairseq.train(tmp_path, END, *SETTINGS))
     assert before | after == losses
-    resumed = checkpoints.load(tmp_path / "checkpoint_last.pt")
+    assert_equal(checkpoints.load(tmp_path / "checkpoint_last.pt"), state)
+
+
+def assert_equal(resumed: dict, state: dict) -> None:
+    """That two runs ended in the same state, apart from the time they took."""
     assert place(resumed) == place(state)
     assert resumed["optimizer_history"][-1] == state["optimizer_history"][-1]
     for part in ("model", "last_optimizer_state"):
         torch.testing.assert_close(resumed[part], state[part], rtol=0, atol=0)
+
+
+def test_half_precision_an_average_and_early_stopping_are_resumed_too(fairseq, tmp_path):
+    losses = logged(fairseq.train(tmp_path / "whole", END, *HALF))
+    assert int(max(losses, key=int)) == 9, "the validations after updates 4, 6, 8 and 10 have not improved"
+    assert len({found["loss_scale"] for found in losses.values()}) > 1
+    before = logged(fairseq.train(tmp_path / "run", 4, *HALF))
+    after = logged(fairseq.train(tmp_path / "run", END, *HALF))
+    assert before | after == losses
+    state, resumed = (checkpoints.load(tmp_path / name / "checkpoint_last.pt") for name in ("whole", "run"))
+    assert_equal(resumed, state)
+    for part in ("ema", "ema_fp32_params", "gradinit_mt"):
+        torch.testing.assert_close(resumed["extra_state"][part], state["extra_state"][part], rtol=0, atol=0)
+    output = fairseq.train(tmp_path / "run", END, *HALF)
+    assert "early stopping has ended this run: a larger --patience continues it" in output
+    assert not logged(output)
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(fairseq, whole, tmp_path):
