@@ -44,8 +44,6 @@ class GradInitTranslationTask(TranslationTask):
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
         self._compiled = False
-        if self._awaits_initialization and restored_from(cfg) is None:
-            require_whole_parameters(cfg)
         require_valid(cfg)
         self._watch = Watch(cfg) if cfg.watch_updates else None
         self._after_update: Callable[[list[dict]], None] | None = None  # once training has begun
@@ -53,6 +51,8 @@ class GradInitTranslationTask(TranslationTask):
             core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
         elif cfg.gradinit_from is not None:
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
+        if self._awaits_initialization and restored_from(cfg) is None:
+            require_whole_parameters(cfg)
 
     def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
         """As in fairseq; keeps the model's options for the record. A model to train is refused where that must fail."""
