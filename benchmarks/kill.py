@@ -1,205 +1,259 @@
-"""Interrupts a small run at random moments, continues it, and compares it bit for bit with an undisturbed run.
+"""Interrupts a small run in every phase, continues it, and compares it bit for bit with an undisturbed run.
 
-    .venv/bin/python benchmarks/kill.py corpora/sample --output runs/kill --count 100 --processes 1
+    .venv/bin/python benchmarks/kill.py runs/kill/corpus --output runs/kill --count 100 --processes 1 2
 
-Each trial starts scripts/train.sh, waits a random part of the undisturbed run's time (mostly of its training, which is
-shorter than its start), and sends -9, -15 or -2 to the launcher or to the training process it started. Then the same
-command continues the run to its end. A trial counts as equal if parameters, optimizer and place in the data are those
-of the undisturbed run, no process was left training and no half-written file. Outcomes are appended to
-``trials.jsonl``: the same command continues an interrupted series. The counts are in ``report.json``; the exit status
-is 1 if a trial was not equal.
+Each trial starts scripts/train.sh, waits for a phase of the run (its start, GradInit, updates, a validation, a save,
+the end of an epoch), then for a random part of it, and sends -9, -15 or -2 to the launcher, its group, one training
+process, torchrun, or every process. Then the same command continues the run to its end. A trial is good if
+
+- the run ended, with the documented status, and within a minute no process was left;
+- every file under a final name was whole, and the newest checkpoint no older than the last one reported as saved;
+- the continued run equals the undisturbed one bit for bit, logged losses included, and left no temporary file.
+
+Outcomes are appended to ``trials.jsonl``: the same command continues the series, and a larger ``--count`` extends it.
+``report.json`` has the counts, ``table.md`` phase x signal x target. Save dirs of trials that are not good are kept.
+The exit status is 1 if there is one.
 """
 
 import argparse
 import json
 import os
 import random
-import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+import interrupting
+import run_ends
 import torch
+from interrupting import PHASES, Follower
 from measuring import describe_machine
 from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
-from gradinit_mt.training import checkpoints, save_dir
+from gradinit_mt.training import save_dir
+
+T = TypeVar("T")
 
 TRAIN = Path(__file__).resolve().parent.parent / "scripts" / "train.sh"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-VICTIMS = ("launcher", "training")
+AIMS = (
+    *PHASES,
+    "GradInit",
+    "validation",
+    "saving",
+    "epoch end",
+)  # the later ones twice: they are what a kill may spoil
+TOKENS = 600  # per update
 SETTINGS = [
-    *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--dropout", "0.3"),
-    *("--gradinit-iterations", "60", "--log-interval", "5", "--save-interval-updates", "9"),
-    *("--keep-interval-updates", "2", "--keep-last-epochs", "2", "--max-epoch", "3", "--total-num-update", "1000"),
+    *("--encoder-layers", "1", "--decoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),
+    *("--encoder-attention-heads", "2", "--decoder-attention-heads", "2", "--dropout", "0.3"),
+    *("--gradinit-iterations", "30", "--gradinit-look-ahead", "2", "--log-interval", "2"),
+    *("--save-interval-updates", "5", "--keep-interval-updates", "2", "--keep-last-epochs", "2"),
+    *("--max-epoch", "2", "--total-num-update", "1000"),
 ]
-BEGUN = "Start iterating over samples"  # fairseq's message before the first update, which begins with GradInit
-EARLY = 0.2  # share of the trials whose moment may lie before that
-ORPHANS_END = 60  # seconds, after the launcher has ended
+SHORTEST = 0.001  # seconds of a phase that can be aimed at
+HANGS = 120  # seconds after the signal until a launcher counts as hanging
 
 
-class Series:
-    """Trials on one corpus with so many processes."""
+class Runs:
+    """Runs of one corpus in so many processes, among them the undisturbed one."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.output: Path = options.output
-        further = [*SETTINGS, "--max-tokens", str(options.tokens // options.processes)]
-        self.command = [str(TRAIN), str(options.data), "--processes", str(options.processes), "--", *further]
-        self.environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
+    def __init__(self, data: Path, output: Path, processes: int) -> None:
+        self.output, self.processes = output, processes
+        self.whole = output / f"whole{processes}"
+        further = [*SETTINGS, "--max-tokens", str(TOKENS // processes)]
+        self.command = [str(TRAIN), str(data), "--device", "cpu", "--processes", str(processes), "--", *further]
 
     def start(self, directory: Path) -> subprocess.Popen:
         """Starts or continues the run in this save dir."""
         arguments = [*self.command[:2], "--save-dir", str(directory), *self.command[2:]]
+        environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
         with open(directory.with_suffix(".log"), "a") as log:
-            return subprocess.Popen(arguments, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            return subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
 
-    def finish(self, directory: Path) -> float:
-        """Runs to the end; returns the seconds it took."""
-        began = time.monotonic()
+    def finish(self, directory: Path) -> None:
+        """Runs to the end."""
         if status := self.start(directory).wait():
             raise UserError(
                 f"{directory}: the launcher ended with status {status}; see {directory.with_suffix('.log')}"
             )
-        return time.monotonic() - began
 
-    def trial(self, number: int, seconds: float, whole: Path) -> dict:
-        """Interrupts, continues and compares one run; ``seconds`` is how long the undisturbed one took."""
-        chance = random.Random(number)
-        sent, victim, early = chance.choice(SIGNALS), chance.choice(VICTIMS), chance.random() < EARLY
-        moment = chance.uniform(0, seconds if early else training_seconds(whole))
+    def spans(self) -> dict[str, list[float]]:
+        """The seconds of each phase of the undisturbed run, in order, which is run first if need be."""
+        path = self.whole.with_suffix(".json")
+        if not path.exists():
+            log = Follower(self.whole / save_dir.LOG)
+            launcher = self.start(self.whole)
+            log.wait(lambda: launcher.poll() is not None)
+            if launcher.wait():
+                raise UserError(f"{self.whole}: the undisturbed run failed; see {self.whole.with_suffix('.log')}")
+            write_json(path, spans(log.entries))
+        return json.loads(path.read_text())
+
+    def trial(self, number: int, plan: "Plan") -> dict:
+        """Interrupts, continues and compares one run."""
         directory = self.output / f"trial{number}"
+        log = Follower(directory / save_dir.LOG)
         launcher = self.start(directory)
-        while not (early or launcher.poll() is not None or BEGUN in logged(directory)):
-            time.sleep(0.05)
-        time.sleep(moment)
-        hit = interrupt(launcher, sent, victim)
-        status = launcher.wait()
-        free = wait_until_free(directory)
-        place = where(directory)
-        self.finish(directory)
-        found = {
-            "number": number,
-            "early": early,
-            "after_seconds": round(moment, 2),
-            "signal": sent.name,
-            "victim": victim,
-        }
-        found |= {"sent": hit, "status": status, "place": place, "no_orphan": free}
-        found["no_half_written_file"] = not any(directory.rglob("*.tmp"))
-        found["same"] = equal(directory, whole)
-        return found
+        interrupting.approach(launcher, self.processes, log, plan.phase, plan.occurrence, plan.delay)
+        met = interrupting.hit(launcher, self.processes, plan.signal, plan.target, plan.chance, log)
+        found = plan.facts(number, self.processes) | {"hit": met, "phase": log.phase}
+        found |= _ended(launcher, directory)
+        found["half_written"] = run_ends.half_written(directory)
+        found["kept"] = run_ends.newest_update(directory) >= log.saved
+        return found | self._continued(directory)
 
-
-def interrupt(launcher: subprocess.Popen, sent: signal.Signals, victim: str) -> bool:
-    """Sends the signal to the launcher, or to its child; False if there is none (any more)."""
-    process = launcher.pid if victim == "launcher" else child_of(launcher.pid)
-    if process is None or launcher.poll() is not None:
-        return False
-    os.kill(process, sent)
-    return True
-
-
-def child_of(process: int) -> int | None:
-    """The first child of a process."""
-    children = Path(f"/proc/{process}/task/{process}/children")
-    found = children.read_text().split() if children.exists() else []
-    return int(found[0]) if found else None
-
-
-def wait_until_free(directory: Path) -> bool:
-    """Whether no process of the run is left; a few seconds pass while they end."""
-    end = time.monotonic() + ORPHANS_END
-    while time.monotonic() < end:
+    def _continued(self, directory: Path) -> dict:
         try:
-            with save_dir.locked(directory):
-                return True
-        except UserError:
-            time.sleep(0.1)
-    return False
+            self.finish(directory)
+        except UserError as error:
+            return {"differences": [str(error)], "temporary_files": []}
+        left = [path.name for path in directory.rglob("*.tmp")]
+        return {"differences": run_ends.differences(self.whole, directory), "temporary_files": left}
 
 
-def logged(directory: Path) -> str:
-    """The log of a run so far."""
-    log = directory / save_dir.LOG
-    return log.read_text(errors="replace") if log.exists() else ""
+class Plan:
+    """What is done in a trial, drawn by its number: the values of every factor are equally frequent."""
+
+    def __init__(self, index: int, processes: int, spans: dict[str, list[float]]) -> None:
+        self.chance = random.Random(f"{processes} {index}")
+        names = tuple(interrupting.targets(0, processes))
+        self.signal, self.target, self.phase = (
+            balanced(values, index, f"{processes} {name}")
+            for name, values in (("signal", SIGNALS), ("target", names), ("phase", AIMS))
+        )
+        self.occurrence, length = self.chance.choice(
+            [(number, length) for number, length in enumerate(spans[self.phase], 1) if length > SHORTEST]
+        )
+        self.delay = self.chance.uniform(0, length)
+
+    def facts(self, number: int, processes: int) -> dict:
+        """For the outcome."""
+        place = {"aim": self.phase, "occurrence": self.occurrence, "after_seconds": round(self.delay, 3)}
+        return {"number": number, "processes": processes, "signal": self.signal.name, "target": self.target} | place
 
 
-def training_seconds(whole: Path) -> float:
-    """How long the undisturbed run was in GradInit and training, after its start of many seconds."""
-    return float(re.findall(r"done training in ([\d.]+) seconds", logged(whole))[-1])
+def balanced(values: Sequence[T], index: int, seed: str) -> T:
+    """The value at an index of an endless sequence: all values in a random order, then again in another."""
+    block, place = divmod(index, len(values))
+    return random.Random(f"{seed} {block}").sample(values, len(values))[place]
 
 
-def where(directory: Path) -> str:
-    """What the run was doing, by the last lines of its log."""
-    text = logged(directory)
-    marks = {
-        "start": "",
-        "GradInit": "GradInit: ",
-        "updates": "train_inner | ",
-        "validation": "begin validation on",
-        "saving": "Saving checkpoint to",
-        "between epochs": "end of epoch",
-    }
-    return max(marks, key=lambda name: (text.rfind(marks[name]) if marks[name] else 0))
+def spans(entries: list[tuple[str, float]]) -> dict[str, list[float]]:
+    """The seconds of each time that a phase lasted, by phase."""
+    found: dict[str, list[float]] = {phase: [] for phase in PHASES}
+    for (phase, begun), (_, ended) in pairwise(entries):
+        found[phase].append(ended - begun)
+    return found
 
 
-def equal(one: Path, other: Path) -> bool:
-    """Whether two runs ended with the same parameters, optimizer and place in the data."""
-    states = [checkpoints.load(run / "checkpoint_last.pt") for run in (one, other)]
-    parts = [
-        {name: state[name] for name in ("model", "last_optimizer_state")}
-        | {"place": state["extra_state"]["train_iterator"], "updates": state["optimizer_history"][-1]["num_updates"]}
-        for state in states
-    ]
-    try:
-        torch.testing.assert_close(*parts, rtol=0, atol=0)
-    except AssertionError:
-        return False
-    return True
+def _ended(launcher: subprocess.Popen, directory: Path) -> dict:
+    """How a run ended after its signal; what is left of it is killed."""
+    began = time.monotonic()
+    with suppress(subprocess.TimeoutExpired):
+        launcher.wait(HANGS)
+    status = launcher.poll()
+    orphans = interrupting.remaining(directory) if status is not None else [launcher.pid]
+    seconds = round(time.monotonic() - began, 2)
+    if orphans:
+        interrupting.kill([*interrupting.descendants(launcher.pid), *interrupting.remaining(directory, 0)])
+        launcher.wait()
+    return {"status": status, "seconds_to_end": seconds, "orphans": len(orphans)}
 
 
 def good(trial: dict) -> bool:
     """Whether a trial ended as it should."""
-    return trial["same"] and trial["no_orphan"] and trial["no_half_written_file"]
+    faults = ("orphans", "half_written", "differences", "temporary_files")
+    return trial["kept"] and documented(trial) and not any(trial[name] for name in faults)
+
+
+def documented(trial: dict) -> bool:
+    """Whether the launcher's exit status is the one that the documentation promises."""
+    number = signal.Signals[trial["signal"]]
+    if not trial["hit"]:
+        return trial["status"] == 0
+    if trial["target"] not in ("launcher", "group", "job"):
+        return trial["status"] is not None
+    if number == signal.SIGKILL:
+        return trial["status"] == -number
+    # a launcher that has not begun to listen ends by the signal itself
+    return trial["status"] in ((128 + number, -number) if trial["phase"] == "start" else (128 + number,))
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Runs the trials that are missing; returns whether all were equal."""
-    series = Series(options)
-    series.output.mkdir(parents=True, exist_ok=True)
-    whole = series.output / "whole"
-    known = series.output / "trials.jsonl"
-    began = time.monotonic()
-    if not (series.output / "whole.json").exists():
-        write_json(series.output / "whole.json", {"seconds": series.finish(whole)})
-    seconds = json.loads((series.output / "whole.json").read_text())["seconds"]
+    """Runs the trials that are missing; returns whether all were good."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    known = options.output / "trials.jsonl"
     trials = journal.read(known)
-    for number in tqdm(range(len(trials), options.count), desc="trials", disable=None):
-        trials.append(series.trial(number, seconds, whole))
-        journal.add(known, trials[-1])
-        print(trials[-1], file=sys.stderr)
-    write_json(series.output / "report.json", summary(trials, options.processes, time.monotonic() - began))
+    runs = [Runs(options.data.resolve(), options.output.resolve(), processes) for processes in options.processes]
+    with tqdm(total=options.count, initial=count_hits(trials), desc="trials", disable=None) as bar:
+        while count_hits(trials) < options.count:
+            began = time.monotonic()
+            number = len(trials)
+            chosen = runs[number % len(runs)]
+            found = chosen.trial(number, Plan(number // len(runs), chosen.processes, chosen.spans()))
+            trials.append(found | {"seconds": round(time.monotonic() - began, 1)})
+            journal.add(known, trials[-1])
+            _tidy(chosen.output / f"trial{number}", trials[-1])
+            bar.update(trials[-1]["hit"])
+    _report(options.output, trials)
     return all(map(good, trials))
 
 
-def summary(trials: list[dict], processes: int, seconds: float) -> dict:
-    """The counts of a report."""
-    count = {name: dict(Counter(trial[name] for trial in trials)) for name in ("place", "signal", "victim")}
-    return {
+def count_hits(trials: list[dict]) -> int:
+    """The trials that count: those whose run had not ended before the signal."""
+    return sum(trial["hit"] for trial in trials)
+
+
+def _tidy(directory: Path, trial: dict) -> None:
+    if good(trial):
+        shutil.rmtree(directory)
+        directory.with_suffix(".log").unlink()
+    verdict = "good" if good(trial) else "NOT GOOD"
+    place = f"{trial['signal']} to {trial['target']} in {trial['phase']}" if trial["hit"] else "ended before the signal"
+    tqdm.write(f"trial {trial['number']}, {trial['processes']} processes: {place}: {verdict}", file=sys.stderr)
+
+
+def _report(output: Path, trials: list[dict]) -> None:
+    hits = [trial for trial in trials if trial["hit"]]
+    facts = {
         "machine": describe_machine(torch.device("cpu")),
-        "processes": processes,
-        "trials": len(trials),
-        "good": sum(map(good, trials)),
-        "interrupted": sum(trial["sent"] for trial in trials),
-        "seconds_of_this_start": round(seconds, 1),
-        **count,
+        "trials": len(hits),
+        "good": sum(map(good, hits)),
+        "ended_before_the_signal": len(trials) - len(hits),
+        "seconds": round(sum(trial["seconds"] for trial in trials)),
     }
+    facts |= {name: dict(Counter(trial[name] for trial in hits)) for name in ("processes", "phase", "signal", "target")}
+    write_json(output / "report.json", facts)
+    text = table(hits)
+    (output / "table.md").write_text(text)
+    print(json.dumps(facts, indent=2), text, sep="\n\n", end="")
+
+
+def table(trials: list[dict]) -> str:
+    """Good trials of all trials, by signal and target (rows) and phase (columns), as Markdown."""
+    lines = [f"| processes | signal | target | {' | '.join(PHASES)} | all |", "|---" * (len(PHASES) + 4) + "|"]
+    rows = sorted({(trial["processes"], trial["signal"], trial["target"]) for trial in trials})
+    for row in [*rows, ("all", "", "")]:
+        members = [t for t in trials if row[0] == "all" or (t["processes"], t["signal"], t["target"]) == row]
+        cells = [_cell([t for t in members if t["phase"] == phase]) for phase in PHASES]
+        lines.append(f"| {' | '.join(map(str, row))} | {' | '.join(cells)} | {_cell(members)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(trials: list[dict]) -> str:
+    return f"{sum(map(good, trials))}/{len(trials)}" if trials else ""
 
 
 def main() -> None:
@@ -207,10 +261,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("data", type=Path, metavar="DATA", help="prepared corpus, a small one")
-    add("--output", type=Path, required=True, metavar="DIR", help="save dirs, trials.jsonl, report.json")
+    add("--output", type=Path, required=True, metavar="DIR", help="save dirs, trials.jsonl, report.json, table.md")
     add("--count", type=command.positive_int, default=100, help="trials (default: %(default)s)")
-    add("--processes", type=command.positive_int, default=1, help="data-parallel processes (default: %(default)s)")
-    add("--tokens", type=command.positive_int, default=400, help="per update (default: %(default)s)")
+    numbers = "data-parallel processes; trials alternate between several numbers (default: 1 2)"
+    add("--processes", type=command.positive_int, nargs="+", default=[1, 2], metavar="N", help=numbers)
+    # a shell may have started this with SIGINT ignored, which the runs would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not run(parser.parse_args()):
         sys.exit(1)
 
