@@ -133,9 +133,8 @@ class Plan:
             balanced(values, index, f"{processes} {name}")
             for name, values in (("signal", SIGNALS), ("target", names), ("phase", AIMS))
         )
-        self.occurrence, length = self.chance.choice(
-            [(number, length) for number, length in enumerate(spans[self.phase], 1) if length > SHORTEST]
-        )
+        lengths = spans[self.phase][: -1 if self.phase in ("updates", "epoch end") else None]  # the run ends with them
+        self.occurrence, length = self.chance.choice([pair for pair in enumerate(lengths, 1) if pair[1] > SHORTEST])
         self.delay = self.chance.uniform(0, length)
 
     def facts(self, number: int, processes: int) -> dict:
