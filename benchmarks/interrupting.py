@@ -48,10 +48,10 @@ class Follower:
         """What the run is doing, as far as the log has been read."""
         return self.entries[-1][0]
 
-    def read(self) -> bool:
-        """Reads the whole lines that are new; False if there are none."""
+    def read(self) -> None:
+        """Reads the whole lines that are new."""
         if not self.log.exists():
-            return False
+            return
         with self.log.open("rb") as file:
             file.seek(self._position)
             new = file.read()
@@ -59,7 +59,6 @@ class Follower:
         self._position += len(new)
         for line in new.decode(errors="replace").splitlines():
             self._follow(line)
-        return bool(new)
 
     def _follow(self, line: str) -> None:
         if found := _SAVED.search(line):
@@ -77,14 +76,6 @@ class Follower:
     def count(self, phase: str) -> int:
         """How often a phase has been entered."""
         return sum(entered == phase for entered, _ in self.entries)
-
-    def read_until_quiet(self, seconds: float = 0.03) -> None:
-        """Reads until nothing new has come for so long."""
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < seconds:
-            if self.read():
-                quiet_since = time.monotonic()
-            time.sleep(0.002)
 
 
 def children(process: int) -> list[int]:
@@ -129,6 +120,21 @@ def targets(launcher: int, processes: int) -> dict[str, Callable[[random.Random]
     return found | ({"torchrun": lambda _: children(launcher)} if processes > 1 else {})
 
 
+def halt(ranks: list[int], launcher: subprocess.Popen, log: Follower) -> None:
+    """Halts ranks, waits until the launcher has written all that they have printed, and reads it."""
+    _send(signal.SIGSTOP, ranks)
+    while any(_state(rank) not in "TtZX" for rank in ranks) or _state(launcher.pid) not in "SZX":
+        time.sleep(0.001)
+    log.read()
+
+
+def _state(process: int) -> str:
+    """One letter, see proc(5)."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
 def approach(
     launcher: subprocess.Popen, processes: int, log: Follower, phase: str, occurrence: int, delay: float
 ) -> None:
@@ -150,9 +156,8 @@ def approach(
         delay -= STEP if log.count(phase) >= occurrence else 0
         _send(signal.SIGCONT, ranks)
         time.sleep(STEP)
-        _send(signal.SIGSTOP, ranks)
-        log.read_until_quiet(4 * STEP)
-    _send(signal.SIGSTOP, ranks or training_processes(launcher.pid, processes))
+        halt(ranks, launcher, log)
+    halt(ranks or training_processes(launcher.pid, processes), launcher, log)
 
 
 def hit(
@@ -168,7 +173,7 @@ def hit(
     choose = targets(launcher.pid, processes)[target]
     while not (found := choose(chance)) and launcher.poll() is None:
         time.sleep(0.005)
-    log.read_until_quiet()
+    log.read()
     there = launcher.poll() is None and log.phase != "leaving"
     if there:
         _send(sent, found)
