@@ -20,6 +20,7 @@ if "fairseq" in sys.modules:
     from gradinit_mt.plugin import compat, interruption, resuming, saving, unsaved, untrusted
 
     compat.allow_torchrun_without_gpu()
+    compat.wrap_models_on_a_cpu()
     compat.resume_data_parallel_runs()
     compat.evaluate_plain_values_only()
     untrusted.refuse_harmful_checkpoints()

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +23,7 @@ def allow_torchrun_without_gpu() -> None:
     """Lets fairseq-train run under torchrun on a CPU.
 
     Under torchrun, fairseq takes the rank modulo the number of GPUs as the device, which fails without a GPU. The run
-    also needs ``--cpu --distributed-world-size N --distributed-backend gloo --ddp-backend legacy_ddp``, because
-    fairseq's default backend requires a GPU.
+    also needs ``--cpu --distributed-world-size N --distributed-backend gloo``, because fairseq's default requires one.
     """
     from fairseq.distributed import utils
 
@@ -40,6 +40,23 @@ def allow_torchrun_without_gpu() -> None:
         cfg.distributed_no_spawn = True
 
     utils._infer_torch_distributed_launch_init = infer
+
+
+def wrap_models_on_a_cpu() -> None:
+    """Lets ``--ddp-backend c10d`` and ``pytorch_ddp``, fairseq's default, train on a CPU.
+
+    fairseq names a GPU to PyTorch's wrapper, which refuses one for a model that is not on it.
+    """
+    from fairseq.models import distributed_fairseq_model as wrappers
+
+    parallel = wrappers.DistributedDataParallel
+
+    def wrapped(module: torch.nn.Module, **options: Any) -> torch.nn.Module:
+        if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+            options |= {"device_ids": None, "output_device": None}
+        return parallel(module=module, **options)
+
+    wrappers.DistributedDataParallel = wrapped
 
 
 def resume_data_parallel_runs() -> None:
