@@ -3,14 +3,13 @@
 import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
+import socket
 import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
-from forked import run_module
+from forked import run_module, run_script
 from short_runs import ADAM, GRADINIT, short_run
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -20,7 +19,7 @@ class Fairseq:
     """Runs the stock commands on one corpus, each in a new process.
 
     The processes are forked from one that has already imported fairseq, because the import takes seconds. Each then
-    runs the module that ``python -m`` would run. Runs of several data-parallel processes are started by torchrun.
+    runs the module that ``python -m`` would run.
     """
 
     def __init__(self, corpus: Path, root: Path) -> None:
@@ -55,16 +54,22 @@ class Fairseq:
         return output
 
     def run_ranks(self, processes, script, *arguments, **variables):
-        """Runs a script under torchrun in several processes."""
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        done = subprocess.run(
-            [*torchrun, str(script), *self.arguments(*arguments)],
-            env=self.environment | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-6000:]
+        """Runs a script in several processes, with the variables that torchrun sets."""
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        variables |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+        with tempfile.NamedTemporaryFile("r", errors="replace") as printed:
+            given = (str(script), self.arguments(*arguments), printed.name)
+            ranks = [
+                self.forks.Process(target=run_script, args=(*given, variables | {"RANK": str(rank)}))
+                for rank in range(processes)
+            ]
+            for rank in ranks:
+                rank.start()
+            for rank in ranks:
+                rank.join()
+            assert [rank.exitcode for rank in ranks] == [0] * processes, printed.read()[-6000:]
 
     def train(self, save_dir, updates, *arguments, **options):
         """A short run of the small model."""

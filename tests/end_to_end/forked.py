@@ -8,6 +8,20 @@ import tempfile
 
 def run_module(module, arguments, stdin, output):
     """Does what ``python -m module arguments < stdin > output 2>&1`` does."""
+    _redirect(stdin, output)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__")
+
+
+def run_script(script, arguments, output, variables):
+    """Does what ``python script arguments < /dev/null > output 2>&1`` does with these variables of the environment."""
+    _redirect("", output)
+    os.environ.update(variables)
+    sys.argv = [script, *arguments]
+    runpy.run_path(script, run_name="__main__")
+
+
+def _redirect(stdin, output):
     with tempfile.TemporaryFile("w+") as given:
         given.write(stdin)
         given.flush()
@@ -17,5 +31,3 @@ def run_module(module, arguments, stdin, output):
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.stdin = os.fdopen(0)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__")

@@ -207,16 +207,3 @@ def test_half_precision_training_learns_its_scales_in_float32(fairseq, trained, 
     half = torch.bfloat16 if "--bf16" in options else torch.float16
     weight = last_model(tmp_path / "run")["encoder.layers.0.fc1.weight"]
     assert torch.equal(weight, weight.to(half).float())
-
-
-def test_two_processes_end_with_equal_parameters_and_the_scales_of_one_process(fairseq, tmp_path):
-    """Two ranks with one batch each average to what one process accumulates over the same two batches."""
-    driver = Path(__file__).parent / "report_parameters.py"
-    distributed = ["--distributed-backend", "gloo", "--distributed-world-size", "2", "--ddp-backend", "legacy_ddp"]
-    arguments = [*short_run(tmp_path / "two", 3), *GRADINIT, *ADAM, *distributed]
-    fairseq.run_ranks(2, driver, *arguments, REPORT_DIR=str(tmp_path))
-    assert (tmp_path / "rank0").read_text() == (tmp_path / "rank1").read_text()
-    fairseq.train(tmp_path / "one", 3, *GRADINIT, *ADAM, "--update-freq", "2", "--gradinit-update-freq", "2")
-    two, one = Record.load(tmp_path / "two").state, Record.load(tmp_path / "one").state
-    assert [entry["kind"] for entry in two.history] == [entry["kind"] for entry in one.history]
-    assert torch.allclose(two.scales, one.scales, rtol=1e-4)
