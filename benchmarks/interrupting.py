@@ -23,6 +23,7 @@ MARKS = {
     r"end of epoch ": "epoch end",
     r"done training ": "leaving",
 }
+TARGETS = ("launcher", "group", "training", "job", "torchrun")  # the last only with several processes
 PHASES = ("start", "GradInit", "updates", "validation", "saving", "epoch end")
 STEPPED = ("updates", "validation", "saving", "epoch end")  # after GradInit, of milliseconds each
 STEP = 0.001  # seconds
@@ -67,15 +68,92 @@ class Follower:
             if re.search(mark, line):
                 self.entries.append((phase, time.monotonic()))
 
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Reads on until a condition holds."""
-        while not until():
-            self.read()
-            time.sleep(0.001)
-
     def count(self, phase: str) -> int:
         """How often a phase has been entered."""
         return sum(entered == phase for entered, _ in self.entries)
+
+
+class Started:
+    """A run: the launcher, the processes below it, and its log."""
+
+    def __init__(self, launcher: subprocess.Popen, processes: int, log: Follower) -> None:
+        self.launcher, self.processes, self.log = launcher, processes, log
+
+    @property
+    def ended(self) -> bool:
+        """Whether the launcher has."""
+        return self.launcher.poll() is not None
+
+    def ranks(self) -> list[int]:
+        """The training processes that are there: the launcher's child, or those of the torchrun between them."""
+        started = children(self.launcher.pid)
+        if self.processes > 1:
+            started = [rank for torchrun in started for rank in children(torchrun)]
+        return [process for process in started if b"fairseq_cli.train" in _command_line(process)]
+
+    def approach(self, phase: str, occurrence: int, delay: float) -> None:
+        """Waits until the run has been in a phase for so many seconds, and halts its ranks there.
+
+        After GradInit most phases last a few milliseconds, so the ranks are halted after every millisecond from the
+        occurrence before on.
+        """
+        seen = self.log.count
+        if phase in STEPPED:
+            self._wait(lambda: seen("updates") > 0 and seen(phase) >= occurrence - 1)
+            while not self.ended and seen(phase) < occurrence:
+                self._step()
+            for _ in range(int(delay / STEP)):
+                self._step()
+        else:
+            self._wait(lambda: seen(phase) >= occurrence)
+            time.sleep(delay)
+        self._halt()
+
+    def hit(self, sent: signal.Signals, target: str, chance: random.Random) -> bool:
+        """Sends the signal to the target of a run whose ranks are halted, and releases them.
+
+        The log is complete up to the halt, so its phase is the one in which the signal meets the run.
+
+        Returns:
+            False if the run had ended before.
+        """
+        while not (met := self._target(target, chance)) and not self.ended:
+            time.sleep(0.005)  # it starts with the launcher alone
+        self.log.read()
+        there = not self.ended and self.log.phase != "leaving"
+        _send(sent, met if there else [])
+        _send(signal.SIGCONT, self.ranks())
+        return there
+
+    def _target(self, name: str, chance: random.Random) -> list[int]:
+        """The processes of a target, as for kill(2); none if they are not there yet."""
+        launcher, ranks = self.launcher.pid, self.ranks()
+        found = {
+            "launcher": [launcher],
+            "group": [-launcher],
+            "training": [chance.choice(ranks)] if len(ranks) == self.processes else [],
+            "torchrun": children(launcher),
+            "job": [launcher, *descendants(launcher)],
+        }
+        return found[name]
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        while not (self.ended or until()):
+            self.log.read()
+            time.sleep(STEP)
+
+    def _step(self) -> None:
+        _send(signal.SIGCONT, self.ranks())
+        time.sleep(STEP)
+        self._halt()
+
+    def _halt(self) -> None:
+        """Halts the ranks, waits until the launcher has written all that they have printed, and reads it."""
+        ranks = self.ranks()
+        _send(signal.SIGSTOP, ranks)
+        while any(_state(rank) not in "TZX" for rank in ranks) or _state(self.launcher.pid) not in "SZX":
+            time.sleep(STEP)
+        self.log.read()
 
 
 def children(process: int) -> list[int]:
@@ -93,92 +171,11 @@ def descendants(process: int) -> list[int]:
     return found[1:]
 
 
-def training_processes(launcher: int, processes: int) -> list[int]:
-    """The ranks that are there: the launcher's child, or those of the torchrun between them."""
-    started = children(launcher)
-    if processes > 1:
-        started = [rank for torchrun in started for rank in children(torchrun)]
-    return [process for process in started if b"fairseq_cli.train" in _command_line(process)]
-
-
-def targets(launcher: int, processes: int) -> dict[str, Callable[[random.Random], list[int]]]:
-    """Whom a signal may be sent to: names, and functions that return the processes, none if they are not there yet.
-
-    The group is the launcher's, which a terminal's Ctrl-C reaches; "job" is every process, as a scheduler ends one.
-    """
-
-    def one_rank(chance: random.Random) -> list[int]:
-        ranks = training_processes(launcher, processes)
-        return [chance.choice(ranks)] if len(ranks) == processes else []
-
-    found = {
-        "launcher": lambda _: [launcher],
-        "group": lambda _: [-launcher],  # as for kill(2)
-        "training": one_rank,
-        "job": lambda _: [launcher, *descendants(launcher)],
-    }
-    return found | ({"torchrun": lambda _: children(launcher)} if processes > 1 else {})
-
-
-def halt(ranks: list[int], launcher: subprocess.Popen, log: Follower) -> None:
-    """Halts ranks, waits until the launcher has written all that they have printed, and reads it."""
-    _send(signal.SIGSTOP, ranks)
-    while any(_state(rank) not in "TtZX" for rank in ranks) or _state(launcher.pid) not in "SZX":
-        time.sleep(0.001)
-    log.read()
-
-
 def _state(process: int) -> str:
     """One letter, see proc(5)."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     return "X"
-
-
-def approach(
-    launcher: subprocess.Popen, processes: int, log: Follower, phase: str, occurrence: int, delay: float
-) -> None:
-    """Waits until a run has been in a phase for so many seconds, and halts its ranks there.
-
-    Most phases after GradInit last a few milliseconds, so the ranks are halted after every millisecond before the one
-    that is waited for.
-    """
-
-    def near() -> bool:
-        past = log.count(phase) >= occurrence - (phase in STEPPED)
-        return launcher.poll() is not None or (past and (phase not in STEPPED or log.count("updates") > 0))
-
-    log.wait(near)
-    ranks = training_processes(launcher.pid, processes)
-    if phase not in STEPPED:
-        time.sleep(delay)
-    while launcher.poll() is None and phase in STEPPED and (log.count(phase) < occurrence or delay > 0):
-        delay -= STEP if log.count(phase) >= occurrence else 0
-        _send(signal.SIGCONT, ranks)
-        time.sleep(STEP)
-        halt(ranks, launcher, log)
-    halt(ranks or training_processes(launcher.pid, processes), launcher, log)
-
-
-def hit(
-    launcher: subprocess.Popen, processes: int, sent: signal.Signals, target: str, chance: random.Random, log: Follower
-) -> bool:
-    """Sends the signal to the target of a run whose ranks are halted, and releases them.
-
-    The ranks are halted while the log is read, so that its phase is the one in which the signal meets them.
-
-    Returns:
-        False if the run had ended before.
-    """
-    choose = targets(launcher.pid, processes)[target]
-    while not (found := choose(chance)) and launcher.poll() is None:
-        time.sleep(0.005)
-    log.read()
-    there = launcher.poll() is None and log.phase != "leaving"
-    if there:
-        _send(sent, found)
-    _send(signal.SIGCONT, training_processes(launcher.pid, processes))
-    return there
 
 
 def _send(number: signal.Signals, processes: list[int]) -> None:

@@ -25,8 +25,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,7 @@ from typing import TypeVar
 import interrupting
 import run_ends
 import torch
-from interrupting import PHASES, Follower
+from interrupting import PHASES, TARGETS, Follower, Started
 from measuring import describe_machine
 from tqdm import tqdm
 
@@ -79,15 +79,17 @@ class Runs:
         """Starts or continues the run in this save dir."""
         arguments = [*self.command[:2], "--save-dir", str(directory), *self.command[2:]]
         environment = {"OMP_NUM_THREADS": "1"} | os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
-        with open(directory.with_suffix(".log"), "a") as log:
+        with open(_output(directory), "a") as log:
             return subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def finish(self, directory: Path) -> None:
         """Runs to the end."""
-        if status := self.start(directory).wait():
-            raise UserError(
-                f"{directory}: the launcher ended with status {status}; see {directory.with_suffix('.log')}"
-            )
+        try:
+            status = self.start(directory).wait(HANGS)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(f"{directory}: the run has not ended within {HANGS} seconds") from error
+        if status:
+            raise UserError(f"{directory}: the launcher ended with status {status}; see {_output(directory)}")
 
     def spans(self) -> dict[str, list[float]]:
         """The seconds of each phase of the undisturbed run, in order, which is run first if need be."""
@@ -95,24 +97,36 @@ class Runs:
         if not path.exists():
             log = Follower(self.whole / save_dir.LOG)
             launcher = self.start(self.whole)
-            log.wait(lambda: launcher.poll() is not None)
+            while launcher.poll() is None:
+                log.read()
+                time.sleep(interrupting.STEP)
             if launcher.wait():
-                raise UserError(f"{self.whole}: the undisturbed run failed; see {self.whole.with_suffix('.log')}")
+                raise UserError(f"{self.whole}: the undisturbed run failed; see {_output(self.whole)}")
+            log.read()
             write_json(path, spans(log.entries))
         return json.loads(path.read_text())
 
     def trial(self, number: int, plan: "Plan") -> dict:
-        """Interrupts, continues and compares one run."""
+        """Interrupts, continues and compares one run; its save dir is removed if the trial was good."""
         directory = self.output / f"trial{number}"
+        with _alone(directory):
+            began = time.monotonic()
+            found = self._interrupted(number, plan, directory) | self._continued(directory)
+            found["seconds"] = round(time.monotonic() - began, 1)
+        if good(found):
+            _remove(directory)
+        return found
+
+    def _interrupted(self, number: int, plan: "Plan", directory: Path) -> dict:
         log = Follower(directory / save_dir.LOG)
-        launcher = self.start(directory)
-        interrupting.approach(launcher, self.processes, log, plan.phase, plan.occurrence, plan.delay)
-        met = interrupting.hit(launcher, self.processes, plan.signal, plan.target, plan.chance, log)
+        run = Started(self.start(directory), self.processes, log)
+        run.approach(plan.phase, plan.occurrence, plan.delay)
+        met = run.hit(plan.signal, plan.target, plan.chance)
         found = plan.facts(number, self.processes) | {"hit": met, "phase": log.phase}
-        found |= _ended(launcher, directory)
+        found |= _ended(run.launcher, directory)
         found["half_written"] = run_ends.half_written(directory)
-        found["kept"] = run_ends.newest_update(directory) >= log.saved
-        return found | self._continued(directory)
+        found["kept"] = not found["half_written"] and run_ends.newest_update(directory) >= log.saved
+        return found
 
     def _continued(self, directory: Path) -> dict:
         try:
@@ -128,13 +142,14 @@ class Plan:
 
     def __init__(self, index: int, processes: int, spans: dict[str, list[float]]) -> None:
         self.chance = random.Random(f"{processes} {index}")
-        names = tuple(interrupting.targets(0, processes))
+        names = TARGETS if processes > 1 else TARGETS[:-1]
         self.signal, self.target, self.phase = (
             balanced(values, index, f"{processes} {name}")
             for name, values in (("signal", SIGNALS), ("target", names), ("phase", AIMS))
         )
         lengths = spans[self.phase][: -1 if self.phase in ("updates", "epoch end") else None]  # the run ends with them
-        self.occurrence, length = self.chance.choice([pair for pair in enumerate(lengths, 1) if pair[1] > SHORTEST])
+        long = [pair for pair in enumerate(lengths, 1) if pair[1] > SHORTEST]
+        self.occurrence, length = self.chance.choice(long or list(enumerate(lengths, 1)))
         self.delay = self.chance.uniform(0, length)
 
     def facts(self, number: int, processes: int) -> dict:
@@ -157,18 +172,43 @@ def spans(entries: list[tuple[str, float]]) -> dict[str, list[float]]:
     return found
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Without files or processes of an earlier attempt, which was cut off; processes also end if this one is."""
+    try:
+        _end_all(directory)
+        _remove(directory)
+        yield
+    except BaseException:
+        _end_all(directory)
+        raise
+
+
 def _ended(launcher: subprocess.Popen, directory: Path) -> dict:
     """How a run ended after its signal; what is left of it is killed."""
     began = time.monotonic()
     with suppress(subprocess.TimeoutExpired):
         launcher.wait(HANGS)
     status = launcher.poll()
-    orphans = interrupting.remaining(directory) if status is not None else [launcher.pid]
+    orphans = interrupting.remaining(directory) if status is not None else []
     seconds = round(time.monotonic() - began, 2)
-    if orphans:
-        interrupting.kill([*interrupting.descendants(launcher.pid), *interrupting.remaining(directory, 0)])
-        launcher.wait()
+    _end_all(directory)
+    launcher.wait()
     return {"status": status, "seconds_to_end": seconds, "orphans": len(orphans)}
+
+
+def _end_all(directory: Path) -> None:
+    interrupting.kill(interrupting.remaining(directory, 0))
+
+
+def _output(directory: Path) -> Path:
+    """What the launcher has printed."""
+    return directory.with_suffix(".log")
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    _output(directory).unlink(missing_ok=True)
 
 
 def good(trial: dict) -> bool:
@@ -183,7 +223,7 @@ def documented(trial: dict) -> bool:
     if not trial["hit"]:
         return trial["status"] == 0
     if trial["target"] not in ("launcher", "group", "job"):
-        return trial["status"] is not None
+        return trial["status"] is not None  # None: it hung
     if number == signal.SIGKILL:
         return trial["status"] == -number
     # a launcher that has not begun to listen ends by the signal itself
@@ -198,13 +238,11 @@ def run(options: argparse.Namespace) -> bool:
     runs = [Runs(options.data.resolve(), options.output.resolve(), processes) for processes in options.processes]
     with tqdm(total=options.count, initial=count_hits(trials), desc="trials", disable=None) as bar:
         while count_hits(trials) < options.count:
-            began = time.monotonic()
-            number = len(trials)
-            chosen = runs[number % len(runs)]
-            found = chosen.trial(number, Plan(number // len(runs), chosen.processes, chosen.spans()))
-            trials.append(found | {"seconds": round(time.monotonic() - began, 1)})
+            index, which = divmod(len(trials), len(runs))
+            chosen = runs[which]
+            trials.append(chosen.trial(len(trials), Plan(index, chosen.processes, chosen.spans())))
             journal.add(known, trials[-1])
-            _tidy(chosen.output / f"trial{number}", trials[-1])
+            tqdm.write(_line(trials[-1]), file=sys.stderr)
             bar.update(trials[-1]["hit"])
     _report(options.output, trials)
     return all(map(good, trials))
@@ -215,13 +253,10 @@ def count_hits(trials: list[dict]) -> int:
     return sum(trial["hit"] for trial in trials)
 
 
-def _tidy(directory: Path, trial: dict) -> None:
-    if good(trial):
-        shutil.rmtree(directory)
-        directory.with_suffix(".log").unlink()
+def _line(trial: dict) -> str:
     verdict = "good" if good(trial) else "NOT GOOD"
     place = f"{trial['signal']} to {trial['target']} in {trial['phase']}" if trial["hit"] else "ended before the signal"
-    tqdm.write(f"trial {trial['number']}, {trial['processes']} processes: {place}: {verdict}", file=sys.stderr)
+    return f"trial {trial['number']}, {trial['processes']} processes: {place}: {verdict}"
 
 
 def _report(output: Path, trials: list[dict]) -> None:

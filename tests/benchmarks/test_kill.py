@@ -1,0 +1,135 @@
+"""The benchmark of interruptions: what it sees of a run, what it sends to whom, and what it counts as a fault."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import interrupting
+import kill
+import pytest
+import run_ends
+import torch
+
+LINES = {
+    "2026 | INFO | fairseq_cli.train | Start iterating over samples": "start",
+    "2026 | INFO | gradinit_mt.plugin.learning | GradInit: step adam, eta 0.0005": "GradInit",
+    "2026 | INFO | gradinit_mt.common.progress | GradInit: 3/30, 2 s left": "GradInit",
+    "2026 | INFO | gradinit_mt.plugin.learning | GradInit: 30 iterations in 1.9 s": "updates",
+    '2026 | INFO | fairseq_cli.train | begin validation on "valid" subset': "validation",
+    "2026 | INFO | fairseq.checkpoint_utils | Preparing to save checkpoint for epoch 1 @ 5 updates": "saving",
+    "2026 | INFO | fairseq.checkpoint_utils | Saved checkpoint run/checkpoint1.pt (epoch 1 @ 5 updates)": "updates",
+    "2026 | INFO | fairseq_cli.train | end of epoch 1 (average epoch stats below)": "epoch end",
+    "2026 | INFO | fairseq.trainer | begin training epoch 2": "updates",
+    "2026 | INFO | fairseq_cli.train | done training in 2.9 seconds": "leaving",
+}
+GOOD = {"hit": True, "signal": "SIGTERM", "target": "launcher", "phase": "updates", "status": 143, "kept": True}
+GOOD |= {"orphans": 0, "half_written": [], "differences": [], "temporary_files": []}
+
+
+def test_the_phase_of_a_run_is_that_of_the_last_whole_line_of_its_log(tmp_path):
+    path = tmp_path / "train.log"
+    log = interrupting.Follower(path)
+    log.read()  # there is none yet
+    seen = []
+    with path.open("w") as file:
+        for line in LINES:
+            file.write(line)
+            file.flush()
+            log.read()
+            assert log.phase == (seen[-1] if seen else "start")
+            file.write("\n")
+            file.flush()
+            log.read()
+            seen.append(log.phase)
+    assert seen == list(LINES.values())
+    assert log.saved == 5
+    assert log.count("updates") == 3
+    lengths = kill.spans(log.entries)
+    assert {phase: len(found) for phase, found in lengths.items()} == Counter(phase for phase, _ in log.entries[:-1])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_plans_of_a_series_have_every_signal_target_and_phase_equally_often(processes):
+    spans = {phase: [0.1, 0.2, 0.3] for phase in interrupting.PHASES}
+    plans = [kill.Plan(index, processes, spans) for index in range(60)]
+    assert Counter(plan.signal for plan in plans) == dict.fromkeys(kill.SIGNALS, 20)
+    targets = interrupting.TARGETS[: 3 + processes]
+    assert Counter(plan.target for plan in plans) == dict.fromkeys(targets, 60 // len(targets))
+    assert Counter(plan.phase for plan in plans) == {phase: 6 * kill.AIMS.count(phase) for phase in set(kill.AIMS)}
+    again = [kill.Plan(index, processes, spans).delay for index in range(60)]
+    assert again == [plan.delay for plan in plans]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"orphans": 1}, {"half_written": ["checkpoint1.pt"]}, {"differences": ["model"]}, {"temporary_files": ["a"]}),
+        *({"kept": False}, {"status": 0}, {"status": 130}, {"status": -15}, {"status": None}),
+        *({"target": "training", "status": None}, {"signal": "SIGKILL"}, {"phase": "start", "status": -9}),
+    ],
+    ids=str,
+)
+def test_a_trial_with_any_fault_is_not_good(fault):
+    assert kill.good(GOOD)
+    assert not kill.good(GOOD | fault)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"signal": "SIGKILL", "status": -9}, {"phase": "start", "status": -15}, {"signal": "SIGINT", "status": 130}),
+        *({"target": "training", "status": 2}, {"hit": False, "status": 0}),
+    ],
+    ids=str,
+)
+def test_the_documented_statuses_are_good(change):
+    assert kill.good(GOOD | change)
+
+
+def test_the_table_has_every_trial_in_its_row_and_column():
+    trials = [
+        GOOD | {"processes": 1},
+        GOOD | {"processes": 1, "kept": False},
+        GOOD | {"processes": 2, "phase": "saving"},
+    ]
+    assert kill.table(trials).splitlines()[2:] == [
+        "| 1 | SIGTERM | launcher |  |  | 1/2 |  |  |  | 1/2 |",
+        "| 2 | SIGTERM | launcher |  |  |  |  | 1/1 |  | 1/1 |",
+        "| all |  |  |  |  | 1/2 |  | 1/1 |  | 2/3 |",
+    ]
+
+
+def test_a_signal_reaches_its_target_and_what_is_left_of_a_run_is_found(tmp_path):
+    waiting = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", str(tmp_path)]
+    with subprocess.Popen(waiting, stdout=subprocess.PIPE, start_new_session=True) as process:
+        process.stdout.readline()
+        assert interrupting.remaining(tmp_path, 0) == [process.pid]
+        run = interrupting.Started(process, 1, interrupting.Follower(tmp_path / "train.log"))
+        assert run.hit(signal.SIGTERM, "group", random.Random(1))
+        assert process.wait(30) == -signal.SIGTERM
+        assert interrupting.remaining(tmp_path, 1) == []
+        assert not run.hit(signal.SIGTERM, "launcher", random.Random(1))
+
+
+def test_files_that_were_cut_are_half_written(tmp_path):
+    state = {"model": {"weight": torch.ones(500)}, "extra_state": {}, "optimizer_history": [], "cfg": {}}
+    for name in ("checkpoint1.pt", "checkpoint2.pt"):
+        torch.save(state, tmp_path / name)
+    (tmp_path / "run.json").write_text(json.dumps({"a": 1}))
+    (tmp_path / ".checkpoint3.pt.tmp").write_bytes(b"temporary")
+    assert run_ends.half_written(tmp_path) == []
+    for name in ("checkpoint2.pt", "run.json"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    assert run_ends.half_written(tmp_path) == ["checkpoint2.pt", "run.json"]
+
+
+def test_losses_of_an_update_that_was_repeated_differently_are_told_apart(tmp_path):
+    line = '2026 | INFO | train_inner | {{"loss": "{}", "wps": "{}", "num_updates": "2"}}\n'
+    (tmp_path / "train.log").write_text(line.format(7.5, 100) + line.format(7.5, 200))
+    assert [len(texts) for texts in run_ends.losses(tmp_path).values()] == [1]
+    (tmp_path / "train.log").write_text(line.format(7.5, 100) + line.format(7.4, 100))
+    assert [len(texts) for texts in run_ends.losses(tmp_path).values()] == [2]
