@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 PRIORITY = 3000  # in what is logged: after all that fairseq logs
 
 # How fairseq's trainer reports that it cannot use a gradient, before it repeats the batch in search of the reason.
-_NOT_FINITE = ("gradients are Nan/Inf", "Minimum loss scale reached")
+_NOT_FINITE = ("gradients are Nan/Inf", "Minimum loss scale reached", "AMP: Minimum loss scale reached")
 
 
 def require_valid(cfg: GradInitTranslationConfig) -> None:
