@@ -148,14 +148,15 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     watch_updates: int = option(
         "watch over training: stop a run whose loss has stood at the level of word frequencies for so many updates "
-        "while no output depended on the source; at least 1, or 0 for no watch. A watched run also stops when its loss "
-        "is not finite. The source gain, the signal of the layers and the gradient norm of each stack are logged at "
-        "every --log-interval. Updates in which the learning rate rises do not count",
+        "while no output depended on the source, since the layers' states were alike; at least 1, or 0 for no watch. A "
+        "watched run also stops when its loss is not finite. The source gain, the signal of the layers and the "
+        "gradient norm of each stack are logged at every --log-interval. Updates in which the learning rate rises do "
+        "not count",
         default=0,
     )
     watch_language_model_updates: int = option(
-        "with --watch-updates: stop a run that has been a language model, whose loss is lower but makes no use of the "
-        "source, for so many updates; at least 1, or 0 for never",
+        "with --watch-updates: stop a run that has been a language model, whose loss is lower while no output depends "
+        "on the source, for so many updates; at least 1, or 0 for never",
         default=2000,
     )
 

@@ -4,8 +4,8 @@ A Post-LN Transformer that starts badly learns how frequent each word is, and no
 and ignores its source. Its loss alone proves neither: it keeps falling a little, and a run that starts slowly passes
 through the same values. Two further numbers tell them apart. Where the signal is lost, no output depends on the source:
 the source gain is below 1e-4 bits in either direction, or 1e-3 in bfloat16. In a model that will train it is larger,
-even before it is of any use. But it starts below 0, and a run at a low rate takes long to pass 0; so the states after
-the last layer of a stack must be alike, too.
+even before it is of any use. But it may start below 0, and a run at a low rate takes long to pass 0. So the states
+after the last layer of a stack must be alike, too.
 """
 
 import math
@@ -16,7 +16,6 @@ MARGIN = 0.5  # bits per token: how far from the entropy of words a loss still i
 # bits per token: with a smaller source gain, or loss, no output depends on the source (bfloat16 rounds)
 NO_EFFECT = 2e-3
 LOST = 1e-4  # with a lower share of its states that differs between tokens, a stack has lost the signal
-NO_USE = 0.05  # bits per token: a model with a lower source gain makes no use of its source
 
 
 class End(StrEnum):
@@ -59,7 +58,8 @@ class Standstill:
     Attributes:
         entropy: of the frequencies of the training set's target words, in bits per token.
         at_word_frequencies: updates after which a run at the level of word frequencies is stopped; 0 for never.
-        as_language_model: updates after which a run that ignores its source is stopped; 0 for never.
+        as_language_model: updates after which a run that has learned more, but not from its source, is stopped; 0 for
+            never.
     """
 
     entropy: float
@@ -86,12 +86,9 @@ class Standstill:
     def _states(self, reading: Reading) -> list[End]:
         if not math.isfinite(reading.loss):
             return [End.NOT_FINITE]
-        if reading.rising:
+        if reading.rising or not abs(reading.source_gain) < NO_EFFECT or not self._signal_is_lost(reading):
             return []
-        if reading.loss > self.entropy - MARGIN:
-            lost = abs(reading.source_gain) < NO_EFFECT and self._signal_is_lost(reading)
-            return [End.WORD_FREQUENCIES] if lost else []
-        return [End.LANGUAGE_MODEL] if reading.source_gain < NO_USE else []
+        return [End.WORD_FREQUENCIES if reading.loss > self.entropy - MARGIN else End.LANGUAGE_MODEL]
 
     def _signal_is_lost(self, reading: Reading) -> bool:
         if math.isnan(reading.signal):  # at a low rate the loss is still far above, too

@@ -5,13 +5,11 @@ import math
 
 import pytest
 
-from gradinit_mt.plugin.options import GradInitTranslationConfig
-from gradinit_mt.plugin.standstill import NO_USE, End, Reading, Standstill
-from gradinit_mt.training.presets import COMMON
+from gradinit_mt.plugin.standstill import End, Reading, Standstill
+from gradinit_mt.training.presets import WATCH
 
 ENTROPY = 8.0
-WORDS = COMMON["watch-updates"]
-LANGUAGE = GradInitTranslationConfig.watch_language_model_updates  # no preset changes it
+WORDS, LANGUAGE = WATCH["watch-updates"], WATCH["watch-language-model-updates"]
 
 
 def ends(readings, words=400, language=2000):
@@ -55,7 +53,8 @@ def test_a_language_model_ends_later():
         (5.0, math.nan, math.nan),
         (7.9, 0.0, 1e-6, True),  # warmup
         (5.0, 0.0, 1e-6, True),
-        (5.0, 0.06, 1e-6),
+        (5.0, 0.003, 1e-6),
+        (5.0, 0.0, 1e-3),  # the encoder's states differ: it may learn to use them
     ],
 )
 def test_these_do_not_count(reading):
@@ -129,7 +128,7 @@ RECORDED = ("novograd",)  # settings whose losses stand so long; what the watch 
 @pytest.mark.parametrize("file", STUDIES)
 def test_no_run_of_a_study_that_trains_is_stopped_at_word_frequencies(root, file):
     for run in map(json.loads, (root / f"docs/results/{file}.jsonl").read_text().splitlines()):
-        if run.get("source_gain") and run["source_gain"] > NO_USE and run["setting"] not in RECORDED:
+        if run.get("source_gain") and run["source_gain"] > 0.05 and run["setting"] not in RECORDED:
             assert worst_case(run) is None, run["setting"]
         if run["setting"] == "xavier" and run["lr"] == 3e-3:
             assert worst_case(run) == 400
