@@ -52,10 +52,14 @@ def differences(one: Path, other: Path) -> list[str]:
     """The parts in which the ends of two runs differ, bit for bit: none for the same run.
 
     Compared are parameters, optimizer and schedule, the place in the data, the parameters of the best checkpoint, the
-    logged losses of every update, the history of GradInit, and its scales.
+    history of GradInit, its scales, and the losses of every update that both logs have. (A log lacks what training has
+    printed after its launcher was killed.)
     """
     parts = [_parts(directory) for directory in (one, other)]
-    return [name for name in parts[0] if not _same(*(found[name] for found in parts))]
+    found = [name for name in parts[0] if not _same(*(part[name] for part in parts))]
+    logged = [losses(directory) for directory in (one, other)]
+    same = all(texts == logged[1].get(update, texts) for update, texts in logged[0].items())
+    return found if same else [*found, "losses"]
 
 
 def _parts(directory: Path) -> dict[str, object]:
@@ -65,7 +69,6 @@ def _parts(directory: Path) -> dict[str, object]:
         "schedule": last["optimizer_history"][-1],  # the list has an item for each start
         "place": last["extra_state"]["train_iterator"],
         "best": best["model"],
-        "losses": losses(directory),
         "history": record.history,
         "scales": record.scales,
     }
