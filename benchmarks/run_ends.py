@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.record.record import Record
+from gradinit_mt.record.record import SUMMARY, Record
 from gradinit_mt.training import checkpoints, log, save_dir
 
 TIMED = ("wps", "ups", "train_wall", "wall")
@@ -52,8 +52,8 @@ def differences(one: Path, other: Path) -> list[str]:
     """The parts in which the ends of two runs differ, bit for bit: none for the same run.
 
     Compared are parameters, optimizer and schedule, the place in the data, the parameters of the best checkpoint, the
-    history of GradInit, its scales, and the losses of every update that both logs have. (A log lacks what training has
-    printed after its launcher was killed.)
+    names of all files, the history of GradInit, its scales and ``gradinit.json``, and the losses of every update that
+    both logs have. (A log lacks what training has printed after its launcher was killed.)
     """
     parts = [_parts(directory) for directory in (one, other)]
     found = [name for name in parts[0] if not _same(*(part[name] for part in parts))]
@@ -69,6 +69,8 @@ def _parts(directory: Path) -> dict[str, object]:
         "schedule": last["optimizer_history"][-1],  # the list has an item for each start
         "place": last["extra_state"]["train_iterator"],
         "best": best["model"],
+        "files": sorted(path.name for path in directory.iterdir()),
+        "summary": json.loads((directory / SUMMARY).read_text()) | {"seconds": None},
         "history": record.history,
         "scales": record.scales,
     }
