@@ -18,7 +18,7 @@ def whole(path: Path) -> Iterator[Path]:
     The file is on the disk before it has its name, and the name before this returns: a power failure leaves the old
     file or the new one. After any exception, including Ctrl-C, the temporary file is removed and ``path`` is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         _sync(temporary)
@@ -26,6 +26,11 @@ def whole(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which ``whole`` writes ``path``, and which a killed process leaves behind."""
+    return path.with_name(f".{path.name}.tmp")
 
 
 def _sync(path: Path) -> None:

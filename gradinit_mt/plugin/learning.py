@@ -63,6 +63,8 @@ def learn(
     if not record.complete:
         shown = [f"{name} {value}" for name, value in record.settings.items() if name != "model"]
         logger.info("GradInit: %s", ", ".join(shown))
+    elif rank == 0:
+        record.save(Path(cfg.save_dir))  # a kill may have fallen between its two files
 
     loss_fn = token_loss(criterion)
     weight = config.signal_weight

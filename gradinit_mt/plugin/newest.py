@@ -11,6 +11,7 @@ import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq s
 from gradinit_mt.common.files import whole
 
 LAST = "checkpoint_last.pt"
+BEST = "checkpoint_best.pt"
 
 # fairseq's names: checkpoint7.pt, checkpoint_2_1000.pt, checkpoint_best.pt, checkpoint.best_loss_4.0210.pt
 _SAVED = re.compile(r"checkpoint(\d+|_\d+_\d+|_best|_last|\.best_.*)\.pt")
@@ -20,8 +21,8 @@ def mend(save_dir: Path) -> list[str]:
     """Makes ``checkpoint_last.pt`` the newest whole checkpoint, and clears away what a kill left of a save.
 
     A damaged checkpoint is renamed, never deleted. A kill between the files of one save leaves a numbered checkpoint
-    that is newer than the last one. A file that is whole, but no checkpoint that can be loaded, stays: loading it gives
-    an error that names it.
+    that is newer than the last one, and perhaps than the best one, whose place it then takes, too. A file that is
+    whole, but no checkpoint that can be loaded, stays: loading it gives an error that names it.
 
     Returns:
         What was done, to be shown.
@@ -41,12 +42,22 @@ def mend(save_dir: Path) -> list[str]:
     if readable and readable[0] != last and (last in readable or not last.exists()):
         _put(readable[0], last)
         said.append(f"resuming from {readable[0].name} (update {updates[readable[0]]})")
+        best = save_dir / BEST
+        if updates.get(best, -1) < updates[readable[0]] and _is_best(readable[0]):
+            _put(readable[0], best)
+            said.append(f"{readable[0].name} is the best so far")
     return said
 
 
 def _put(source: Path, target: Path) -> None:
     with whole(target) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def _is_best(path: Path) -> bool:
+    """Whether a readable checkpoint had the best validation loss of its run when it was saved."""
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("extra_state", {})
+    return state.get("val_loss") is not None and state["val_loss"] == state.get("best")
 
 
 def _updates(path: Path) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import write_json
+from gradinit_mt.common.files import temporary_name, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import checkpoints
@@ -71,7 +71,8 @@ def require_usable(save_dir: Path) -> None:
     """Raises UserError if the save dir holds files, but no description of their run."""
     if not save_dir.is_dir() or (save_dir / RUN).exists():
         return
-    if any(path.name != LOCK for path in save_dir.iterdir()):
+    left_by_a_kill = (save_dir / LOCK, temporary_name(save_dir / RUN))
+    if any(path not in left_by_a_kill for path in save_dir.iterdir()):
         raise UserError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
 
 

@@ -96,9 +96,15 @@ def test_a_resumed_run_does_not_initialize_again_and_ends_as_if_it_had_not_stopp
 
 
 def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, trained, record_only):
-    """A run killed between GradInit and its first checkpoint starts from the scales it had learned."""
+    """A run killed between GradInit and its first checkpoint starts from the scales it had learned.
+
+    It is killed while it writes their summary, which is then written again.
+    """
+    (record_only / ".gradinit.json.tmp").write_text("{")
     output = fairseq.train(record_only, 8, *GRADINIT, *ADAM)
     assert "GradInit: found complete" in output
+    assert (record_only / "gradinit.json").read_bytes() == (trained / "gradinit.json").read_bytes()
+    assert not list(record_only.glob(".*.tmp"))
     assert same_model(record_only, trained)
 
 

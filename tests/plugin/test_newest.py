@@ -12,10 +12,10 @@ from gradinit_mt.plugin.newest import mend
 def saved(tmp_path):
     """Writes checkpoints with so many updates each, by name."""
 
-    def save(**updates):
+    def save(extra_state=None, **updates):
         for name, number in updates.items():
-            history = [{"num_updates": number}]
-            torch.save({"optimizer_history": history, "model": torch.arange(1000.0)}, tmp_path / f"{name}.pt")
+            state = {"optimizer_history": [{"num_updates": number}], "model": torch.arange(1000.0)}
+            torch.save(state | {"extra_state": extra_state or {}}, tmp_path / f"{name}.pt")
 
     return save
 
@@ -77,6 +77,21 @@ def test_a_kill_between_the_files_of_a_save_loses_no_update(tmp_path, saved):
     saved(checkpoint_2_12=12, checkpoint_last=9)
     assert mend(tmp_path) == ["resuming from checkpoint_2_12.pt (update 12)"]
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_2_12.pt").read_bytes()
+
+
+@pytest.mark.parametrize("before", [{}, {"checkpoint_best": 9}], ids=["first", "later"])
+@pytest.mark.parametrize(("loss", "is_best"), [(2.0, True), (3.0, False), (None, False)])
+def test_a_kill_between_the_files_of_a_save_loses_no_best_checkpoint(tmp_path, saved, before, loss, is_best):
+    """fairseq never saves it again, since the numbered one remembers that its loss was the best."""
+    saved(checkpoint_last=9, **before)
+    saved({"val_loss": loss, "best": 2.0}, checkpoint_2_12=12)
+    best = tmp_path / "checkpoint_best.pt"
+    content = best.read_bytes() if best.exists() else None
+    said = mend(tmp_path)
+    assert ("checkpoint_2_12.pt is the best so far" in said) == is_best
+    expected = (tmp_path / "checkpoint_2_12.pt").read_bytes() if is_best else content
+    assert (best.read_bytes() if best.exists() else None) == expected
+    assert mend(tmp_path) == []
 
 
 def test_without_a_whole_checkpoint_the_run_starts_over(tmp_path):

@@ -56,6 +56,15 @@ def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path
         pass
 
 
+def test_a_save_dir_whose_launcher_was_killed_before_it_described_its_run_is_usable(tmp_path):
+    with save_dir.locked(tmp_path):
+        (tmp_path / ".run.json.tmp").write_text("{")
+    save_dir.require_usable(tmp_path)
+    (tmp_path / "notes").touch()
+    with pytest.raises(UserError, match=r"is not empty and holds no run\.json; use another --save-dir"):
+        save_dir.require_usable(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["file", "dangling"])
 def test_a_save_dir_that_is_not_a_directory_is_named(tmp_path, kind):
     path = tmp_path / "run"
