@@ -28,11 +28,12 @@ def test_initialization_is_refused_where_parameters_are_not_whole(toy_corpus, tm
     with pytest.raises(GradInitError, match=message):
         tasks.setup_task(cfg.task)
     assert not (tmp_path / "run").exists()
-    alone = configured(toy_corpus, tmp_path / "run", *options, "--no-gradinit")
-    assert tasks.setup_task(alone.task).datasets == {}
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint_last.pt").touch()
     tasks.setup_task(cfg.task)  # the parameters will be those of the checkpoint
+    (tmp_path / "run" / "checkpoint_last.pt").unlink()
+    cfg.task.no_gradinit = True
+    assert tasks.setup_task(cfg.task).datasets == {}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ def norms(trainer) -> dict[str, float]:
     "options",
     [
         ["--fp16"],
-        [*HALF, "--fp16-init-scale", "2"],
         [*HALF, "--fp16-init-scale", "512", "--clip-norm", "0.01", "--update-freq", "2"],
         ["--fp16", "--memory-efficient-fp16", "--fp16-init-scale", "512"],
         ["--amp", "--clip-norm", "0.01"],

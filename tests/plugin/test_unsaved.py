@@ -42,10 +42,13 @@ def on_a_cpu(monkeypatch):
 @pytest.fixture
 def trainer(toy_corpus, tmp_path):
     """A function that makes a trainer, always of the same run."""
+    cfg = None
 
     def made(options, unparsed=None):
+        nonlocal cfg
         further = ["--no-gradinit", "--dropout", "0.3", *options]
-        return trainer_of(configured(toy_corpus, tmp_path, *further, **(unparsed or {})))
+        cfg = cfg or configured(toy_corpus, tmp_path, *further, **(unparsed or {}))
+        return trainer_of(cfg)
 
     return made
 
