@@ -177,7 +177,7 @@ def expect(message, output):
 
 
 def test_no_path_in_a_checkpoint_is_followed(fairseq, trained, tmp_path):
-    """Not even where each could run code, a user dir and checkpoints to start from, by a command that takes its task."""
+    """Not even a user dir, or checkpoints to start from, by a command that builds its task from the checkpoint."""
     state, ran = checkpoints.load(trained / "checkpoint_last.pt"), tmp_path / "ran"
     (tmp_path / "plugin").mkdir()
     (tmp_path / "plugin" / "__init__.py").write_text(CODE.format(str(ran)))
