@@ -45,6 +45,7 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
     """An argparse type: an ``int`` or ``float`` from ``low`` to ``high``, both included."""
     name = "a whole number" if kind is int else "a number"
     expected = f"{name} of at least {low}" if high == math.inf else f"{name} from {low} to {high}"
+    expected = "a finite number" if high == sys.float_info.max else expected
 
     def parse(text: str) -> Number:
         with contextlib.suppress(ValueError):
@@ -56,6 +57,7 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
 
 
 positive_int = number(int, 1)
+finite = number(float, -sys.float_info.max, sys.float_info.max)
 
 
 def failure(program: str, status: int, output: list[str]) -> str:

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import require_new, whole
+from gradinit_mt.common.files import make_directory, require_new, whole
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette: distinguishable with any colour vision, and in print
@@ -27,6 +27,6 @@ def write(figure: Figure, output: Path) -> None:
     if output.suffix not in FORMATS:
         raise UserError(f"{output}: expected a name ending in {', '.join(FORMATS)}")
     require_new(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(output.parent)
     with whole(output) as temporary:
         figure.savefig(temporary, format=output.suffix[1:], dpi=200)

@@ -1,5 +1,6 @@
 """Atomic writing of files and directories, and checksums."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -56,14 +57,38 @@ def new_directory(path: Path) -> Iterator[Path]:
     After any exception, including Ctrl-C, the temporary directory is removed and ``path`` does not exist.
 
     Raises:
-        UserError: ``path`` already exists.
+        UserError: ``path`` already exists, or cannot be made.
     """
     require_new(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as temporary:
+    with (
+        _parents_of(path),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as temporary,
+    ):
         yield Path(temporary)
         Path(temporary).chmod(0o755)
         Path(temporary).rename(path)
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Makes the missing directories above ``path``; after an exception, those that are empty go again."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
+        make_directory(path.parent)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # one that is not empty stays, and those above it
+            for parent in missing:
+                parent.rmdir()
+        raise
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it; raises UserError if that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made a directory ({error.strerror}); name another place") from error
 
 
 def write_json(path: Path, value: object) -> None:

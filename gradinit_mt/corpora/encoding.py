@@ -5,6 +5,7 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor
 from subword_nmt.apply_bpe import BPE
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import iwslt14, parallel
 from gradinit_mt.corpora.layout import SUBWORD_FILES
 
@@ -17,10 +18,18 @@ def encode(lines: list[str], lang: str, subword: str, directory: Path) -> list[s
         lang: their language, which decides how Moses tokenizes them.
         subword: "subword-nmt" (the IWSLT'14 preparation: Moses tokens in lower case) or "sentencepiece".
         directory: of the prepared corpus, or any other with its subword model.
+
+    Raises:
+        UserError: a sentencepiece model is missing or damaged.
     """
     model = directory / SUBWORD_FILES[subword][0]
     if subword == "sentencepiece":
-        processor = SentencePieceProcessor(model_file=str(model))
+        try:
+            processor = SentencePieceProcessor(model_file=str(model))
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{model}: cannot be read as a subword model ({error}); prepare or export it again"
+            ) from error
         return [parallel.encode(processor, line) for line in lines]
     with model.open(encoding="utf-8") as file:
         merges = BPE(file)

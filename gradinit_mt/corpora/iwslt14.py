@@ -17,8 +17,9 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.archive import download, read_archive
-from gradinit_mt.corpora.layout import PreparedCorpus, complete, require_plain_path, summary
+from gradinit_mt.corpora.layout import PreparedCorpus, complete, summary
 from gradinit_mt.corpora.moses import lowercase, tokenize
+from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.corpora.text import Sides, Text, read_lines, require_equal, split_lines
 from gradinit_mt.corpora.workers import add_workers, map_text
 

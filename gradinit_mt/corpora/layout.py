@@ -9,16 +9,17 @@ bin/                                 fairseq-preprocess output: dictionaries and
 
 import dataclasses
 import json
-import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from gradinit_mt import __version__
 from gradinit_mt.common.command import failure, step
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
+from gradinit_mt.corpora.names import require_dictionary, require_language, require_plain_name, require_plain_path
 from gradinit_mt.corpora.text import Text, read_lines, write_lines
 
 FORMAT = 1
@@ -55,8 +56,8 @@ class PreparedCorpus:
         """Reads the corpus in ``directory``.
 
         Raises:
-            UserError: the directory has no prepared corpus, one of another format, or one with files missing; or its
-                path contains a ``:``.
+            UserError: the directory has no prepared corpus, one of another format, one with files missing, or with
+                other dictionaries; or its path contains a ``:``.
         """
         require_plain_path(directory)
         path = directory / "corpus.json"
@@ -67,7 +68,7 @@ class PreparedCorpus:
             )
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not valid JSON ({error}); prepare the corpus again") from error
         found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
         if found != FORMAT:
@@ -75,19 +76,44 @@ class PreparedCorpus:
         if wrong := stored.keys() ^ {field.name for field in dataclasses.fields(cls)} ^ {"directory"}:
             names = ", ".join(sorted(wrong))
             raise UserError(f"{path}: missing or unknown entries: {names}; prepare the corpus again")
-        if stored["subword"] not in SUBWORD_FILES:
-            expected = ", ".join(SUBWORD_FILES)
-            raise UserError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
+        require_entries(path, stored)
         corpus = cls(directory=directory, **stored)
-        for name in [*corpus.sha256, *(f"bin/dict.{lang}.txt" for lang in corpus.languages)]:
+        for name in sorted({*corpus.sha256, *corpus.binarized(*SPLITS)}):
             if not (directory / name).is_file():
                 raise UserError(f"{directory / name}: missing from the prepared corpus; prepare it again")
+        for lang in corpus.languages:
+            require_dictionary(directory / f"bin/dict.{lang}.txt", corpus.dictionary[lang])
         return corpus
 
     @property
     def languages(self) -> tuple[str, str]:
         """Source and target."""
         return self.source, self.target
+
+    def binarized(self, *splits: str) -> list[str]:
+        """The names of fairseq-preprocess's files: the dictionaries and the binarized splits."""
+        names = [f"bin/dict.{lang}.txt" for lang in self.languages]
+        pair = "-".join(self.languages)
+        return names + [
+            f"bin/{split}.{pair}.{lang}.{kind}"
+            for split in splits
+            for lang in self.languages
+            for kind in ("bin", "idx")
+        ]
+
+    def checksums(self, names: Iterable[str]) -> dict[str, str]:
+        """The checksums of these files, by name; corpora of earlier versions noted none of those in ``bin``.
+
+        Raises:
+            UserError: a file has changed since the corpus was prepared.
+        """
+        found = {name: sha256(self.directory / name) for name in names}
+        for name, digest in found.items():
+            if digest != self.sha256.get(name, digest):
+                raise UserError(
+                    f"{self.directory / name}: changed since the corpus was prepared (sha256); prepare it again"
+                )
+        return found
 
     @property
     def bin(self) -> Path:
@@ -103,10 +129,33 @@ class PreparedCorpus:
         return self.directory / "raw" / f"{split}.{lang}"
 
 
-def require_plain_path(path: Path) -> None:
-    """Raises UserError if the path contains a ``:``, at which fairseq splits its arguments DATA and ``--path``."""
-    if os.pathsep in str(path.resolve()):
-        raise UserError(f"{path.resolve()}: fairseq splits paths at {os.pathsep!r}; give a path without it")
+def require_entries(path: Path, stored: dict) -> None:
+    """Checks the content of ``corpus.json``, whose entries become parts of paths and of commands.
+
+    Raises:
+        UserError: an entry has another type, or is not a name where it must be one.
+    """
+    numbers, texts = ("counts", "dictionary", "dropped"), ("tools", "sha256")
+    wrong = [name for name in ("name", "source", "target", "subword") if not isinstance(stored[name], str)]
+    wrong += [name for name in numbers if not _maps_to(int, stored[name])]
+    wrong += [name for name in texts if not _maps_to(str, stored[name])]
+    if wrong:
+        raise UserError(f"{path}: {wrong[0]} is {stored[wrong[0]]!r}, expected another type; prepare the corpus again")
+    if stored["subword"] not in SUBWORD_FILES:
+        expected = ", ".join(SUBWORD_FILES)
+        raise UserError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
+    languages = (stored["source"], stored["target"])
+    for lang in languages:
+        require_language(lang)
+    require_plain_name(stored["name"])
+    if outside := [name for name in stored["sha256"] if name.startswith("/") or ".." in Path(name).parts]:
+        raise UserError(f"{path}: names the file {outside[0]}, expected one in the corpus; prepare the corpus again")
+    if {*stored["counts"]} != {*SPLITS} or {*stored["dictionary"]} != {*languages}:
+        raise UserError(f"{path}: counts and dictionary are not those of its splits and languages; prepare it again")
+
+
+def _maps_to(kind: type, value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
 
 
 def complete(
@@ -133,6 +182,7 @@ def complete(
     names = [f"{split}.{lang}" for split in SPLITS for lang in corpus.languages]
     names += SUBWORD_FILES[corpus.subword]
     names += [f"raw/{split}.{lang}" for split in RAW_SPLITS for lang in corpus.languages]
+    names += corpus.binarized(*SPLITS)
     corpus = dataclasses.replace(
         corpus,
         counts={split: len(text[split][corpus.source]) for split in SPLITS},
@@ -202,7 +252,7 @@ def summary(corpus: PreparedCorpus) -> str:
         f"  subwords      {corpus.subword}, {model}",
         f"  dictionaries  {kind}: {sizes} (with fairseq's four special symbols)",
         "  sha256",
-        *(f"    {digest}  {name}" for name, digest in corpus.sha256.items() if not name.startswith("raw/")),
+        *(f"    {digest}  {name}" for name, digest in corpus.sha256.items() if "/" not in name),
         f"  next          scripts/train.sh {shlex.quote(str(corpus.directory))}",
     ]
     return "\n".join(lines)

@@ -13,8 +13,9 @@ from gradinit_mt.common.command import number, positive_int, run, step
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory
 from gradinit_mt.common.versions import package_version
-from gradinit_mt.corpora.layout import MAX_POSITIONS, SPLITS, PreparedCorpus, complete, require_plain_path, summary
-from gradinit_mt.corpora.text import Sides, find_text, read_lines, require_equal
+from gradinit_mt.corpora.layout import MAX_POSITIONS, RAW_SPLITS, SPLITS, PreparedCorpus, complete, summary
+from gradinit_mt.corpora.names import require_language, require_plain_name, require_plain_path
+from gradinit_mt.corpora.text import Sides, Text, find_text, read_lines, require_equal
 from gradinit_mt.corpora.workers import add_workers, map_text
 
 
@@ -78,6 +79,17 @@ def encode(model: SentencePieceProcessor, line: str) -> str:
     return " ".join(model.encode(line, out_type=str))
 
 
+def require_subwords(text: Text) -> None:
+    """Raises UserError if a line became empty: it held only characters that the model ignores."""
+    for split, sides in text.items():
+        for lang, lines in sides.items():
+            if "" in lines:
+                raise UserError(
+                    f"{split}.{lang}, line {lines.index('') + 1}: only invisible characters; remove this line from "
+                    "both sides"
+                )
+
+
 def drop_pairs(sides: Sides, max_length: int, max_ratio: float | None) -> tuple[Sides, dict[str, int]]:
     """Drops pairs in which a side has 0 or more than ``max_length`` pieces, then those with too unequal lengths.
 
@@ -100,15 +112,17 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
     """Prepares the corpus that the command line describes.
 
     Raises:
-        UserError: see ``read_parallel`` and ``learn_model``; or the output exists, or has a ``:`` in its path.
+        UserError: see ``read_parallel`` and ``learn_model``; the output exists, or has a ``:`` in its path; the name is
+            not that of a file; or a line of ``valid`` or ``test`` has no subword.
     """
     languages = (options.source, options.target)
-    for lang in languages:  # they become part of file names and of fairseq's language pair
-        if not re.fullmatch(r"\w+", lang, re.ASCII):
-            raise UserError(f"language {lang!r}: expected only letters, digits and underscores, like de")
+    for lang in languages:
+        require_language(lang)
     if options.source == options.target:
         raise UserError(f"--source and --target are both {options.source!r}; name two languages")
     require_plain_path(options.output)
+    name = options.name or options.output.resolve().name
+    require_plain_name(name)
     with new_directory(options.output) as directory:
         step("reading the text")
         raw = {split: read_parallel(getattr(options, split), *languages) for split in SPLITS}
@@ -121,10 +135,11 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
         (directory / "sentencepiece.vocab").write_text("".join(pieces), encoding="utf-8")
         step("encoding the text")
         text = map_text(partial(encode, model), raw, options.workers)
+        require_subwords({split: text[split] for split in RAW_SPLITS})
         text["train"], dropped = drop_pairs(text["train"], options.max_length, options.max_ratio)
         corpus = PreparedCorpus(
             directory=directory,
-            name=options.name or options.output.name,
+            name=name,
             source=options.source,
             target=options.target,
             subword="sentencepiece",

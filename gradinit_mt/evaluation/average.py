@@ -63,6 +63,10 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
         UserError: there are fewer than two inputs, or the same one twice; the inputs do not match; or ``output``
             exists and is something else.
     """
+    for path in paths:
+        checkpoints.require_file(path)
+    if not output.parent.is_dir():
+        raise UserError(f"{output.parent}: no such directory; make it, or name another --output")
     inputs = [{"file": str(path.resolve()), "sha256": sha256(path)} for path in paths]
     digests = [item["sha256"] for item in inputs]
     if len(set(digests)) < max(2, len(digests)):

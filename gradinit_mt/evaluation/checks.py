@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor
+
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
@@ -19,14 +21,9 @@ MODELS = (
 
 
 def data_checksums(corpus: PreparedCorpus, split: str) -> dict[str, str]:
-    """The checksums of the split's files, after a comparison with those noted at preparation."""
-    checksums = {}
-    for path in (*(corpus.text(split, lang) for lang in corpus.languages), corpus.raw(split, corpus.target)):
-        name = path.relative_to(corpus.directory).as_posix()
-        checksums[name] = sha256(path)
-        if checksums[name] != corpus.sha256[name]:
-            raise UserError(f"{path}: changed since the corpus was prepared (sha256); prepare it again")
-    return checksums
+    """The checksums of the split's text, after a comparison of all its files with those noted at preparation."""
+    corpus.checksums(corpus.binarized(split))
+    return corpus.checksums([*(f"{split}.{lang}" for lang in corpus.languages), f"raw/{split}.{corpus.target}"])
 
 
 def require_model(corpus: PreparedCorpus, facts: CheckpointFacts) -> None:
@@ -46,6 +43,18 @@ def require_model(corpus: PreparedCorpus, facts: CheckpointFacts) -> None:
             f"{facts.file}: was trained from {facts.source} to {facts.target}, the corpus is "
             f"{' to '.join(corpus.languages)}; give a corpus of the model's direction with --data"
         )
+
+
+def require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, Tensor], path: Path) -> None:
+    """Raises UserError if the checkpoint at ``path`` embeds another number of subwords than the corpus has."""
+    for side, lang in zip(("encoder", "decoder"), corpus.languages, strict=True):
+        embeddings = parameters.get(f"{side}.embed_tokens.weight")
+        rows = len(embeddings) if isinstance(embeddings, Tensor) else 0
+        if rows != corpus.dictionary[lang]:
+            raise UserError(
+                f"{path}: its {side} has {rows:,} subwords, the dictionary of {corpus.directory} for {lang} "
+                f"{corpus.dictionary[lang]:,}; give the corpus that the model was trained on with --data"
+            )
 
 
 def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:

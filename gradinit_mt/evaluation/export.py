@@ -38,11 +38,11 @@ def export(options: argparse.Namespace) -> None:
         checks.require_model(corpus, facts)
         state = checkpoints.load(path)
         checks.require_unchanged(facts)
-        _require_vocabulary(corpus, state["model"], path)
+        checks.require_vocabulary(corpus, state["model"], path)
         command.step(f"converting {path} ({options.quantization})")
         try:
             convert(state, corpus, directory, options.quantization)
-        except (AttributeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, AttributeError, ValueError, RuntimeError) as error:
             raise UserError(f"{path}: {' '.join(str(error).split())}") from error
         for name in SUBWORD_FILES[corpus.subword]:
             shutil.copyfile(corpus.directory / name, directory / name)
@@ -58,16 +58,6 @@ def export(options: argparse.Namespace) -> None:
             versions={name: package_version(name) for name in ("gradinit_mt", "fairseq", "ctranslate2")},
         )
         write_json(directory / DESCRIPTION, model.stored())
-
-
-def _require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, torch.Tensor], path: Path) -> None:
-    for side, lang in zip(("encoder", "decoder"), corpus.languages, strict=True):
-        rows = len(parameters.get(f"{side}.embed_tokens.weight", ()))
-        if rows != corpus.dictionary[lang]:
-            raise UserError(
-                f"{path}: its {side} has {rows:,} subwords, the dictionary of {corpus.directory} for {lang} "
-                f"{corpus.dictionary[lang]:,}; give the corpus that the model was trained on with --data"
-            )
 
 
 def convert(state: dict, corpus: PreparedCorpus, directory: Path, quantization: str) -> None:

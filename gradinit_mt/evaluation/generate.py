@@ -11,7 +11,8 @@ from tqdm import tqdm
 from gradinit_mt.common.command import failure
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.precision import LOGGED
-from gradinit_mt.corpora.layout import PreparedCorpus, require_plain_path
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
 

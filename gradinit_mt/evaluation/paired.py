@@ -25,9 +25,7 @@ def compare(system: Path, baseline: Path) -> dict:
         UserError: one of them is not a result, or the results are of different data.
     """
     ours, theirs = results.load(system), results.load(baseline)
-    for key, name in (("data_sha256", "data"), ("split", "split")):
-        if ours["settings"][key] != theirs["settings"][key]:
-            raise UserError(f"{baseline}: other {name} than in {system}; a paired test needs the same")
+    require_same_data(ours["settings"], theirs, baseline)
     our_kinds, their_kinds = (
         kinds(results.Texts.read(directory), ours["data"]["lowercased"]) for directory in (system, baseline)
     )
@@ -43,8 +41,23 @@ def compare(system: Path, baseline: Path) -> dict:
     return comparison
 
 
+def require_same_data(settings: dict, baseline: dict, directory: Path) -> None:
+    """Raises UserError if the baseline, the result in ``directory``, is not of the data in ``settings``."""
+    for key, name in (("data_sha256", "data"), ("split", "split")):
+        if settings[key] != baseline["settings"].get(key):
+            raise UserError(f"{directory}: the result of other {name}; a paired test needs the same")
+
+
 def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], reference: list[str]) -> dict:
-    """One score of two systems, and the two-sided p-value of their difference: 1 if there is no difference."""
+    """One score of two systems, and the two-sided p-value of their difference: 1 if there is no difference.
+
+    Raises:
+        UserError: the numbers of sentences differ.
+    """
+    counts = {"system": len(system), "baseline": len(baseline), "reference": len(reference)}
+    if len(set(counts.values())) > 1:
+        listing = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        raise UserError(f"the numbers of sentences differ ({listing}); translate again")
     signatures, scores = PairedTest([("baseline", baseline), ("system", system)], {"": metric}, [reference], "bs")()
     ((name, signature),) = signatures.items()
     first, second = (result for result in scores[name] if isinstance(result, Result))

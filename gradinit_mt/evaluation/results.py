@@ -51,6 +51,9 @@ def load(directory: Path) -> dict:
         UserError: the directory holds no complete result.
     """
     try:
-        return json.loads((directory / SCORES).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        result = json.loads((directory / SCORES).read_text(encoding="utf-8"))
+        if not isinstance(result, dict) or not all(isinstance(result.get(name), dict) for name in ("settings", "data")):
+            raise ValueError(f"{SCORES} lacks settings or data")
+        return result
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{directory}: holds no complete result ({error}); remove it or name another") from error

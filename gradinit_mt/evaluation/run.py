@@ -50,7 +50,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
-    add("--lenpen", type=float, default=1.0, help="exponent of the length penalty (default: %(default)s)")
+    add("--lenpen", type=command.finite, default=1.0, help="exponent of the length penalty (default: %(default)s)")
     tokens = f"source tokens per batch (default: {generate.BATCH_TOKENS}; with --exported {TOKENS_PER_BATCH})"
     add("--max-tokens", type=command.positive_int, help=tokens)
     add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
@@ -123,11 +123,15 @@ def evaluate(options: argparse.Namespace) -> Path:
     if options.exported:
         model = ExportedModel.load(options.exported)
         checks.require_subwords(corpus, model)
-        facts = checkpoints.CheckpointFacts(**model.checkpoint)
+        try:
+            facts = checkpoints.CheckpointFacts(**model.checkpoint)
+        except TypeError as error:
+            raise UserError(f"{options.exported}: lacks facts of its checkpoint ({error}); export it again") from error
         name = f"{Path(facts.file).stem}-ctranslate2-{model.quantization}"
     else:
         model, path = None, checkpoint_path(options)
         facts, name = checkpoints.facts(path), path.stem
+        checks.require_vocabulary(corpus, checkpoints.load(path)["model"], path)
     checks.require_model(corpus, facts)
     checks.require_short(corpus, options.split, facts)
     settings = {
@@ -138,6 +142,8 @@ def evaluate(options: argparse.Namespace) -> Path:
         "lenpen": options.lenpen,
         "further_options": options.further,
     }
+    if options.paired_with:  # before minutes of translation
+        paired.require_same_data(settings, results.load(options.paired_with), options.paired_with)
     if model:
         settings["exported_sha256"] = sha256(model.directory / WEIGHTS)
     name = f"{options.split}-{name}-beam{options.beam}-lenpen{options.lenpen}"

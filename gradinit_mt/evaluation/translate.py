@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import encoding
+from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.corpora.text import split_lines
 from gradinit_mt.evaluation import hypotheses
 
@@ -59,19 +61,41 @@ class ExportedModel:
 
     @classmethod
     def load(cls, directory: Path) -> "ExportedModel":
-        """Reads ``export.json``; raises UserError if it is missing or of another format."""
+        """Reads ``export.json``; raises UserError if it is missing, of another format, or was changed."""
         try:
             stored = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{directory}: not an exported model ({error}); make one with scripts/export.sh") from error
         found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
         if found != FORMAT:
             raise UserError(f"{directory / DESCRIPTION}: format {found}, expected {FORMAT}; export it again")
+        if wrong := _wrong_entries(stored):
+            raise UserError(
+                f"{directory / DESCRIPTION}: missing, unknown or wrong: {', '.join(wrong)}; export it again"
+            )
         return cls(directory=directory, **stored)
 
     def stored(self) -> dict:
         """The content of ``export.json``."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "directory"}
+
+
+def _wrong_entries(stored: dict) -> list[str]:
+    """The entries of ``export.json`` that are missing, unknown, or neither of the type nor the form expected."""
+    kinds = {field.name: field.type for field in dataclasses.fields(ExportedModel) if field.name != "directory"}
+    wrong = sorted(stored.keys() ^ kinds.keys())
+    wrong += [name for name, kind in kinds.items() if kind in (str, bool) and not isinstance(stored.get(name), kind)]
+    facts = stored.get("checkpoint")
+    limits = (
+        [facts.get(f"max_{side}_positions", "") for side in ("source", "target")] if isinstance(facts, dict) else [""]
+    )
+    if not all(limit is None or isinstance(limit, int) for limit in limits):
+        wrong.append("checkpoint")
+    if not wrong and stored["subword"] not in SUBWORD_FILES:
+        wrong.append(f"subword {stored['subword']!r}")
+    if not wrong and not re.fullmatch(r"\w+", stored["quantization"]):  # it becomes part of a directory's name
+        wrong.append(f"quantization {stored['quantization']!r}")
+    return wrong
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,7 +181,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("model_dir", type=Path, metavar="MODEL_DIR", help="directory made by scripts/export.sh")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     penalty = "exponent of the length penalty, as fairseq's --lenpen (default: %(default)s)"
-    add("--length-penalty", type=float, default=1.0, metavar="X", help=penalty)
+    add("--length-penalty", type=command.finite, default=1.0, metavar="X", help=penalty)
     tokens = "source subwords per batch (default: %(default)s)"
     add("--max-tokens", type=command.positive_int, default=TOKENS_PER_BATCH, metavar="N", help=tokens)
     add("--threads", type=command.positive_int, default=all_threads(), metavar="N", help="default: all cores")

@@ -7,6 +7,7 @@ when it builds the model: text that it evaluates, interpolations that it resolve
 import argparse
 import functools
 import re
+import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,27 @@ def read(path: Path, **options: Any) -> Any:
         raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
 
 
+def require_undamaged(path: Path) -> None:
+    """Raises UserError if a part of the file differs from its checksum, which PyTorch writes and does not verify."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
+    if damaged is not None:
+        raise UserError(f"{path}: damaged, its part {damaged} differs from its checksum; use another checkpoint")
+
+
 def _reason(error: Exception) -> str:
     if refused := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds objects of type {refused[1]}, which gradinit_mt.plugin.compat does not allow"
-    first_line = str(error).strip().partition("\n")[0]
+    if "weights_only" in str(error):  # PyTorch advises to load it without that protection
+        return "it is no checkpoint, or holds more than tensors and plain values"
+    if not isinstance(error, RuntimeError | EOFError | OSError):  # from the middle of the unpickler
+        return f"it is no file of torch.save ({type(error).__name__})"
+    first_line = str(error).strip().partition("\n")[0].partition(". ")[0]
     return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
 
 

@@ -38,9 +38,8 @@ def load(path: Path) -> dict:
         UserError: the file is missing, truncated, not from fairseq, or holds types that are not allowed, or settings
             that fairseq would run as code or follow to another file.
     """
-    if not path.is_file():
-        present = ", ".join(sorted(other.name for other in path.parent.glob("*.pt")))
-        raise UserError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
+    require_file(path)
+    untrusted.require_undamaged(path)
     state = untrusted.read(path)
     kinds = {"model": dict, "extra_state": dict, "optimizer_history": list}
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in kinds.items()):
@@ -49,6 +48,13 @@ def load(path: Path) -> dict:
         raise UserError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
     untrusted.require_harmless(state, path)
     return state
+
+
+def require_file(path: Path) -> None:
+    """Raises UserError if there is no such file; the message lists the checkpoints beside it."""
+    if not path.is_file():
+        present = ", ".join(sorted(other.name for other in path.parent.glob("*.pt")))
+        raise UserError(f"{path}: no such checkpoint; {path.parent} holds {present or 'no .pt file'}")
 
 
 def settings(state: dict, part: str) -> dict:

@@ -44,7 +44,7 @@ def read_log(path: Path, name: str) -> Curve:
     Where a resumed run logged an update twice, the later values count.
 
     Raises:
-        UserError: there is no such file, or no training loss in it.
+        UserError: there is no such file, no training loss in it, or a line without the numbers that fairseq logs.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such log; expected the output of fairseq-train, as {LOG} in the run's directory")
@@ -56,12 +56,15 @@ def read_log(path: Path, name: str) -> Curve:
         raise UserError(
             f"{path}: holds no training loss; train with --log-format json, and a --log-interval below the updates"
         )
-    return Curve(
-        name,
-        training=_series((numbers["num_updates"], log.loss(numbers)) for numbers in training),
-        validation=_series((numbers["valid_num_updates"], log.loss(numbers, "valid_")) for numbers in validation),
-        learning_rate=_series((numbers["num_updates"], float(numbers["lr"])) for numbers in training),
-    )
+    try:
+        return Curve(
+            name,
+            training=_series((numbers["num_updates"], log.loss(numbers)) for numbers in training),
+            validation=_series((numbers["valid_num_updates"], log.loss(numbers, "valid_")) for numbers in validation),
+            learning_rate=_series((numbers["num_updates"], float(numbers["lr"])) for numbers in training),
+        )
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: a line of statistics is damaged ({error!r}); remove it") from error
 
 
 def _series(values: Iterable[tuple[str, float]]) -> dict[int, float]:
