@@ -100,14 +100,15 @@ class Started:
         seen = self.log.count
         if phase in STEPPED:
             self._wait(lambda: seen("updates") > 0 and seen(phase) >= occurrence - 1)
+            ranks = self.ranks()
             while not self.ended and seen(phase) < occurrence:
-                self._step()
-            for _ in range(int(delay / STEP)):
-                self._step()
+                self._step(ranks)
+            while not self.ended and delay > STEP:
+                delay -= self._step(ranks)
         else:
             self._wait(lambda: seen(phase) >= occurrence)
             time.sleep(delay)
-        self._halt()
+        self._halt(self.ranks())
 
     def hit(self, sent: signal.Signals, target: str, chance: random.Random) -> bool:
         """Sends the signal to the target of a run whose ranks are halted, and releases them.
@@ -142,14 +143,18 @@ class Started:
             self.log.read()
             time.sleep(STEP)
 
-    def _step(self) -> None:
-        _send(signal.SIGCONT, self.ranks())
+    def _step(self, ranks: list[int]) -> float:
+        """Releases the ranks for a moment; returns how long it was."""
+        began = time.monotonic()
+        _send(signal.SIGCONT, ranks)
         time.sleep(STEP)
-        self._halt()
+        _send(signal.SIGSTOP, ranks)
+        elapsed = time.monotonic() - began
+        self._halt(ranks)
+        return elapsed
 
-    def _halt(self) -> None:
+    def _halt(self, ranks: list[int]) -> None:
         """Halts the ranks, waits until the launcher has written all that they have printed, and reads it."""
-        ranks = self.ranks()
         _send(signal.SIGSTOP, ranks)
         while any(_state(rank) not in "TZX" for rank in ranks) or _state(self.launcher.pid) not in "SZX":
             time.sleep(STEP)
