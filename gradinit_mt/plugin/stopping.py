@@ -44,7 +44,7 @@ def stop(end: End, reading: Reading, standing: int, entropy: float, cfg: GradIni
         f"at the level of word frequencies ({entropy:.2f}), and no output has depended on the source (source gain "
         f"{reading.source_gain:.1g} bits)",
         End.LANGUAGE_MODEL: f"for {standing} updates the model has been a language model: its training loss is "
-        f"{reading.loss:.2f} bits per token, but it makes no use of the source (source gain {reading.source_gain:.3f})",
+        f"{reading.loss:.2f} bits per token, but it makes no use of the source (source gain {reading.source_gain:.1g} bits)",
     }
     text = f"stopped after update {reading.update}: {seen[end]}. Try {', or '.join(remedies(end, cfg))}."
     if end is not End.NOT_FINITE:

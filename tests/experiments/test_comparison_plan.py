@@ -41,6 +41,7 @@ def test_the_launcher_takes_the_options_of_every_setting(setting, toy_corpus, tm
     assert options["lr"] == [1e-3]
     assert (options["total_num_update"], options["dropout"], options["label_smoothing"]) == (10_000, 0.1, 0.1)
     assert options["encoder_layers"] == 6
+    assert options["watch_updates"] == 0, "a run that fails makes all its updates, too"
 
 
 def test_sgd_replaces_the_optimizer_and_keeps_the_row():
