@@ -38,13 +38,13 @@ def stop(end: End, reading: Reading, standing: int, entropy: float, cfg: GradIni
         standing: for how many updates the run has been in that state.
         entropy: of word frequencies, in bits per token.
     """
+    loss, gain = f"{reading.loss:.2f} bits per token", f"(source gain {reading.source_gain:.1g} bits)"
     seen = {
         End.NOT_FINITE: f"at update {reading.update} the loss or its gradient is not finite",
-        End.WORD_FREQUENCIES: f"for {standing} updates the training loss ({reading.loss:.2f} bits per token) has stood "
-        f"at the level of word frequencies ({entropy:.2f}), and no output has depended on the source (source gain "
-        f"{reading.source_gain:.1g} bits)",
-        End.LANGUAGE_MODEL: f"for {standing} updates the model has been a language model: its training loss is "
-        f"{reading.loss:.2f} bits per token, but it makes no use of the source (source gain {reading.source_gain:.1g} bits)",
+        End.WORD_FREQUENCIES: f"for {standing} updates the training loss ({loss}) has stood at the level of word "
+        f"frequencies ({entropy:.2f}), and no output has depended on the source {gain}",
+        End.LANGUAGE_MODEL: f"for {standing} updates the model has been a language model: its training loss is {loss}, "
+        f"but no output has depended on the source {gain}",
     }
     text = f"stopped after update {reading.update}: {seen[end]}. Try {', or '.join(remedies(end, cfg))}."
     if end is not End.NOT_FINITE:
