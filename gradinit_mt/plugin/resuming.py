@@ -47,13 +47,13 @@ def resume_exactly() -> None:
 
 
 def _restore(trainer: Any, extra_state: dict) -> None:
-    """What fairseq has not restored; does not return if early stopping had ended the run."""
+    """What fairseq has not restored; does not return if the run had come to its end."""
     if INNER in extra_state.get("metrics", {}):
         metrics._aggregators[INNER] = MetersDict()
         metrics._aggregators[INNER].load_state_dict(extra_state["metrics"][INNER])
     unsaved.restore(trainer, extra_state.get(unsaved.NAME, {}))
-    if unsaved.patience_is_over(trainer):
-        logger.info("early stopping has ended this run: a larger --patience continues it")
+    if option := unsaved.ended_by(trainer):
+        logger.info("this run is complete by its %s: a larger one continues it", option)
         stopping.leave(0)
 
 

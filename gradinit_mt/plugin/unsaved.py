@@ -62,10 +62,13 @@ def restore(trainer: Trainer, saved: dict) -> None:
         trainer.ema.update_freq_counter = trainer.get_num_updates() % max(1, trainer.cfg.ema.ema_update_freq)
 
 
-def patience_is_over(trainer: Trainer) -> bool:
-    """Whether early stopping has already ended this run, by its ``--patience`` of now."""
-    patience = trainer.cfg.checkpoint.patience
-    return patience > 0 and _early_stopping(trainer).get("num_runs", 0) >= patience
+def ended_by(trainer: Trainer) -> str | None:
+    """The option by which this run has already come to its end; fairseq would make at least one more update."""
+    ends = {
+        "--max-update": 0 < trainer.cfg.optimization.max_update <= trainer.get_num_updates(),
+        "--patience": 0 < trainer.cfg.checkpoint.patience <= _early_stopping(trainer).get("num_runs", 0),
+    }
+    return next(filter(ends.get, ends), None)
 
 
 def _early_stopping(trainer: Trainer) -> dict:

@@ -80,7 +80,7 @@ def test_half_precision_an_average_and_early_stopping_are_resumed_too(fairseq, t
     for part in ("ema", "ema_fp32_params", "gradinit_mt"):
         torch.testing.assert_close(resumed["extra_state"][part], state["extra_state"][part], rtol=0, atol=0)
     output = fairseq.train(tmp_path / "run", END, *HALF)
-    assert "early stopping has ended this run: a larger --patience continues it" in output
+    assert "this run is complete by its --patience: a larger one continues it" in output
     assert not logged(output)
 
 

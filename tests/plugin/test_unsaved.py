@@ -106,11 +106,16 @@ def test_amp_keeps_its_scale_and_its_retries(trainer, tmp_path, monkeypatch):
     assert other._amp_retries == 1
 
 
-@pytest.mark.parametrize(("patience", "over"), [(-1, False), (3, True), (4, False)])
-def test_a_larger_patience_continues_a_run_that_has_ended(patience, over):
-    cfg = SimpleNamespace(checkpoint=SimpleNamespace(patience=patience))
-    assert unsaved.patience_is_over(SimpleNamespace(cfg=cfg, early_stopping={"best": 4.0, "num_runs": 3})) is over
-    assert not unsaved.patience_is_over(SimpleNamespace(cfg=cfg, early_stopping={}))
+@pytest.mark.parametrize(
+    ("patience", "max_update", "option"),
+    [(-1, 0, None), (3, 0, "--patience"), (4, 0, None), (-1, 8, "--max-update"), (-1, 7, "--max-update"), (4, 9, None)],
+)
+def test_a_run_that_has_ended_is_continued_by_a_larger_limit(patience, max_update, option):
+    cfg = SimpleNamespace(
+        checkpoint=SimpleNamespace(patience=patience), optimization=SimpleNamespace(max_update=max_update)
+    )
+    trainer = SimpleNamespace(cfg=cfg, get_num_updates=lambda: 8, early_stopping={"best": 4.0, "num_runs": 3})
+    assert unsaved.ended_by(trainer) == option
 
 
 def test_a_checkpoint_of_an_earlier_version_is_loaded(trainer, tmp_path, monkeypatch):
