@@ -1,7 +1,7 @@
 """What fairseq's checkpoints leave out, and a resumed run needs to continue bit for bit.
 
 - In half precision, the optimizer's float32 copies of the parameters and all of the loss scaler but its scale. They
-  are kept in the optimizer's state, so that ``--reset-optimizer`` and ``--no-save-optimizer-state`` mean them too.
+  are kept in the optimizer's state, to which ``--reset-optimizer`` and ``--no-save-optimizer-state`` apply.
 - The count of validations without improvement (``--patience``), and of the batches that ``--amp`` has tried again.
   They are kept in the extra state.
 """
