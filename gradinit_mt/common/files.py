@@ -57,14 +57,19 @@ def new_directory(path: Path) -> Iterator[Path]:
     After any exception, including Ctrl-C, the temporary directory is removed and ``path`` does not exist.
 
     Raises:
-        UserError: ``path`` already exists, or cannot be made.
+        UserError: ``path`` already exists, cannot be made, or the disk is full.
     """
     require_new(path)
     with (
         _parents_of(path),
         tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as temporary,
     ):
-        yield Path(temporary)
+        try:
+            yield Path(temporary)
+        except OSError as error:
+            if error.filename is None:  # a write that failed does not name its file
+                raise UserError(f"{path}: cannot be written ({error.strerror}); make room, and run again") from error
+            raise
         Path(temporary).chmod(0o755)
         Path(temporary).rename(path)
 

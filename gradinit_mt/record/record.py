@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import whole
@@ -92,14 +92,34 @@ class Record:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads(file.metadata()["facts"])
                 scales, moments, trajectory = map(file.get_tensor, ("scales", "moments", "trajectory"))
-            steps = [facts["steps"][kind] for kind in KINDS]
-            state = State(scales, moments, steps, facts["history"], list(trajectory), facts["seconds"])
+            steps = [int(facts["steps"][kind]) for kind in KINDS]
+            state = State(scales, moments, steps, facts["history"], list(trajectory), float(facts["seconds"]))
             blocks = [{key: block[key] for key in ("name", "shape", "learnable")} for block in facts["blocks"]]
-            return cls(facts["settings"], blocks, facts["theta0"], state)
+            record = cls(facts["settings"], blocks, facts["theta0"], state)
+            _require_consistent(record, trajectory)
+            return record
         except FileNotFoundError as error:
             raise RecordError(f"{path}: no such file; GradInit writes it to the save dir") from error
-        except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise RecordError(f"{path}: not a record of GradInit ({error})") from error
+
+
+def _require_consistent(record: Record, trajectory: Tensor) -> None:
+    """Raises a ValueError if parts of a record read from a file do not fit each other, or are out of their ranges."""
+    blocks, history = len(record.blocks), record.state.history
+    for name, tensor, shape in (
+        ("scales", record.state.scales, (blocks,)),
+        ("moments", record.state.moments, (len(KINDS), 2, blocks)),
+        ("trajectory", trajectory, (len(history), blocks)),
+    ):
+        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+            raise ValueError(f"{name}: {list(tensor.shape)} of {tensor.dtype}, expected {list(shape)} floats")
+        if not tensor.isfinite().all() or (name != "moments" and not (tensor > 0).all()):
+            raise ValueError(f"{name}: a number is not finite, or not above 0")
+    if not isinstance(record.settings, dict) or not isinstance(record.settings.get("iterations"), int):
+        raise ValueError("settings: expected those of GradInit, with iterations")
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise ValueError("history: expected one entry for each iteration")
 
 
 def fingerprint(model: nn.Module) -> str:

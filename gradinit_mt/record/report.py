@@ -14,7 +14,7 @@ from gradinit_mt.common import command
 from gradinit_mt.common.figures import write
 from gradinit_mt.record import picture
 from gradinit_mt.record.layers import OUTSIDE, Scale, by_stack, placed
-from gradinit_mt.record.record import Record
+from gradinit_mt.record.record import Record, RecordError
 
 AT_EACH_END = 20  # iterations averaged, at most, for the first and the last value
 
@@ -23,9 +23,16 @@ def text(record: Record) -> str:
     """The report of one record.
 
     Raises:
-        RecordError: nothing was learned yet.
+        RecordError: nothing was learned yet, or the settings or the history lack what is shown.
     """
     record.require_iterations()
+    try:
+        return _text(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"the record lacks facts that the report shows ({error!r}); learn it again") from error
+
+
+def _text(record: Record) -> str:
     scales = placed(record)
     outside = [f"  {scale.name:25}{scale.value:8.3f}" for scale in scales if scale.stack is None]
     lines = [*_course(record, scales), "", *_tables(scales), *([OUTSIDE, *outside] if outside else [])]

@@ -42,15 +42,14 @@ def continued(fresh: Record, save_dir: str) -> Record:
     return found
 
 
-def given(path: str, model: nn.Module) -> Record:
-    """The record at ``path`` as that of this run, with its origin and with the fingerprint of ``model``.
+def complete(path: str) -> Record:
+    """The record at ``path``.
 
     Raises:
-        GradInitError: there is none, it is not complete, or it is that of another model.
+        GradInitError: there is none, or it is not complete.
     """
     try:
         record = Record.load(Path(path))
-        record.require_blocks_of(model)
     except RecordError as error:
         raise GradInitError(f"--gradinit-from {path}: {error}") from error
     if not record.complete:
@@ -58,5 +57,19 @@ def given(path: str, model: nn.Module) -> Record:
             f"--gradinit-from {path}: it holds {record.state.iteration} of {record.settings['iterations']} iterations; "
             "let the run that learns it finish first"
         )
+    return record
+
+
+def given(path: str, model: nn.Module) -> Record:
+    """The record at ``path`` as that of this run, with its origin and with the fingerprint of ``model``.
+
+    Raises:
+        GradInitError: there is none, it is not complete, or it is that of another model.
+    """
+    record = complete(path)
+    try:
+        record.require_blocks_of(model)
+    except RecordError as error:
+        raise GradInitError(f"--gradinit-from {path}: {error}") from error
     origin = os.path.realpath(path).removesuffix(f"/{TENSORS}")  # the same for every spelling of the path
     return replace(record, settings=record.settings | {"from": origin}, theta0=fingerprint(model))

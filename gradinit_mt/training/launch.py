@@ -18,12 +18,16 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.plugin import newest, stop_note
-from gradinit_mt.training import options, save_dir
+from gradinit_mt.record.record import TENSORS, Record
+from gradinit_mt.training import options, rehearsal, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.watch import Outcome, watch
 
 # By default glibc returns each update's large tensors to the system, and the next update faults their pages in again.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
+
+MAX_SEED = 2**32 - 1  # of NumPy
+MAX_PORT = 2**16 - 1
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -40,7 +44,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("data", type=Path, metavar="DATA", help="prepared corpus (the directory with corpus.json)")
     add("--save-dir", type=Path, metavar="DIR", help="checkpoints and logs (default: runs/<corpus>-seed<seed>)")
     add("--preset", choices=tuple(PRESETS), help="settings (default: by the corpus's name, else other)")
-    add("--seed", type=int, default=1, help="for parameters, batch order and dropout (default: %(default)s)")
+    add(
+        "--seed",
+        type=command.number(int, 0, MAX_SEED),
+        default=1,
+        help="for parameters, batch order and dropout (default: %(default)s)",
+    )
     add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="auto: GPUs if there are any")
     add_number = partial(add, type=command.positive_int, metavar="N")
     add_number("--processes", help="data-parallel processes (default: all GPUs; CPU: 1)")
@@ -52,7 +61,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     chosen = command.parse_with_further(parser, arguments)
     if not 0 <= chosen.node < chosen.nodes:
         parser.error(f"--node {chosen.node}: expected from 0 to {chosen.nodes - 1}, below --nodes")
-    if chosen.nodes > 1 and not re.fullmatch(r"[^\s:]+:\d+", chosen.rendezvous or ""):
+    address = re.fullmatch(r"[^\s:]+:(\d{1,5})", chosen.rendezvous or "")
+    if chosen.nodes > 1 and not (address and 0 < int(address[1]) <= MAX_PORT):
         parser.error(f"--rendezvous {chosen.rendezvous}: expected HOST:PORT, the same on all machines")
     return chosen
 
@@ -107,6 +117,7 @@ def train(arguments: list[str]) -> None:
     fairseq_arguments = options.compose(
         preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, everywhere
     )
+    rehearsal.require_sound(fairseq_arguments)
     line = command_line(fairseq_arguments, processes, chosen.nodes, chosen.node, chosen.rendezvous)
     if chosen.dry_run:
         print(shlex.join(line))
@@ -115,6 +126,9 @@ def train(arguments: list[str]) -> None:
     own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
     if owner:
         save_dir.require_usable(directory)
+        corpus.checksums(corpus.binarized("train", "valid"))
+        if not save_dir.has_begun(directory):
+            rehearsal.require_files(fairseq_arguments)
     with save_dir.locked(own) as lock:
         run = _prepared_run(directory, corpus, fairseq_arguments) if owner else None
         shown = shlex.quote(str(_from_here(directory)))
@@ -167,6 +181,8 @@ def _prepared_run(directory: Path, corpus: PreparedCorpus, arguments: list[str])
     run = checked_run(directory, corpus, arguments)
     for message in newest.mend(directory):
         command.step(message)
+    if (directory / TENSORS).exists() and not (directory / newest.LAST).exists():
+        Record.load(directory)  # which the run would continue
     return run
 
 

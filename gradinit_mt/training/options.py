@@ -111,14 +111,14 @@ def given(arguments: list[str]) -> dict:
     Raises:
         UserError: fairseq-train would refuse them.
     """
-    with _fairseq_options() as options:
+    with fairseq_options() as options:
         return vars(options.parse_args_and_arch(options.get_training_parser(), arguments, suppress_defaults=True))
 
 
 def _choices(further: list[str]) -> dict[str, str | None]:
     """The user's choices to which other options belong; None where the preset's choice stays."""
     owners = {owner: owner.replace("-", "_") for owner in BELONGS_TO.values()}
-    with _fairseq_options() as options:
+    with fairseq_options() as options:
         parser = options.get_training_parser()
         parser.set_defaults(**dict.fromkeys([*owners.values(), "user_dir"]))
         found, _ = parser.parse_known_args(further)
@@ -128,8 +128,8 @@ def _choices(further: list[str]) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _fairseq_options() -> Iterator[ModuleType]:
-    """fairseq's parsers, with the plugin registered; importing them takes seconds. What they refuse is raised."""
+def fairseq_options() -> Iterator[ModuleType]:
+    """fairseq's parsers, with the plugin registered; importing them takes seconds. Refusals become UserErrors."""
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # or it advertises TensorBoard
     from fairseq import options
 
@@ -149,10 +149,15 @@ def _fairseq_options() -> Iterator[ModuleType]:
     except SystemExit as error:
         if error.code != USAGE:  # --help, or a signal
             raise
-        reason = printed.getvalue().strip().rpartition("error: ")[2]
+        reason = (
+            printed.getvalue()
+            .strip()
+            .rpartition("error: ")[2]
+            .replace("invalid <lambda> value", "expected numbers, got")
+        )
         raise UserError(f"fairseq-train refuses its options: {reason}") from error
     except (SyntaxError, ValueError, RuntimeError) as error:
-        raise UserError(f"fairseq-train refuses its options: {error}") from error
+        raise UserError(f"fairseq-train refuses its options: {str(error) or '--arch is missing or unknown'}") from error
 
 
 def changed(before: list[str], now: list[str]) -> list[str]:

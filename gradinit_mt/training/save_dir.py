@@ -33,6 +33,8 @@ def locked(save_dir: Path) -> Iterator[int]:
         save_dir.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise UserError(f"{save_dir}: exists and is not a directory; use another --save-dir") from error
+    except OSError as error:
+        raise UserError(f"{save_dir}: cannot be made ({error.strerror}); use another --save-dir") from error
     with (save_dir / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,9 +57,11 @@ def read_run(save_dir: Path) -> dict | None:
         run = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(run, dict) or any(not isinstance(run.get(name), kind) for name, kind in kinds.items()):
             raise ValueError(f"it lacks one of {', '.join(kinds)}")
+        if not all(isinstance(option, str) for option in run["options"]):
+            raise ValueError("its options are not text")
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); restore it, or use another save dir") from error
     return run
 

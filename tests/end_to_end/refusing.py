@@ -1,7 +1,12 @@
 """Runs a command of the package in this process, as its script does, and returns the error that it ends with."""
 
 import io
+import resource
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,16 +32,43 @@ COMMANDS = {
 }
 
 
-def refusal(name: str, arguments: list, folder: Path, stdin: bytes = b"") -> str:
-    """The error of a command that must end with status 2 and leave the folder, its working directory, as it was."""
-    with pytest.MonkeyPatch.context() as patch, unchanged(folder):
+@dataclass(frozen=True)
+class Bad:
+    """One bad input: the command line, the pattern of its message, and what makes the folder bad first."""
+
+    name: str
+    command: str  # with its arguments; the folder is the working directory
+    message: str
+    spoil: Callable[[Path], object] = lambda folder: None
+    stdin: bytes = b""
+    largest: int | None = None  # bytes that a file may have, as if the disk were full then
+    leaves: tuple[str, ...] = ()  # names that may change, like the lock of a save dir
+
+
+def refusal(bad: Bad, folder: Path) -> str:
+    """The error of a command that must end with status 2, print no traceback, and leave the folder as it was."""
+    name, *arguments = bad.command.split()
+    bad.spoil(folder)
+    with pytest.MonkeyPatch.context() as patch, unchanged(folder, bad.leaves), limited(bad.largest):
         patch.chdir(folder)
-        patch.setattr(command.signal, "signal", lambda *_: None)
-        patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
-        patch.setattr(sys, "stderr", io.StringIO())
+        patch.setattr(signal, "signal", lambda *_: None)
+        patch.setattr(sys, "argv", [name, *arguments])
+        patch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(bad.stdin)))
+        said = io.StringIO()
+        patch.setattr(sys, "stderr", said)
         with pytest.raises(SystemExit) as ended:
             command.run(COMMANDS[name])
-        said = sys.stderr.getvalue()
-    assert ended.value.code == 2, said
-    return said.splitlines()[-1].partition("error: ")[2]
+    assert ended.value.code == 2, said.getvalue()
+    return said.getvalue().partition("error: ")[2]
+
+
+@contextmanager
+def limited(size: int | None) -> Iterator[None]:
+    """Makes this process and those that it starts fail to write a file beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

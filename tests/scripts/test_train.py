@@ -191,6 +191,10 @@ def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_pa
     status, output = train(*here, "--encoder-normalize-before")
     assert status == 2
     assert "For pre-norm use fairseq's own model" in output
+    assert not (tmp_path / "run").exists(), "found before fairseq-train is started"
+    status, output = train(*here, "--valid-subset", "none")
+    assert status == 2
+    assert "Dataset not found: none" in output
     assert "fairseq-train ended with status 1" in output
     status, output = train(*here)
     assert status == 0, "a corrected command may follow, since nothing was computed"

@@ -80,7 +80,7 @@ def test_options_that_fairseq_train_would_refuse_are_refused_in_its_words(compos
 
 
 def test_a_signal_during_parsing_is_not_a_refusal():
-    with pytest.raises(SystemExit, match="143"), options._fairseq_options():
+    with pytest.raises(SystemExit, match="143"), options.fairseq_options():
         sys.exit(143)
 
 
