@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gradinit_mt.models.attention import working_type
 
-CHUNK = 256
+CHUNK = 256  # tokens at a time on a CPU, whose cache holds their logits
+GPU_CHUNK = 2048  # on others, where each operation has a cost
 
 
 def smoothed_cross_entropy(
@@ -57,8 +58,9 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         loss, nll = (torch.zeros((), device=features.device) for _ in range(2))
         if derive:
             d_features, d_weight = torch.empty_like(features), torch.zeros_like(weight)
-        for start in range(0, len(features), CHUNK):
-            chunk = slice(start, start + CHUNK)
+        size = CHUNK if features.device.type == "cpu" else GPU_CHUNK
+        for start in range(0, len(features), size):
+            chunk = slice(start, start + size)
             h, target, counts = features[chunk], targets[chunk, None], real[chunk]
             logits = h @ narrow.t()
             # an exponential of every logit is taken once: their log-sum-exp follows from the largest

@@ -37,6 +37,7 @@ Product = StrEnum("Product", ["auto", "finite", "exact"])
 Precision = StrEnum("Precision", ["auto", "full", "bfloat16"])
 InitializerName = StrEnum("InitializerName", list(INITIALIZERS))  # type: ignore[misc] # the registry has the names
 WorkingPrecision = StrEnum("WorkingPrecision", ["auto", "float32", "bfloat16"])
+CaptureSteps = StrEnum("CaptureSteps", ["off", "auto", "on"])
 
 
 def _by_form(name: str) -> str:
@@ -58,6 +59,12 @@ class GradInitTranslationConfig(TranslationConfig):
         "compile the layers of a post_ln_transformer model with torch.compile after GradInit: for GPUs, together with "
         "--required-seq-len-multiple, which limits the number of different lengths",
         default=False,
+    )
+    capture_steps: CaptureSteps = option(
+        "on, for one GPU: capture the computation of loss and gradient once for each of a few shapes, to which batches "
+        "are padded, and replay it, so that the GPU does not wait for Python; with a post_ln_transformer model and "
+        "projected_label_smoothed_cross_entropy. auto: on where that is possible",
+        default=CaptureSteps.off,
     )
     initializer: Optional[InitializerName] = option(
         "initialize the model in another way than its own, before GradInit if that runs: "
@@ -182,6 +189,7 @@ class GradInitTranslationConfig(TranslationConfig):
     continue_once: Optional[str] = II("checkpoint.continue_once")
     ddp_backend: str = II("distributed_training.ddp_backend")
     pipeline_model_parallel: bool = II("distributed_training.pipeline_model_parallel")
+    distributed_world_size: int = II("distributed_training.distributed_world_size")
 
 
 def first_steps_of(optimizer: FairseqOptimizer) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from gradinit_mt.core import GradInitError
 from gradinit_mt.models.narrow_search import narrowed
 from gradinit_mt.models.wrappers import unwrapped
+from gradinit_mt.plugin.capturing import CapturedSteps, captured_steps, is_inspected, require_possible
 from gradinit_mt.plugin.compiling import compile_layers
 from gradinit_mt.plugin.facts import model_options
 from gradinit_mt.plugin.initialize import initialize, restored_from
@@ -43,7 +44,9 @@ class GradInitTranslationTask(TranslationTask):
     def __init__(self, cfg: GradInitTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
         self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
-        self._compiled = False
+        self._is_prepared = False  # for training
+        self._captured: CapturedSteps | None = None
+        require_possible(cfg)
         require_valid(cfg)
         self._watch = Watch(cfg) if cfg.watch_updates else None
         self._after_update: Callable[[list[dict]], None] | None = None  # once training has begun
@@ -90,13 +93,19 @@ class GradInitTranslationTask(TranslationTask):
         if update_num == 0 and self._awaits_initialization:
             initialize(self, model_options(self._model_cfg), unwrapped(model), criterion, optimizer)
             self._awaits_initialization = False
-        if self.cfg.compile_layers and not self._compiled:
-            compile_layers(model)
-            self._compiled = True
+        if not self._is_prepared:
+            if self.cfg.compile_layers:
+                compile_layers(model)
+            self._captured = captured_steps(self.cfg, model, criterion)
+            self._is_prepared = True
         losses = self._at_precision(criterion)
         if self._watch is not None:
             self._watch.begin(update_num, optimizer)
             self._after_update = partial(self._watch.update_done, model=model, criterion=losses, task=self)
+        if self._captured is not None and not is_inspected(model):
+            model.train()
+            model.set_num_updates(update_num)
+            return self._captured.step(sample, model, losses, optimizer)
         return super().train_step(sample, model, losses, optimizer, update_num, **kwargs)
 
     def optimizer_step(self, optimizer: FairseqOptimizer, model: BaseFairseqModel, update_num: int) -> None:

@@ -64,7 +64,9 @@ def compose(
         "gradinit-max-tokens": math.ceil(preset.gradinit_tokens / processes),
         "distributed-world-size": processes,
     }
-    if not gpus:
+    if gpus:
+        settings["capture-steps"] = "auto"
+    else:
         settings["cpu"] = True
         if processes > 1:
             settings |= {"distributed-backend": "gloo", "ddp-backend": "legacy_ddp"}

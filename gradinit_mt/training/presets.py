@@ -11,6 +11,7 @@ BELONGS_TO = {
     "gradinit-max-tokens": "task",
     "watch-updates": "task",
     "watch-language-model-updates": "task",
+    "capture-steps": "task",
 }
 
 # fairseq's own counterparts of the choices below, which take the same settings.
