@@ -98,6 +98,13 @@ SETTINGS = {
     "orthogonal": Setting("B", "orthogonal matrices at xavier's variance", initializer("orthogonal")),
     "emergence": Setting("B", "lower half of the layers scaled down, upper half up", initializer("emergence")),
     "idinit": Setting("B", "padded identity matrices", initializer("idinit")),
+    "branches": Setting(
+        "B",
+        "matrices of the residual branches times 0.37",
+        (),
+        "where GradInit's default form starts: (9 N)^(-1/4) for N = 6 layers",
+        by_hand=dict.fromkeys(BRANCHES, 54**-0.25),
+    ),
     "hand-output": Setting(
         "B",
         "branches times 0.3, the decoder's last LayerNorm times 4, its embedding times 0.2",
@@ -118,7 +125,10 @@ SETTINGS = {
     ),
     "nio": Setting("D", "neural initialization optimization", initializer("nio")),
     "metainit": Setting("D", "MetaInit", initializer("metainit")),
-    "gradinit": Setting("D", "signal-preserving GradInit, the default form", ()),
+    "gradinit": Setting("D", "GradInit's default form: the signal kept, from small residual branches", ()),
+    "gradinit-signal": Setting("D", "the form signal: the same from scales of 1", ("--gradinit-form", "signal")),
     "gradinit-paper": Setting("D", "GradInit as published", ("--gradinit-form", "paper")),
-    "t-fixup-gradinit": Setting("D", "the default form, started from T-Fixup's scales", ("--initializer", "t-fixup")),
+    "t-fixup-gradinit": Setting(
+        "D", "the form signal, from T-Fixup's start", ("--initializer", "t-fixup", "--gradinit-form", "signal")
+    ),
 }

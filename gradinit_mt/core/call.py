@@ -12,10 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 from gradinit_mt.core.blocks import find_blocks
 from gradinit_mt.core.config import GradInitConfig
-from gradinit_mt.core.forms import settings_for
+from gradinit_mt.core.forms import FORMS, settings_for
 from gradinit_mt.core.learn import learn_scales
 from gradinit_mt.core.look_ahead import known_step, step_settings
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks
+from gradinit_mt.core.starts import branches
 from gradinit_mt.core.state import State
 
 
@@ -55,7 +56,7 @@ def gradinit(
         batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. Every
             iteration uses one; after the last one they start over.
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
-        form: ``signal``, the default form, or ``paper``, as published.
+        form: a name in ``forms.FORMS``: ``signal``, the default here, ``branches`` or ``paper``, as published.
         stacks: the model's stacks of layers whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
             and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"`` or ``signal_weight=0``.
         batch_dim: the dimension of the examples.
@@ -80,8 +81,12 @@ def gradinit(
         return loss
 
     ahead = None
+    if stacks is None and (config.signal_weight or FORMS[form].from_branches):
+        stacks = find_stacks(model)
     if config.signal_weight:
-        ahead = SignalLoss(find_stacks(model) if stacks is None else stacks).added_to(summed, config.signal_weight)
+        ahead = SignalLoss(stacks or ()).added_to(summed, config.signal_weight)
+    if state is None and FORMS[form].from_branches:
+        state = State.starting(branches(find_blocks(model), stacks or ()))
     done = 0 if state is None else state.iteration
     pairs = _pairs(batches, config.look_ahead, batch_dim, seed, done)
     with _without_dropout(model):

@@ -13,7 +13,9 @@ from torch import nn
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.blocks import block_facts
+from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
+from gradinit_mt.core.starts import branches
 from gradinit_mt.plugin import interruption
 from gradinit_mt.plugin.batches import batches_of, max_tokens
 from gradinit_mt.plugin.facts import data_checksum
@@ -137,8 +139,13 @@ def fresh_record(
     }
     if cfg.initializer is not None:  # a record without one says nothing of it
         settings["initializer"] = str(cfg.initializer)
-    blocks = block_facts(model)
-    return Record(settings, blocks, fingerprint(model), State.fresh(len(blocks)))
+    blocks = find_blocks(model)
+    state = State.fresh(len(blocks))
+    # an initializer has given the branches another size already
+    if FORMS[str(cfg.gradinit_form)].from_branches and cfg.initializer is None:
+        state = State.starting(branches(blocks, stacks_of(model)))
+        settings["start"] = "branches"  # a record of another start says nothing of it
+    return Record(settings, block_facts(model), fingerprint(model), state)
 
 
 def _log_outcome(record: Record, save_dir: str, reused: bool) -> None:

@@ -75,7 +75,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=False,
     )
     gradinit_form: ChoiceEnum(list(FORMS)) = option(  # type: ignore[valid-type] # one home for the names of the forms
-        "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default="signal"
+        "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default="branches"
     )
     gradinit_iterations: Optional[int] = option(
         f"number of updates of the scales, at least 1 ({_by_form('iterations')})"

@@ -1,0 +1,36 @@
+"""Where the scales start, if not at 1."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gradinit_mt.core.blocks import Block
+from gradinit_mt.core.signal import Stack
+
+# The linear layers between the states that enter a residual branch and those that leave it, as fairseq and PyTorch name
+# them. Queries and keys only decide where attention looks. PyTorch has values and queries in one matrix.
+_IN_BRANCHES = ("v_proj", "out_proj", "fc1", "fc2", "linear1", "linear2")
+
+
+def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
+    """Scales of (9 n)^(-1/4) for the matrices in the residual branches of a stack of n layers, 1 for the rest.
+
+    This is T-Fixup's factor for a decoder (Huang et al., "Improving Transformer Optimization Through Better
+    Initialization", ICML 2020). Here it also serves the encoder, on whatever the matrices hold.
+
+    Args:
+        blocks: of the model, see ``find_blocks``.
+        stacks: of the same model.
+
+    Returns:
+        [blocks], float64.
+    """
+    factors = {
+        id(parameter): (9 * len(stack.layers)) ** -0.25
+        for stack in stacks
+        for layer in stack.layers
+        for name, parameter in layer.named_parameters()
+        if name.rpartition(".")[0].rpartition(".")[2] in _IN_BRANCHES and parameter.dim() > 1
+    }
+    return torch.tensor([factors.get(id(block.parameter), 1.0) for block in blocks], dtype=torch.float64)
