@@ -130,6 +130,9 @@ def contenders(preset: str, device: torch.device, each: bool, also: list[str]) -
         found |= {f"stock --{kind}": Contender([*stock, f"--{kind}"]) for kind in ("fp16", "amp")}
     for kind in ("float32", "bfloat16"):
         found[f"ours, {kind}"] = Contender(["--no-gradinit", "--precision", kind])
+        if device.type == "cuda":  # where the launcher turns it on
+            off = ["--no-gradinit", "--precision", kind, "--capture-steps", "off"]
+            found[f"ours, {kind}, not captured"] = Contender(off)
     for options in also:
         found[f"ours {options}"] = Contender(["--no-gradinit", "--precision", "bfloat16", *options.split()])
     for name, optimization in optimizations(preset).items() if each else ():

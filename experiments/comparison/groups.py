@@ -87,6 +87,11 @@ def validation(reading: dict) -> float | None:
     return losses[-1] if losses and reading["end"] == "complete" else None
 
 
+def smoothed(reading: dict) -> float | None:
+    """The validation loss of the last checkpoint with label smoothing, as trained."""
+    return reading["smoothed"]
+
+
 def gain(reading: dict) -> float | None:
     """The source gain at the end."""
     return reading["source_gain"]

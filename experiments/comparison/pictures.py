@@ -125,7 +125,8 @@ def _bar(figure: Figure, image: object, axes: object) -> None:
 
 def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
     """Training loss over updates: a row of panels per section, a column per rate, the baseline in each panel."""
-    rates = of.rates(groups)
+    logged = [group for group in groups if any(reading["training"] for reading in group.readings)]
+    rates = of.rates(logged or groups)
     sections = [name for name in SECTIONS if any(SETTINGS[group.setting].section == name for group in groups)]
     with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(

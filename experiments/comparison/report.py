@@ -64,6 +64,7 @@ def make(readings: list[dict], output: Path, baseline: str) -> None:
 def section(part: of.Part, groups: list[of.Group], output: Path, baseline: str) -> dict:
     """The pictures and tables of one part: by rate where there are several, and everything that was measured."""
     measured = {"training loss": of.training, "validation loss": of.validation, "source gain": of.gain}
+    measured["validation loss with label smoothing"] = of.smoothed
     several = measured if len(of.rates(groups)) > 1 else {}
     by_rate = [tables.by_rate(part, groups, name, value) for name, value in several.items()]
     drawn = [
