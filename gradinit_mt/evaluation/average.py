@@ -61,7 +61,7 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
 
     Raises:
         UserError: there are fewer than two inputs, or the same one twice; the inputs do not match; or ``output``
-            exists and is something else.
+            exists and is something else, or cannot be written.
     """
     for path in paths:
         checkpoints.require_file(path)
@@ -85,8 +85,13 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     # validation results and meters belong to one input, not to the mean
     kept = ("train_iterator", "previous_training_time")
     state["extra_state"] = {key: state["extra_state"][key] for key in kept}
-    with whole(output) as temporary:
-        torch.save(state, temporary)
+    try:
+        with whole(output) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # in which PyTorch hides the reason, such as a full disk
+        raise UserError(
+            f"{output}: cannot be written ({error.__context__ or error}); make room, and run again"
+        ) from error
     return output
 
 
