@@ -1,6 +1,6 @@
 """The README's picture: training loss over the first updates, without warmup and with it, from the committed readings.
 
-.venv/bin/python experiments/no_warmup/front.py --output docs/results/no-warmup/front.png
+.venv/bin/python experiments/comparison/front.py --output docs/results/comparison/front.png
 """
 
 import argparse
@@ -14,25 +14,27 @@ from matplotlib.figure import Figure
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 
-READINGS = Path(__file__).resolve().parents[2] / "docs" / "results" / "no-warmup" / "readings.jsonl"
+READINGS = Path(__file__).resolve().parents[2] / "docs" / "results" / "comparison" / "readings.jsonl"
 RATES = (1e-3, 2e-3)
 # name in the readings: name and colour in the picture
 LINES = {
     "xavier": ("xavier, no warmup", COLOURS[6]),
-    "warmup200": ("xavier, 200 updates\nof warmup", COLOURS[0]),
-    "gradinit": ("signal-preserving\nGradInit, no warmup", COLOURS[1]),
+    "warmup-tuned": ("xavier, tuned warmup", COLOURS[0]),
+    "pre-ln": ("Pre-LN, no warmup", COLOURS[2]),
+    "gradinit": ("GradInit, no warmup", COLOURS[1]),
 }
 LAST = 800
+SAME = {"corpus": "multi30k", "updates": LAST, "beta2": 0.98, "further": []}
 
 
 def curves(readings: list[dict], setting: str, lr: float) -> list[dict[int, float]]:
-    """The training loss by update in each seed's longest run, up to the last update shown."""
-    by_seed = {}
-    for run in sorted(readings, key=lambda run: run["updates"]):
-        matches = run["setting"] == setting and run["lr"] == lr and run["width"] == 128 and not run["further"]
-        if matches and run["seed"] < 100:  # seeds from 100 on served to choose the length of warmup
-            by_seed[run["seed"]] = {int(u): bits for u, bits in run["training"].items() if int(u) <= LAST}
-    return [curve for curve in by_seed.values() if LAST in curve]
+    """The training loss by update of each seed."""
+    shown = SAME | {"setting": setting, "lr": lr}
+    return [
+        {int(update): bits for update, bits in reading["training"].items()}
+        for reading in readings
+        if all(reading[name] == value for name, value in shown.items())
+    ]
 
 
 def draw(readings: list[dict]) -> Figure:
