@@ -4,7 +4,9 @@ Stock fairseq accepts any number for most options; the ranges of the common ones
 """
 
 import argparse
+import contextlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,25 @@ def require_sound(arguments: list[str]) -> None:
         UserError: an option is out of its range, or excludes another.
     """
     with options.fairseq_options() as parsers:
-        settings = parsers.parse_args_and_arch(parsers.get_training_parser(), arguments)
+        settings = _resolved(parsers.parse_args_and_arch(parsers.get_training_parser(), arguments))
         for name, (low, high) in RANGES.items():
             _require_in_range(name, getattr(settings, name, None), low, high)
         _build(settings)
 
 
+def _resolved(settings: argparse.Namespace) -> argparse.Namespace:
+    """The options, of which one that was not given may have the text ``${group.name}``: the value of another."""
+    given = vars(settings)
+
+    def value(found: object) -> object:
+        reference = re.fullmatch(r"\$\{\w+\.(\w+)\}", str(found))
+        return given.get(reference[1], found) if reference else found
+
+    return argparse.Namespace(**{name: value(found) for name, found in given.items()})
+
+
 def _require_in_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list) else [value]:
-        # one that is not given is None, or text that names another option
         if isinstance(number, int | float) and not low <= number <= high:
             expected = f"at least {low:g}" if high > 1 else f"from {low:g} to {high:g}"
             raise UserError(f"--{name.replace('_', '-')} is {number}, expected {expected}")
@@ -66,8 +78,10 @@ def _build(settings: argparse.Namespace) -> None:
         sizes = PostLNTransformerConfig.from_namespace(settings)
         check(sizes)
         as_fairseq(sizes)
-    optimizer = optim.build_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))])
-    lr_scheduler.build_lr_scheduler(settings, optimizer)
+    # one that needs more than its options is left to fairseq-train
+    with contextlib.suppress(AttributeError, ImportError, KeyError, TypeError):
+        optimizer = optim.build_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))])
+        lr_scheduler.build_lr_scheduler(settings, optimizer)
 
 
 def require_files(arguments: list[str]) -> None:
