@@ -71,6 +71,8 @@ TEXT = [
         f"{PREPARE} --vocab-size 9999",
         r"a vocabulary of 9999 pieces is too large for this text, which gives \d+ at most",
     ),
+    Bad("too few subwords", f"{PREPARE} --vocab-size 9", r"a vocabulary of 9 pieces is too small for the \d+"),
+    Bad("no pair that is short enough", f"{PREPARE} --max-length 1", r"train: no sentence pair is left; check the"),
     Bad("a line that is too long", f"{PREPARE} --max-positions 4", r"valid\.de, line 1: \d+ subwords .* models take 4"),
     Bad("equal languages", f"{PREPARE} --target de", r"--source and --target are both 'de'; name two languages"),
     Bad("a path as a language", f"{PREPARE} --target ../en", r"language '\.\./en': expected only letters"),

@@ -82,6 +82,13 @@ CORPORA = [
         "train nowhere --save-dir new",
         r".*nowhere: not a prepared corpus \(no corpus\.json\); make one with",
     ),
+    Bad("no corpus, and no save dir", "train run", r".*run: not a prepared corpus"),
+    Bad(
+        "a path that fairseq would split",
+        "train a:b --save-dir new",
+        r".*a:b: fairseq splits paths at ':'; give a path without it",
+        lambda folder: (folder / "corpus").rename(folder / "a:b"),
+    ),
     Bad("text for JSON", NEW, r".*corpus\.json: not valid JSON", text(CORPUS, "{")),
     Bad("JSON nested too deep", NEW, r".*corpus\.json: not valid JSON", text(CORPUS, "[" * 100_000)),
     Bad(
@@ -175,6 +182,7 @@ OPTIONS = [
     ("--nodes 2 --rendezvous host:99999", r"--rendezvous host:99999: expected HOST:PORT"),
     ("--node 1", r"--node 1: expected from 0 to 0, below --nodes"),
     ("-- --save-dir x", r"--save-dir after --: the launcher sets it"),
+    ("-- -s en -t de", r"--source-lang after --: the launcher sets it"),
     ("-- --no-such 1", rf"{REFUSED}unrecognized arguments: --no-such 1"),
     ("-- --initializer none", rf"{REFUSED}argument --initializer: invalid choice: 'none'"),
     ("-- --optimizer none", rf"{REFUSED}argument --optimizer: invalid choice: 'none'"),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -145,31 +144,10 @@ def in_use(directory) -> bool:
         return True
 
 
-def test_the_reverse_direction_and_a_corrupt_run_json_are_refused(run_dir, train, toy_corpus, tmp_path):
-    status, output = train(toy_corpus, "--save-dir", tmp_path / "new", "--", "-s", "en", "-t", "de")
-    assert status == 2
-    assert "--source-lang after --: the launcher sets it" in output
-    assert not (tmp_path / "new").exists()
-    copy = tmp_path / "copy"
-    shutil.copytree(run_dir, copy)
-    (copy / "run.json").write_text('{"data": ')
-    status, output = train(toy_corpus, "--save-dir", copy, "--", *SMALL, "--max-update", "4")
-    assert status == 2
-    assert output.count("\n") == 1
-    assert "run.json: cannot be read" in output
-
-
-def test_a_corpus_whose_path_fairseq_would_split_is_refused(train, toy_corpus, tmp_path):
-    (tmp_path / "a:b").mkdir()
-    (tmp_path / "a:b" / "corpus").symlink_to(toy_corpus)
-    shutil.copytree(toy_corpus, tmp_path / "a:b" / "copy")
-    status, output = train(tmp_path / "a:b" / "copy", "--save-dir", tmp_path / "run")
-    assert status == 2
-    assert output.count("\n") == 1
-    assert "fairseq splits paths at ':'" in output
-    assert not (tmp_path / "run").exists()
-    status, output = train(tmp_path / "a:b" / "corpus", "--dry-run")
-    assert status == 0, "symbolic links are resolved first"
+def test_a_link_whose_path_fairseq_would_split_is_resolved_first(train, toy_corpus, tmp_path):
+    (tmp_path / "a:b").symlink_to(toy_corpus)
+    status, output = train(tmp_path / "a:b", "--dry-run")
+    assert status == 0, output
 
 
 def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
@@ -198,13 +176,6 @@ def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_pa
     assert "fairseq-train ended with status 1" in output
     status, output = train(*here)
     assert status == 0, "a corrected command may follow, since nothing was computed"
-
-
-def test_a_directory_without_a_prepared_corpus_is_refused(train, tmp_path):
-    status, output = train(tmp_path)
-    assert status == 2
-    assert "not a prepared corpus" in output
-    assert not (train.directory / "runs").exists()
 
 
 def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
