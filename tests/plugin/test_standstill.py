@@ -6,10 +6,9 @@ import math
 import pytest
 
 from gradinit_mt.plugin.standstill import End, Reading, Standstill
-from gradinit_mt.training.presets import WATCH
+from gradinit_mt.training.presets import PATIENT_WATCH, WATCH
 
 ENTROPY = 8.0
-WORDS, LANGUAGE = WATCH["watch-updates"], WATCH["watch-language-model-updates"]
 
 
 def ends(readings, words=400, language=2000):
@@ -66,9 +65,9 @@ def test_a_loss_that_is_not_finite_ends_a_run_at_once(loss):
     assert ends([TRAINS, (loss, math.nan, math.nan)]) == (100, End.NOT_FINITE)
 
 
-def replayed(run) -> tuple[int, End] | None:
-    """When and why a recorded run is stopped with the settings of the presets."""
-    rule = Standstill(run["entropy"], WORDS, LANGUAGE)
+def replayed(run, watch=WATCH) -> tuple[int, End] | None:
+    """When and why a recorded run is stopped with the settings of a preset."""
+    rule = Standstill(run["entropy"], watch["watch-updates"], watch["watch-language-model-updates"])
     before, rate_before = 0, run["readings"][0][-1]
     for update, loss, gain, encoder, decoder, rate in run["readings"]:
         # the first learning rate of a run is not in its readings: with warmup, it was lower
@@ -87,6 +86,7 @@ STUCK_RUNS = {
     "sgd-xavier-0.1",
     "xavier-1.6e-3-2",
 }
+LATE_RUN = "xavier-8.5e-4-wide-bfloat16"  # wider than the models of the presets that wait for 400 updates only
 DYING_RUNS = {"xavier-1.6e-3-1", "xavier-1e-3-wide"}  # they come to life for a while, after 350 and 650 updates
 
 
@@ -94,10 +94,11 @@ def test_recorded_runs_are_stopped_if_and_only_if_they_do_not_train(root):
     lines = (root / "docs/results/watch/readings.jsonl").read_text().splitlines()
     runs = {run["run"]: run for run in map(json.loads, lines)}
     stopped = {name: end for name, run in runs.items() if (end := replayed(run))}
-    assert STUCK_RUNS <= stopped.keys() <= STUCK_RUNS | DYING_RUNS
+    assert STUCK_RUNS <= stopped.keys() - {LATE_RUN} <= STUCK_RUNS | DYING_RUNS
     assert {stopped[name] for name in STUCK_RUNS} == {(400, End.WORD_FREQUENCIES)}
     trained = {name for name, run in runs.items() if run["readings"][-1][2] > 0.1}
     assert trained == runs.keys() - STUCK_RUNS - DYING_RUNS
+    assert replayed(runs[LATE_RUN], PATIENT_WATCH) is None
 
 
 def worst_case(run, entropy=8.35) -> int | None:
@@ -107,7 +108,7 @@ def worst_case(run, entropy=8.35) -> int | None:
     """
     options = [*run.get("options", []), *run.get("chosen", [])]
     warmup = int(options[options.index("--warmup-updates") + 1]) if "--warmup-updates" in options else 0
-    rule, before = Standstill(entropy, WORDS, 0), 0
+    rule, before = Standstill(entropy, WATCH["watch-updates"], 0), 0
     for update, loss in ((int(update), loss) for update, loss in run["training"].items()):
         if rule.end(Reading(update, update - before, loss, 0.0, 0.0, rising=update <= warmup)):
             return update
@@ -130,5 +131,7 @@ def test_no_run_of_a_study_that_trains_is_stopped_at_word_frequencies(root, file
     for run in map(json.loads, (root / f"docs/results/{file}.jsonl").read_text().splitlines()):
         if run.get("source_gain") and run["source_gain"] > 0.05 and run["setting"] not in RECORDED:
             assert worst_case(run) is None, run["setting"]
-        if run["setting"] == "xavier" and run["lr"] == 3e-3:
+        if (
+            run["setting"] == "xavier" and run["lr"] == 3e-3 and run["training"]
+        ):  # some cells were read without their log
             assert worst_case(run) == 400
