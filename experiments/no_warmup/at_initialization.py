@@ -4,8 +4,8 @@
         --runs runs/comparison --output runs/at-initialization
 
 It takes about 15 minutes on one core. ``--runs`` is the output of ``comparison/study.py``, whose model this study uses.
-The study includes the scales learned there by the settings ``gradinit`` and ``gradinit-paper`` with beta2 0.98, if they
-were run. Its output:
+The study includes the scales learned there by the settings ``gradinit-signal`` and ``gradinit-paper`` with beta2 0.98,
+if they were run. Its output:
 
 - ``noise.md``: the derivatives, by each scale, of the loss after one and after several steps, and of the signal lost by
   then: their mean over batches against their standard deviation;
@@ -60,7 +60,7 @@ STEPS = FORMS["signal"].look_ahead
 TOKENS = PRESETS[PRESET].tokens_per_update
 DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
 HAND = dict.fromkeys(BRANCHES, 0.3)  # the best rule known before this study
-LEARNED = {"paper": "gradinit-paper", "gradinit": "gradinit"}  # name in the tables: setting of the runs
+LEARNED = {"paper": "gradinit-paper", "gradinit": "gradinit-signal"}  # name in the tables: setting of the runs
 STEP_TOKENS = TOKENS // STEPS
 LAST = "decoder.layers.{}.final_layer_norm"
 COMMON_SCALES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.4)

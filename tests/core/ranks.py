@@ -8,7 +8,7 @@ from gradinit_mt.core import learn_scales
 from gradinit_mt.core.signal import SignalLoss, find_stacks
 
 DTYPES = (torch.float64, torch.float32)
-# of the published form, with both kinds of step; of the default form, which looks at the signal of each part
+# published, with both kinds of step; signal-preserving, which looks at the signal of each part
 FORMS = {
     "paper": settings("adam", MIXED["transformer", "adam"]),
     "signal": settings("adam", 1e9, look_ahead=3, update="descent", lower_bound=0.2, upper_bound=2.0),

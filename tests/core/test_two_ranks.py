@@ -30,7 +30,7 @@ def test_the_published_form_equals_one_process_on_the_joined_batch(ranks):
     assert (state.scales - 1).abs().max() > 0.3, "the scales have moved"
 
 
-def test_the_default_form_equals_one_process_that_accumulates_both_shares(ranks):
+def test_signal_preserving_gradinit_equals_one_process_that_accumulates_both_shares(ranks):
     """The signal is that of the sentences of a part, so that the parts must be the same."""
     state, model = learned("signal", torch.float64, SHARES)
     found, parameters = ranks[0]["signal", torch.float64]
