@@ -47,13 +47,7 @@ T = TypeVar("T")
 
 TRAIN = Path(__file__).resolve().parent.parent / "scripts" / "train.sh"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-AIMS = (
-    *PHASES,
-    "GradInit",
-    "validation",
-    "saving",
-    "epoch end",
-)  # the later ones twice: they are what a kill may spoil
+AIMS = (*PHASES, "GradInit", "validation", "saving", "epoch end")  # twice: those in which a kill may spoil something
 TOKENS = 600  # per update
 SETTINGS = [
     *("--encoder-layers", "1", "--decoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16"),

@@ -58,7 +58,7 @@ def gradinit(
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
         form: a name in ``forms.FORMS``: ``signal``, the default here, ``branches`` or ``paper``, as published.
         stacks: the model's stacks of layers whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
-            and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"`` or ``signal_weight=0``.
+            and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"``, or ``signal`` and ``signal_weight=0``.
         batch_dim: the dimension of the examples.
         seed: determines the order of the sentences within each batch.
         all_reduce, state, on_iteration: see ``learn_scales``.

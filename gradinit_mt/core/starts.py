@@ -17,7 +17,8 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
     """Scales of (9 n)^(-1/4) for the matrices in the residual branches of a stack of n layers, 1 for the rest.
 
     This is T-Fixup's factor for a decoder (Huang et al., "Improving Transformer Optimization Through Better
-    Initialization", ICML 2020). Here it also serves the encoder, on whatever the matrices hold.
+    Initialization", ICML 2020). Here the encoder has it too, and it multiplies any initialization. A matrix is in a
+    branch if its layer has the name that fairseq or PyTorch gives it; others keep 1.
 
     Args:
         blocks: of the model, see ``find_blocks``.

@@ -1,7 +1,7 @@
 """Training steps captured once per shape of batch and then replayed, so that a GPU does not wait for Python.
 
 A captured step (a CUDA graph) launches the kernels of loss and gradient at once, on tensors that stay where they are.
-Batches are padded to a few shapes. The first batch of a shape is computed as ever, the second is captured.
+Batches are padded to a few shapes. The first batch of a shape is computed in the usual way, the second is captured.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def require_possible(cfg: GradInitTranslationConfig) -> None:
-    """Raises GradInitError if ``--capture-steps on`` goes against another option."""
+    """Raises GradInitError if another option rules out ``--capture-steps on``."""
     if cfg.capture_steps == "on" and (reason := _reason_in_options(cfg)):
         raise GradInitError(f"--capture-steps on {reason}")
 
@@ -148,16 +148,14 @@ class _Step:
         self.calls += 1
         if self.calls == 2 and pool is not None:
             self.work = _captured(self.work, pool)
-            logger.info("captured the step for batches of up to %d sentences, %d and %d tokens each", *self._shape())
+            shape = shape_of(self.batch.sample)
+            logger.info("captured the step for batches of up to %d sentences, of %d and %d tokens", *shape)
         return self.work()
-
-    def _shape(self) -> Shape:
-        return shape_of(self.batch.sample)
 
 
 def _captured(work: Callable[[], dict[str, Any]], pool: Any) -> Callable[[], dict[str, Any]]:
     graph = torch.cuda.CUDAGraph()
-    # other threads may allocate meanwhile: one puts the next batches into pinned memory
+    # other threads may allocate memory meanwhile: one puts the next batches into pinned memory
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         outputs = work()
 

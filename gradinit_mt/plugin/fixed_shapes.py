@@ -8,7 +8,7 @@ from torch import Tensor
 Shape = tuple[int, int, int]  # sentences, source length, target length
 
 _SMALLEST = 8  # sizes are multiples of it
-_PARTS = 8  # a larger size is rounded up by less than this part of itself
+_PARTS = 8  # a size above 64 is rounded up by less than one in so many parts
 
 
 def shape_of(sample: dict) -> Shape:
@@ -18,19 +18,19 @@ def shape_of(sample: dict) -> Shape:
 
 
 def rounded_up(size: int) -> int:
-    """A size of a few: the next multiple of 8, from 128 on of 16, from 256 on of 32, and so on."""
+    """The next multiple of 8; of 16 from 128 on, of 32 from 256 on, and so forth, so that there are few sizes."""
     step = max(_SMALLEST, 2 ** (size.bit_length() - 1) // _PARTS)
     return -(-size // step) * step
 
 
 def fixed_shape(sample: dict) -> Shape:
-    """The smallest of the shapes that batches are padded to in which a batch fits."""
+    """The shape that a batch is padded to: each of its sizes rounded up."""
     sentences, source, target = shape_of(sample)
     return rounded_up(sentences), rounded_up(source), rounded_up(target)
 
 
 class FixedBatch:
-    """Takes batches of up to one shape; what is left of it is padding, which changes neither loss nor gradient.
+    """Holds one batch at a time, of up to one shape. The rest is padding, which changes neither loss nor gradient.
 
     Attributes:
         sample: as fairseq's translation datasets collate it; ``fill`` changes its tensors in place. ``ntokens``, which
@@ -38,7 +38,15 @@ class FixedBatch:
     """
 
     def __init__(self, shape: Shape, padding: int, end: int, left_pad_source: bool, device: torch.device) -> None:
-        """Args: ``padding``, ``end``: indices of these symbols; ``left_pad_source``: pad the sources on the left."""
+        """An empty batch.
+
+        Args:
+            shape: of all batches.
+            padding: the index of this symbol.
+            end: the same, for the end of a sentence.
+            left_pad_source: whether sources are padded on the left, as in fairseq.
+            device: of the tensors.
+        """
         sentences, source, target = shape
         self._padding, self._end, self._left = padding, end, left_pad_source
 
@@ -50,7 +58,7 @@ class FixedBatch:
         self.sample: dict[str, Any] = {"net_input": inputs, "target": tokens(target), "ntokens": 0}
 
     def fill(self, sample: dict) -> None:
-        """Takes the tensors of a batch, which is at most as large in every respect."""
+        """Copies the tensors of a batch, of which no size is above the shape's."""
         inputs, own = sample["net_input"], self.sample["net_input"]
         self._copy(inputs["src_tokens"], own["src_tokens"], self._left)
         # a sentence without any token would attend to nothing

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.plugin import newest
 from gradinit_mt.record import reuse
 from gradinit_mt.training import options
 
-# options of fairseq: their lowest and highest value
+# The lowest and highest value of some of fairseq's options.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_tokens", "max_tokens_valid", "batch_size", "batch_size_valid"), (1, math.inf)),
     **dict.fromkeys(("update_freq", "log_interval"), (1, math.inf)),
@@ -24,7 +25,6 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("weight_decay", "clip_norm"), (0, 1e30)),
     **dict.fromkeys(("dropout", "attention_dropout", "activation_dropout", "label_smoothing"), (0, 1)),
 }
-DEFAULT_FILE = "checkpoint_last.pt"  # of --restore-file: the run's own
 
 
 def require_sound(arguments: list[str]) -> None:
@@ -41,7 +41,7 @@ def require_sound(arguments: list[str]) -> None:
 
 
 def _resolved(settings: argparse.Namespace) -> argparse.Namespace:
-    """The options, of which one that was not given may have the text ``${group.name}``: the value of another."""
+    """The options with their values; for one that was not given it may have been the text ``${group.name}``."""
     given = vars(settings)
 
     def value(found: object) -> object:
@@ -78,7 +78,7 @@ def _build(settings: argparse.Namespace) -> None:
         sizes = PostLNTransformerConfig.from_namespace(settings)
         check(sizes)
         as_fairseq(sizes)
-    # one that needs more than its options is left to fairseq-train
+    # a component that needs more than its options is left to fairseq-train
     with contextlib.suppress(AttributeError, ImportError, KeyError, TypeError):
         optimizer = optim.build_optimizer(settings, [torch.nn.Parameter(torch.zeros(1))])
         lr_scheduler.build_lr_scheduler(settings, optimizer)
@@ -93,8 +93,8 @@ def require_files(arguments: list[str]) -> None:
     """
     given = options.given(arguments)
     for name in ("restore_file", "finetune_from_model"):
-        path = given.get(name, DEFAULT_FILE)
-        if path != DEFAULT_FILE and "://" not in path and not Path(path).is_file():
+        path = given.get(name, newest.LAST)  # that of the run itself
+        if path != newest.LAST and "://" not in path and not Path(path).is_file():
             raise UserError(f"--{name.replace('_', '-')} {path}: no such file")
     if "gradinit_from" in given:
         try:

@@ -18,16 +18,8 @@ SETTINGS = [
     *("--max-tokens", "400", "--lr-scheduler", "linear", "--num-workers", "0", "--seed", "7", "--log-interval", "1"),
     *("--max-update", "8"),
     *("--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--lr", "1e-3", "--cpu", "--disable-validation"),
-    *(
-        "--gradinit-iterations",
-        "2",
-        "--gradinit-look-ahead",
-        "2",
-        "--gradinit-tau",
-        "1",
-        "--gradinit-precision",
-        "full",
-    ),
+    *("--gradinit-iterations", "2", "--gradinit-look-ahead", "2", "--gradinit-tau", "1"),
+    *("--gradinit-precision", "full"),
 ]
 
 
