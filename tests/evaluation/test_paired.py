@@ -5,6 +5,7 @@ import random
 
 import numpy
 import pytest
+from unchanged import unchanged
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation import paired
@@ -93,3 +94,12 @@ def test_other_data_is_refused(tmp_path):
 def test_a_directory_without_a_result_is_refused(tmp_path):
     with pytest.raises(UserError, match="no complete result"):
         paired.compare(result(tmp_path / "a", noisy(0.1, 1)), tmp_path)
+
+
+def test_a_missing_hypothesis_is_refused_and_nothing_is_noted(tmp_path):
+    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.1, 2)[:-1])
+    with (
+        unchanged(tmp_path),
+        pytest.raises(UserError, match=r"sentences differ \(system 100, baseline 99, reference 100\); translate again"),
+    ):
+        paired.compare(a, b)
