@@ -1,14 +1,14 @@
 """The checkpoint to resume from: the newest whole one."""
 
+import contextlib
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
-import torch
-
-import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import whole
+from gradinit_mt.plugin import untrusted
 
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"
@@ -56,26 +56,24 @@ def _put(source: Path, target: Path) -> None:
 
 def _is_best(path: Path) -> bool:
     """Whether a readable checkpoint had the best validation loss of its run when it was saved."""
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("extra_state", {})
+    state = untrusted.read(path, mmap=True).get("extra_state", {})
     return state.get("val_loss") is not None and state["val_loss"] == state.get("best")
 
 
 def _updates(path: Path) -> int:
     """The updates of a checkpoint; -1 if it cannot be read."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return int(state["optimizer_history"][-1]["num_updates"])
-    except Exception:  # torch raises those of zip files, of pickles, and its own
+        return int(untrusted.read(path, mmap=True)["optimizer_history"][-1]["num_updates"])
+    except (UserError, LookupError, TypeError, ValueError):
         return -1
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether all parts of a checkpoint have their checksums, which PyTorch writes and does not verify."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError):
-        return False
+    """Whether a checkpoint is complete and undamaged."""
+    with contextlib.suppress(UserError):
+        untrusted.require_undamaged(path)
+        return zipfile.is_zipfile(path)  # a truncated one is none
+    return False
 
 
 def _set_aside(path: Path) -> Path:
