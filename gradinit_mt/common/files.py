@@ -80,13 +80,13 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _parents_of(path: Path) -> Iterator[None]:
-    """Makes the missing directories above ``path``; after an exception, those that are empty go again."""
+    """Makes the missing directories above ``path``. After an exception it removes those that are empty."""
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
         make_directory(path.parent)
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # one that is not empty stays, and those above it
+        with contextlib.suppress(OSError):  # one that is not empty stays, with those above it
             for parent in missing:
                 parent.rmdir()
         raise

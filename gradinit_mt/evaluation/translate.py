@@ -81,7 +81,7 @@ class ExportedModel:
 
 
 def _wrong_entries(stored: dict) -> list[str]:
-    """The entries of ``export.json`` that are missing, unknown, or neither of the type nor the form expected."""
+    """The entries of ``export.json`` that are missing or unknown, or not of the expected type and form."""
     kinds = {field.name: field.type for field in dataclasses.fields(ExportedModel) if field.name != "directory"}
     wrong = sorted(stored.keys() ^ kinds.keys())
     wrong += [name for name, kind in kinds.items() if kind in (str, bool) and not isinstance(stored.get(name), kind)]

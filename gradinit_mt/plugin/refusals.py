@@ -7,7 +7,7 @@ from gradinit_mt.plugin.options import GradInitTranslationConfig
 
 
 def require_whole_parameters(cfg: GradInitTranslationConfig) -> None:
-    """Raises GradInitError if no process would hold the parameters that an initialization changes."""
+    """Raises GradInitError if some process would lack parameters that an initialization changes."""
     split = {
         "--ddp-backend fully_sharded": cfg.ddp_backend == "fully_sharded",
         "--pipeline-model-parallel": cfg.pipeline_model_parallel,

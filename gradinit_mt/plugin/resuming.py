@@ -47,7 +47,7 @@ def resume_exactly() -> None:
 
 
 def _restore(trainer: Any, extra_state: dict) -> None:
-    """What fairseq has not restored; does not return if the run had come to its end."""
+    """Restores what fairseq leaves out, and ends the process if the run had come to its end."""
     if INNER in extra_state.get("metrics", {}):
         metrics._aggregators[INNER] = MetersDict()
         metrics._aggregators[INNER].load_state_dict(extra_state["metrics"][INNER])

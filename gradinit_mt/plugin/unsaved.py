@@ -22,7 +22,7 @@ _COUNTS = ("_iter", "_last_overflow_iter", "_last_rescale_iter", "_overflows_sin
 
 
 def save_the_rest() -> None:
-    """Adds it to the checkpoints that fairseq writes from now on."""
+    """Adds all of this to the checkpoints that fairseq writes from now on."""
     for kind in (FP16Optimizer, MemoryEfficientFP16Optimizer, AMPOptimizer):
         _complete(kind)
     stock = Trainer.state_dict
@@ -50,7 +50,7 @@ def note_early_stopping(trainer: Trainer, training: dict) -> None:
 
 
 def restore(trainer: Trainer, saved: dict) -> None:
-    """After the rest of the state.
+    """Gives a trainer what its checkpoint had of this, once it has loaded the rest of its state.
 
     Args:
         saved: the entry of the checkpoint's extra state; empty if an earlier version wrote it.
@@ -63,7 +63,7 @@ def restore(trainer: Trainer, saved: dict) -> None:
 
 
 def ended_by(trainer: Trainer) -> str | None:
-    """The option by which this run has already come to its end; fairseq would make at least one more update."""
+    """The option that has already ended this run, if any; fairseq would make at least one more update."""
     ends = {
         "--max-update": 0 < trainer.cfg.optimization.max_update <= trainer.get_num_updates(),
         "--patience": 0 < trainer.cfg.checkpoint.patience <= _early_stopping(trainer).get("num_runs", 0),
@@ -76,7 +76,7 @@ def _early_stopping(trainer: Trainer) -> dict:
 
 
 def _complete(kind: type[FairseqOptimizer]) -> None:
-    """Adds the entry to the state of this kind of optimizer."""
+    """Adds the float32 copies and the loss scaler to the state of this kind of optimizer."""
     stock, stock_load = kind.state_dict, kind.load_state_dict
 
     @functools.wraps(stock)
