@@ -134,12 +134,12 @@ class Runs:
 class Plan:
     """What is done in a trial, drawn by its number: the values of every factor are equally frequent."""
 
-    def __init__(self, index: int, processes: int, spans: dict[str, list[float]]) -> None:
+    def __init__(self, index: int, processes: int, spans: dict[str, list[float]], aims: Sequence[str] = AIMS) -> None:
         self.chance = random.Random(f"{processes} {index}")
         names = TARGETS if processes > 1 else TARGETS[:-1]
         self.signal, self.target, self.phase = (
             balanced(values, index, f"{processes} {name}")
-            for name, values in (("signal", SIGNALS), ("target", names), ("phase", AIMS))
+            for name, values in (("signal", SIGNALS), ("target", names), ("phase", aims))
         )
         lengths = spans[self.phase][: -1 if self.phase in ("updates", "epoch end") else None]  # the run ends with them
         long = [pair for pair in enumerate(lengths, 1) if pair[1] > SHORTEST]
@@ -234,7 +234,8 @@ def run(options: argparse.Namespace) -> bool:
         while count_hits(trials) < options.count:
             index, which = divmod(len(trials), len(runs))
             chosen = runs[which]
-            trials.append(chosen.trial(len(trials), Plan(index, chosen.processes, chosen.spans())))
+            plan = Plan(index, chosen.processes, chosen.spans(), options.phases)
+            trials.append(chosen.trial(len(trials), plan))
             journal.add(known, trials[-1])
             tqdm.write(_line(trials[-1]), file=sys.stderr)
             bar.update(trials[-1]["hit"])
@@ -293,6 +294,8 @@ def main() -> None:
     add("--count", type=command.positive_int, default=100, help="trials (default: %(default)s)")
     numbers = "data-parallel processes; trials alternate between several numbers (default: 1 2)"
     add("--processes", type=command.positive_int, nargs="+", default=[1, 2], metavar="N", help=numbers)
+    aims = "phases to aim at (default: all; GradInit, validation, saving and epoch end twice as often as the others)"
+    add("--phases", nargs="+", default=AIMS, choices=PHASES, metavar="PHASE", help=aims)
     # a shell may have started this with SIGINT ignored, which the runs would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if not run(parser.parse_args()):
