@@ -3,13 +3,13 @@
 import multiprocessing
 import os
 import shutil
-import socket
 import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 from forked import run_module, run_script
+from machine import free_port
 from short_runs import ADAM, GRADINIT, short_run
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -55,10 +55,7 @@ class Fairseq:
 
     def run_ranks(self, processes, script, *arguments, **variables):
         """Runs a script in several processes, with the variables that torchrun sets."""
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        variables |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+        variables |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
         with tempfile.NamedTemporaryFile("r", errors="replace") as printed:
             given = (str(script), self.arguments(*arguments), printed.name)
             ranks = [

@@ -1,16 +1,15 @@
 """Runs a command of the package in this process, as its script does, and returns the error that it ends with."""
 
 import io
-import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from machine import limited
 from unchanged import unchanged
 
 from gradinit_mt.common import command
@@ -60,15 +59,3 @@ def refusal(bad: Bad, folder: Path) -> str:
             command.run(COMMANDS[name])
     assert ended.value.code == 2, said.getvalue()
     return said.getvalue().partition("error: ")[2]
-
-
-@contextmanager
-def limited(size: int | None) -> Iterator[None]:
-    """Makes this process and those that it starts fail to write a file beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if size is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)

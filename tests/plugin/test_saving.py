@@ -1,13 +1,13 @@
 """fairseq's checkpoints while they are written: whole or not at all."""
 
 import errno
-import resource
 import shutil
 
 import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
+from machine import limited
 
 from gradinit_mt.plugin import saving
 
@@ -20,15 +20,6 @@ def hooked(monkeypatch):
     saving.save_whole_files()
 
 
-@pytest.fixture
-def full_disk():
-    """No file of this process can exceed 100 kB."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_save_is_loaded_again(tmp_path):
     checkpoint_utils.torch_persistent_save({"a": 1}, str(tmp_path / "one.pt"))
     assert torch.load(tmp_path / "one.pt") == {"a": 1}
@@ -37,22 +28,20 @@ def test_a_save_is_loaded_again(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pt", "two.pt"]
 
 
-def test_a_full_disk_is_reported_at_once_and_loses_nothing(tmp_path, full_disk):
+def test_a_full_disk_is_reported_at_once_and_loses_nothing(tmp_path):
     path = tmp_path / "one.pt"
     path.write_bytes(b"before")
-    with pytest.raises(OSError, match=r"one\.pt") as error:
+    with limited(100_000), pytest.raises(OSError, match=r"one\.pt") as error:
         checkpoint_utils.torch_persistent_save({"a": torch.zeros(99_999)}, str(path))
     assert error.value.errno == errno.EFBIG
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_copy_that_stops_in_the_middle_leaves_the_file_that_was_there(tmp_path, full_disk):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+def test_a_copy_that_stops_in_the_middle_leaves_the_file_that_was_there(tmp_path):
     (tmp_path / "one.pt").write_bytes(b"x" * 200_000)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))
     (tmp_path / "last.pt").write_bytes(b"before")
-    with pytest.raises(OSError, match="too large"):
+    with limited(100_000), pytest.raises(OSError, match="too large"):
         PathManager.copy(str(tmp_path / "one.pt"), str(tmp_path / "last.pt"), overwrite=True)
     assert (tmp_path / "last.pt").read_bytes() == b"before"
     assert len(list(tmp_path.iterdir())) == 2

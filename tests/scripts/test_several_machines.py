@@ -2,13 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+from machine import free_port
 from toy import wait_until_free
 
 from gradinit_mt.core import State
@@ -47,12 +47,6 @@ def start(root, toy_corpus):
         )
 
     return on_machine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def finished(machines) -> list[str]:
