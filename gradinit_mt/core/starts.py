@@ -18,7 +18,7 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
 
     This is T-Fixup's factor for a decoder (Huang et al., "Improving Transformer Optimization Through Better
     Initialization", ICML 2020). Here the encoder has it too, and it multiplies any initialization. A matrix is in a
-    branch if its layer has the name that fairseq or PyTorch gives it; others keep 1.
+    branch if its linear layer has the name that fairseq or PyTorch gives it; others keep 1.
 
     Args:
         blocks: of the model, see ``find_blocks``.
@@ -26,6 +26,9 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
 
     Returns:
         [blocks], float64.
+
+    Raises:
+        ValueError: no layer has such a matrix.
     """
     factors = {
         id(parameter): (9 * len(stack.layers)) ** -0.25
@@ -34,4 +37,9 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
         for name, parameter in layer.named_parameters()
         if name.rpartition(".")[0].rpartition(".")[2] in _IN_BRANCHES and parameter.dim() > 1
     }
+    if not factors:
+        raise ValueError(
+            f"no matrix in the stacks of layers is called {', '.join(_IN_BRANCHES[:-1])} or {_IN_BRANCHES[-1]}: use "
+            "the form signal, which starts from scales of 1"
+        )
     return torch.tensor([factors.get(id(block.parameter), 1.0) for block in blocks], dtype=torch.float64)

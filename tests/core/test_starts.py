@@ -27,10 +27,11 @@ def test_the_matrices_of_residual_branches_shrink_with_the_depth_of_their_stack(
         assert [start[name] for name in small] == pytest.approx([(9 * layers) ** -0.25] * len(small))
 
 
-def test_names_outside_the_stacks_do_not_matter():
-    """A module around the layers may have the name of one in a branch."""
+def test_layers_without_a_known_name_are_refused():
+    """A module around the layers may have such a name; it does not count."""
     model = nn.ModuleDict({"out_proj": nn.Linear(4, 4), "layers": nn.ModuleList([nn.Linear(4, 4)])})
-    assert set(start_of(model, [Stack(model["layers"])]).values()) == {1.0}
+    with pytest.raises(ValueError, match="no matrix in the stacks of layers is called v_proj, .* the form signal"):
+        start_of(model, [Stack(model["layers"])])
 
 
 def test_learning_continues_from_the_start():
