@@ -120,10 +120,11 @@ class Started:
         """
         while not (met := self._target(target, chance)) and not self.ended:
             time.sleep(0.005)  # it starts with the launcher alone
+        ranks = self.ranks()  # no longer to be found once torchrun or the launcher is dead
         self.log.read()
         there = not self.ended and self.log.phase != "leaving"
         _send(sent, met if there else [])
-        _send(signal.SIGCONT, self.ranks())
+        _send(signal.SIGCONT, ranks)
         return there
 
     def _target(self, name: str, chance: random.Random) -> list[int]:
@@ -156,7 +157,7 @@ class Started:
     def _halt(self, ranks: list[int]) -> None:
         """Halts the ranks, waits until the launcher has written all that they have printed, and reads it."""
         _send(signal.SIGSTOP, ranks)
-        while any(_state(rank) not in "TZX" for rank in ranks) or _state(self.launcher.pid) not in "SZX":
+        while any(state(rank) not in "TZX" for rank in ranks) or state(self.launcher.pid) not in "SZX":
             time.sleep(STEP)
         self.log.read()
 
@@ -176,7 +177,7 @@ def descendants(process: int) -> list[int]:
     return found[1:]
 
 
-def _state(process: int) -> str:
+def state(process: int) -> str:
     """One letter, see proc(5)."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

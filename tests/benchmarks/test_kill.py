@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import interrupting
@@ -112,6 +113,24 @@ def test_a_signal_reaches_its_target_and_what_is_left_of_a_run_is_found(tmp_path
         assert process.wait(30) == -signal.SIGTERM
         assert interrupting.remaining(tmp_path, 1) == []
         assert not run.hit(signal.SIGTERM, "launcher", random.Random(1))
+
+
+def test_halted_ranks_are_released_although_their_torchrun_is_killed(tmp_path):
+    """They are then children of another process, where they are not looked for."""
+    rank = "sh -c 'sleep 60; :' fairseq_cli.train"
+    torchrun = ["sh", "-c", f"{rank} & {rank} & wait"]
+    launcher = [sys.executable, "-c", f"import subprocess, time; subprocess.call({torchrun}); time.sleep(60)"]
+    with subprocess.Popen(launcher, start_new_session=True) as process:
+        run = interrupting.Started(process, 2, interrupting.Follower(tmp_path / "train.log"))
+        while len(ranks := run.ranks()) < 2:
+            time.sleep(0.01)
+        try:
+            run.approach("start", 1, 0.0)
+            assert run.hit(signal.SIGKILL, "torchrun", random.Random(1))
+            assert all(interrupting.state(number) != "T" for number in ranks)
+        finally:
+            interrupting.kill([*(child for number in ranks for child in interrupting.children(number)), *ranks])
+            process.kill()
 
 
 def test_files_that_were_cut_are_half_written(tmp_path):
