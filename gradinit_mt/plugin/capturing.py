@@ -19,7 +19,7 @@ from gradinit_mt.core import GradInitError
 from gradinit_mt.criterions.label_smoothed import ProjectedLabelSmoothedCrossEntropy
 from gradinit_mt.models.post_ln_transformer import PostLNTransformer
 from gradinit_mt.models.wrappers import unwrapped
-from gradinit_mt.plugin.fixed_shapes import FixedBatch, Shape, fixed_shape, shape_of
+from gradinit_mt.plugin.fixed_shapes import FixedBatch, Shape, fixed_shape
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class CapturedSteps:
         self._gradients = {p: torch.zeros_like(p) for p in model.parameters() if p.requires_grad}
         self._device = next(model.parameters()).device
         self._pool = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
+        if self._pool is not None:
+            logger.info("training steps are captured, once for each shape of batch")
         self._sentence_avg = criterion.sentence_avg
         self._padding, self._end = criterion.padding_idx, model.encoder.dictionary.eos()
         self._left_pad_source = left_pad_source
@@ -148,8 +150,6 @@ class _Step:
         self.calls += 1
         if self.calls == 2 and pool is not None:
             self.work = _captured(self.work, pool)
-            shape = shape_of(self.batch.sample)
-            logger.info("captured the step for batches of up to %d sentences, of %d and %d tokens", *shape)
         return self.work()
 
 
