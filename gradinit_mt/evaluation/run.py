@@ -130,8 +130,7 @@ def evaluate(options: argparse.Namespace) -> Path:
         name = f"{Path(facts.file).stem}-ctranslate2-{model.quantization}"
     else:
         model, path = None, checkpoint_path(options)
-        facts, name = checkpoints.facts(path), path.stem
-        checks.require_vocabulary(corpus, checkpoints.load(path)["model"], path)
+        facts, name = _facts(path, corpus), path.stem
     checks.require_model(corpus, facts)
     checks.require_short(corpus, options.split, facts)
     settings = {
@@ -156,6 +155,14 @@ def evaluate(options: argparse.Namespace) -> Path:
     with new_directory(output) as directory:
         _make_result(directory, options, corpus, facts, settings, model)
     return output
+
+
+def _facts(path: Path, corpus: PreparedCorpus) -> checkpoints.CheckpointFacts:
+    """The facts of a checkpoint whose subwords are those of the corpus."""
+    state = checkpoints.load(path)
+    facts = checkpoints.facts_of(state, path)
+    checks.require_vocabulary(corpus, state["model"], path)
+    return facts
 
 
 def _translate(

@@ -88,7 +88,7 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_look_ahead: Optional[int] = option(
         "optimizer steps of the look-ahead, at least 1; if there are several, each sees an equal share of the batch "
-        f"({_by_form('look_ahead')}; signal with Adam: {_SIGNAL.reach:g}/eta if that is lower)"
+        f"({_by_form('look_ahead')}; branches and signal with Adam: {_SIGNAL.reach:g}/eta if that is lower)"
     )
     gradinit_eta_ratio: Optional[float] = option(
         f"eta, the size of a look-ahead step, as a multiple of --lr; above 0 ({_by_form('eta_ratio')})"
@@ -103,7 +103,8 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_signal_weight: Optional[float] = option(
         "weight of the signal lost in the layers, added to the loss after the look-ahead; at least 0 "
-        f"({_by_form('signal_weight')}; signal with Adam: {_SIGNAL.signal_weight_per_eta:g} times eta if lower)"
+        f"({_by_form('signal_weight')}; branches and signal with Adam: {_SIGNAL.signal_weight_per_eta:g} times eta if "
+        "lower)"
     )
     gradinit_update: Optional[Update] = option(
         "how the scales move: adam (Adam on the scale, as published) or descent (gradient descent on its logarithm) "
@@ -122,8 +123,8 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_lower_bound: Optional[float] = option(f"smallest scale of a matrix, in (0, 1] ({_by_form('lower_bound')})")
     gradinit_upper_bound: Optional[float] = option(
-        f"largest scale of a matrix, at least 1 ({_by_form('upper_bound')}; signal with Adam: rises from eta "
-        f"{_SIGNAL.rise_from:g}, to twice the value at {1.5 * _SIGNAL.rise_from:g})"
+        f"largest scale of a matrix, at least 1 ({_by_form('upper_bound')}; branches and signal with Adam: rises "
+        f"from eta {_SIGNAL.rise_from:g}, to twice the value at {1.5 * _SIGNAL.rise_from:g})"
     )
     gradinit_vector_lower_bound: Optional[float] = option(
         f"smallest scale of a vector (LayerNorm weight or bias), in (0, 1] ({_by_form('vector_lower_bound')})"

@@ -66,7 +66,11 @@ def settings(state: dict, part: str) -> dict:
 
 def facts(path: Path) -> CheckpointFacts:
     """The facts of a checkpoint; raises as ``load`` does."""
-    state = load(path)
+    return facts_of(load(path), path)
+
+
+def facts_of(state: dict, path: Path) -> CheckpointFacts:
+    """The facts of a checkpoint that ``load`` has read from ``path``; raises UserError if it lacks some."""
     task, model = settings(state, "task"), settings(state, "model")
     try:
         value = state["extra_state"].get("val_loss")
