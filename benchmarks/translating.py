@@ -57,6 +57,7 @@ class ExportedTranslator:
     translator: Any
     sources: list[str]
     dictionary: Any
+    has_map: bool
 
     def translate(self, batches: list[dict]) -> dict[int, list[int]]:
         """The best hypothesis of each sentence, as tokens."""
@@ -68,6 +69,7 @@ class ExportedTranslator:
             beam_size=5,
             max_decoding_length=MAX_LENGTH,
             suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
+            use_vmap=self.has_map,
         )
         best = [map(self.dictionary.index, result.hypotheses[0]) for result in results]
         return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
@@ -107,12 +109,14 @@ def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> 
     }
     task = translators[STOCK].task
     for directory in options.exported:
-        name = f"CTranslate2, {ExportedModel.load(directory).quantization}"
+        model = ExportedModel.load(directory)
         translator = load_ctranslate2().Translator(
             str(directory), inter_threads=torch.get_num_threads(), intra_threads=1
         )
         sources = read_lines(corpus.text("test", corpus.source))
-        translators[name] = ExportedTranslator(translator, sources, task.target_dictionary)
+        translators[f"CTranslate2, {model.kind}"] = ExportedTranslator(
+            translator, sources, task.target_dictionary, model.vocabulary_map is not None
+        )
     task.load_dataset("test")
     batches = batches_by_length(task.dataset("test"), options.generation_tokens, options.generation_batches)
     if device.type == "cuda":

@@ -20,7 +20,8 @@ from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
 from gradinit_mt.evaluation import checks, folding, run
-from gradinit_mt.evaluation.translate import DESCRIPTION, ExportedModel, load_ctranslate2
+from gradinit_mt.evaluation.translate import DESCRIPTION, VOCABULARY_MAP, ExportedModel, load_ctranslate2
+from gradinit_mt.evaluation.vocabulary_map import vocabulary_map
 from gradinit_mt.training import checkpoints
 
 
@@ -44,6 +45,9 @@ def export(options: argparse.Namespace) -> None:
             convert(state, corpus, directory, options.quantization)
         except (ArithmeticError, AttributeError, ValueError, RuntimeError) as error:
             raise UserError(f"{path}: {' '.join(str(error).split())}") from error
+        if options.vocabulary_map:
+            likely = vocabulary_map(corpus, options.vocabulary_map)
+            (directory / VOCABULARY_MAP).write_text(likely, encoding="utf-8")
         for name in SUBWORD_FILES[corpus.subword]:
             shutil.copyfile(corpus.directory / name, directory / name)
         model = ExportedModel(
@@ -54,6 +58,7 @@ def export(options: argparse.Namespace) -> None:
             subword=corpus.subword,
             moses_tokenized=corpus.moses_tokenized,
             quantization=options.quantization,
+            vocabulary_map=options.vocabulary_map,
             checkpoint=dataclasses.asdict(facts),
             versions={name: package_version(name) for name in ("gradinit_mt", "fairseq", "ctranslate2")},
         )
@@ -117,6 +122,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         default="float32",
         metavar="TYPE",
         help=f"type of the weights: {', '.join(ACCEPTED_MODEL_TYPES)} (default: %(default)s, as trained)",
+    )
+    parser.add_argument(
+        "--vocabulary-map",
+        type=command.positive_int,
+        metavar="N",
+        help="search only among the N likeliest translations of each source subword of a batch, learned from the "
+        "training text, and the most frequent subwords: faster, with slightly other results (20 is a good value; "
+        "default: the whole vocabulary)",
     )
     return parser.parse_args(arguments)
 

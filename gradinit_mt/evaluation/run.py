@@ -25,6 +25,7 @@ from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, checks, generate, hypotheses, paired, results, scores
 from gradinit_mt.evaluation.translate import (
     TOKENS_PER_BATCH,
+    VOCABULARY_MAP,
     WEIGHTS,
     ExportedModel,
     Search,
@@ -127,7 +128,7 @@ def evaluate(options: argparse.Namespace) -> Path:
             facts = checkpoints.CheckpointFacts(**model.checkpoint)
         except TypeError as error:
             raise UserError(f"{options.exported}: lacks facts of its checkpoint ({error}); export it again") from error
-        name = f"{Path(facts.file).stem}-ctranslate2-{model.quantization}"
+        name = f"{Path(facts.file).stem}-ctranslate2-{model.kind}"
     else:
         model, path = None, checkpoint_path(options)
         facts, name = _facts(path, corpus), path.stem
@@ -145,6 +146,8 @@ def evaluate(options: argparse.Namespace) -> Path:
         paired.require_same_data(settings, results.load(options.paired_with), options.paired_with)
     if model:
         settings["exported_sha256"] = sha256(model.directory / WEIGHTS)
+        if model.vocabulary_map:
+            settings["vocabulary_map_sha256"] = sha256(model.directory / VOCABULARY_MAP)
     name = f"{options.split}-{name}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
@@ -177,7 +180,8 @@ def _translate(
         lines, threads = read_lines(corpus.text(options.split, corpus.source)), all_threads()
         sizes = {"beam": options.beam, "max_tokens": options.max_tokens, "threads": threads}
         subwords = translate_subwords(model, lines, Search(length_penalty=options.lenpen, **sizes))
-        return subwords, {"device": f"CPU, {threads} threads", "exported": model.stored()}
+        system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({model.kind})"}
+        return subwords, {**system, "exported": model.stored()}
     arguments = generate.command_line(corpus, facts, options)
     sentences = corpus.counts[options.split]
     output = generate.run(arguments, directory, sentences)
@@ -228,13 +232,12 @@ def _setting(result: dict) -> str:
     if metric == "loss":
         validation += " (as trained: with label smoothing)"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
-    system = f"CTranslate2 ({result['exported']['quantization']})" if "exported" in result else result["precision"]
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
     return (
         f"{data['name']}, {data['source']} to {data['target']}, {settings['split']}: "
         f"{result['scores']['sentences']:,} sentences\n"
         f"{Path(facts['file']).name}: {facts['updates']:,} updates{averaged}{validation}\n"
-        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}, {system}; "
+        f"beam {settings['beam']}, lenpen {settings['lenpen']}{further}, {result['precision']}; "
         f"{result['unknown_symbols']} unknown symbols; {result['seconds']['generation']:.0f} s on {result['device']}"
     )
 

@@ -5,6 +5,7 @@
 A model directory, made by ``gradinit_mt.evaluation.export``, is CTranslate2's own and two things more:
 
 config.json  model.bin  *_vocabulary.json   CTranslate2's model
+vmap.txt                                    its vocabulary map, if it has one
 code | sentencepiece.{model,vocab}          the subword model of the corpus
 export.json                                 the fields of ``ExportedModel``
 """
@@ -29,9 +30,10 @@ from gradinit_mt.evaluation import hypotheses
 
 DESCRIPTION = "export.json"
 WEIGHTS = "model.bin"
-FORMAT = 1
+VOCABULARY_MAP = "vmap.txt"
+FORMAT = 2
 MAX_LENGTH = 200  # subwords of a hypothesis, the default of fairseq-generate
-TOKENS_PER_BATCH = 1024  # source subwords: a larger batch is slower on a CPU
+TOKENS_PER_BATCH = 512  # source subwords: a larger batch is slower on a CPU
 CONTROL_SYMBOLS = ("<s>", "<blank>")  # beginning and padding, in CTranslate2's vocabulary
 
 
@@ -55,9 +57,15 @@ class ExportedModel:
     subword: str  # "subword-nmt" or "sentencepiece"
     moses_tokenized: bool
     quantization: str
+    vocabulary_map: int | None  # likeliest translations per source subword; None: the whole vocabulary
     checkpoint: dict  # the fields of ``checkpoints.CheckpointFacts``
     versions: dict[str, str]
     format: int = FORMAT
+
+    @property
+    def kind(self) -> str:
+        """What was changed for speed, for tables and names: ``int8``, ``int8-map20``."""
+        return f"{self.quantization}-map{self.vocabulary_map}" if self.vocabulary_map else self.quantization
 
     @classmethod
     def load(cls, directory: Path) -> "ExportedModel":
@@ -91,6 +99,8 @@ def _wrong_entries(stored: dict) -> list[str]:
     )
     if not all(limit is None or isinstance(limit, int) for limit in limits):
         wrong.append("checkpoint")
+    if not isinstance(stored.get("vocabulary_map"), int | None):
+        wrong.append("vocabulary_map")
     if not wrong and stored["subword"] not in SUBWORD_FILES:
         wrong.append(f"subword {stored['subword']!r}")
     if not wrong and not re.fullmatch(r"\w+", stored["quantization"]):  # it becomes part of a directory's name
@@ -113,12 +123,14 @@ def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -
 
     As in fairseq, a score is the sum of log-probabilities, divided by the length to the power of the length penalty,
     where the length includes the end. A search is over when as many hypotheses have ended as the beam is wide.
-    There are three differences:
+    Without quantization and vocabulary map there are three differences:
 
     - With a length penalty of 0, CTranslate2 also waits until the best hypothesis has ended, and so finds better ones.
     - At 200 subwords it cuts a hypothesis, where fairseq adds an end with its probability.
     - It excludes an end before the first subword ahead of the softmax, fairseq after it. This shifts the scores of all
       hypotheses of a sentence by the same log-probability.
+
+    With a vocabulary map the candidates are those of the whole batch, so results depend on its size.
 
     The subwords of a line are separated by spaces.
 
@@ -140,6 +152,7 @@ def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -
         max_input_length=0,  # no silent cut
         max_decoding_length=min(MAX_LENGTH, longest),
         suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
+        use_vmap=model.vocabulary_map is not None,
     )
     bar = tqdm(results, desc="translating", total=len(sources), unit=" sentences", disable=None, mininterval=0.5)
     return [" ".join(result.hypotheses[0]) for result in bar]

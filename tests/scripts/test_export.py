@@ -18,8 +18,9 @@ from gradinit_mt import models as models
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
-from gradinit_mt.evaluation import export, run, translate
+from gradinit_mt.evaluation import export, run, translate, vocabulary_map
 from gradinit_mt.evaluation.translate import ExportedModel, Search, translate_subwords, translate_text
+from gradinit_mt.evaluation.vocabulary_map import likely_translations
 from gradinit_mt.plugin import untrusted
 from gradinit_mt.training import checkpoints
 
@@ -158,6 +159,49 @@ def test_a_quantized_average(toy, exported, tmp_path):
     assert translation.endswith(", yes.")
 
 
+def test_the_likely_translations_are_those_of_a_corpus_with_one_reading():
+    """Every word is translated by its capitals; "a" occurs in every sentence, so counting pairs alone would not do."""
+    sources = [["a", "b"], ["a", "c"], ["a", "b", "c"], ["a", "d"], ["a", "d", "b"]]
+    targets = [[word.upper() for word in reversed(source)] for source in sources]
+    assert likely_translations(sources, targets, 1) == {"a": ["A"], "b": ["B"], "c": ["C"], "d": ["D"]}
+    assert len(likely_translations(sources, targets, 3)["a"]) == 3
+
+
+def test_with_a_vocabulary_map_only_its_subwords_are_translations(toy, exported, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(vocabulary_map, "FREQUENT", 9)
+    model = ExportedModel.load(export_here(toy.run, tmp_path / "model", "--vocabulary-map", "2"))
+    assert model.kind == "float32-map2" and exported.kind == "float32"
+    lines = (model.directory / "vmap.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    allowed = {source: set(targets.split(" ")) for source, targets in (line.split("\t") for line in lines)}
+    assert len(allowed[""]) == 9 and all(2 <= len(allowed[source]) <= 3 for source in allowed if source)
+    shared = allowed.keys() & set(" ".join(read_lines(toy.corpus / "train.en")).split())
+    assert shared and all(source in allowed[source] for source in shared)
+
+    alone = [translate_subwords(model, [source], search())[0] for source in sources]
+    for source, translation in zip(sources, alone, strict=True):
+        likely = allowed[""].union(*(allowed.get(subword, set()) for subword in source.split()))
+        assert set(translation.split()) <= likely | {"<unk>"}
+    whole = translate_subwords(exported, sources, search())
+    assert any(set(one.split()) - set(other.split()) for one, other in zip(whole, alone, strict=True))
+
+
+def test_a_vocabulary_map_of_every_subword_changes_nothing(toy, exported, sources, tmp_path):
+    model = ExportedModel.load(export_here(toy.run, tmp_path / "model", "--vocabulary-map", "20"))
+    subwords = json.loads((model.directory / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    (model.directory / "vmap.txt").write_text(f"\t{' '.join(subwords)}\n", encoding="utf-8")
+    assert translate_subwords(model, sources, search()) == translate_subwords(exported, sources, search())
+
+
+def test_an_evaluation_knows_the_vocabulary_map(toy, tmp_path):
+    model = export_here(toy.run, tmp_path / "model", "--vocabulary-map", "20", "--quantization", "int8")
+    options = [toy.run, "--output", tmp_path / "result", "--exported", model]
+    result = run.evaluate(run.parse_arguments([str(option) for option in options]))
+    assert "CTranslate2 (int8-map20); 0 unknown" in (result / "scores.txt").read_text()
+    (model / "vmap.txt").write_text("\t.\n")
+    with pytest.raises(UserError, match=r"a result with other settings \(vocabulary_map_sha256"):
+        run.evaluate(run.parse_arguments([str(option) for option in options]))
+
+
 def test_a_model_directory_is_never_overwritten(toy, exported):
     before = {path.name: path.read_bytes() for path in exported.directory.iterdir()}
     with pytest.raises(UserError, match="already exists"):
@@ -249,7 +293,7 @@ def test_what_cannot_be_translated_is_refused(exported, tmp_path):
     with pytest.raises(UserError, match=r"not an exported model .*scripts/export\.sh"):
         ExportedModel.load(tmp_path)
     (tmp_path / "export.json").write_text('{"format": 7}')
-    with pytest.raises(UserError, match="format 7, expected 1; export it again"):
+    with pytest.raises(UserError, match="format 7, expected 2; export it again"):
         ExportedModel.load(tmp_path)
     with pytest.raises(UserError, match=r"line 3: \d,\d+ subwords with its end, the model takes 1,024"):
         translate_text(exported, ["ja", "", "ja " * 1500], search())
