@@ -23,7 +23,6 @@ from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
 from gradinit_mt.evaluation.translate import (
     CONTROL_SYMBOLS,
     MAX_LENGTH,
-    TOKENS_PER_BATCH,
     ExportedModel,
     load_ctranslate2,
 )
@@ -54,22 +53,22 @@ class Translator:
 class ExportedTranslator:
     """A model of ``scripts/export.sh``, with as many workers of CTranslate2 as PyTorch has threads."""
 
+    model: ExportedModel
     translator: Any
     sources: list[str]
     dictionary: Any
-    has_map: bool
 
     def translate(self, batches: list[dict]) -> dict[int, list[int]]:
         """The best hypothesis of each sentence, as tokens."""
         ids = [i for batch in batches for i in batch["id"].tolist()]
         results = self.translator.translate_batch(
             [self.sources[i].split() for i in ids],
-            max_batch_size=TOKENS_PER_BATCH,
+            max_batch_size=self.model.batch_tokens,
             batch_type="tokens",
             beam_size=5,
             max_decoding_length=MAX_LENGTH,
             suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
-            use_vmap=self.has_map,
+            use_vmap=self.model.vocabulary_map is not None,
         )
         best = [map(self.dictionary.index, result.hypotheses[0]) for result in results]
         return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
@@ -108,15 +107,15 @@ def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> 
         kind: build_translator(kind, corpus, options.checkpoint, device) for kind in (STOCK, FLOAT32, BFLOAT16)
     }
     task = translators[STOCK].task
+    threads = torch.get_num_threads()
     for directory in options.exported:
         model = ExportedModel.load(directory)
-        translator = load_ctranslate2().Translator(
-            str(directory), inter_threads=torch.get_num_threads(), intra_threads=1
-        )
+        translator = load_ctranslate2().Translator(str(directory), inter_threads=threads, intra_threads=1)
         sources = read_lines(corpus.text("test", corpus.source))
         translators[f"CTranslate2, {model.kind}"] = ExportedTranslator(
-            translator, sources, task.target_dictionary, model.vocabulary_map is not None
+            model, translator, sources, task.target_dictionary
         )
+    torch.set_num_threads(threads)  # CTranslate2 has set its own number, of the same OpenMP
     task.load_dataset("test")
     batches = batches_by_length(task.dataset("test"), options.generation_tokens, options.generation_batches)
     if device.type == "cuda":
@@ -149,14 +148,14 @@ def translation_table(facts: dict) -> str:
     """The contenders, one a line."""
     times = facts["seconds"]
     lines = [
-        f"{'translation':22}{'seconds':>9}{'  (min to max)':19}{'sentences/s':>12}"
+        f"{'translation':26}{'seconds':>9}{'  (min to max)':19}{'sentences/s':>12}"
         f"{'x stock':>9}{'differing':>11}{'BLEU':>7}"
     ]
     for kind, measured in times.items():
         median = statistics.median(measured)
         spread = f"  ({min(measured):.2f} to {max(measured):.2f})"
         lines.append(
-            f"{kind:22}{median:9.2f}{spread:19}{facts['sentences'] / median:12.1f}{ratio(times, STOCK, kind):9.2f}"
+            f"{kind:26}{median:9.2f}{spread:19}{facts['sentences'] / median:12.1f}{ratio(times, STOCK, kind):9.2f}"
             f"{facts['differing'][kind]:11}{facts['bleu'][kind]:7.2f}"
         )
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, checks, generate, hypotheses, paired, results, scores
 from gradinit_mt.evaluation.translate import (
-    TOKENS_PER_BATCH,
+    BATCH_HELP,
     VOCABULARY_MAP,
     WEIGHTS,
     ExportedModel,
@@ -52,13 +52,14 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=command.finite, default=1.0, help="exponent of the length penalty (default: %(default)s)")
-    tokens = f"source tokens per batch (default: {generate.BATCH_TOKENS}; with --exported {TOKENS_PER_BATCH})"
+    tokens = f"source tokens per batch (default: {generate.BATCH_TOKENS}; exported: {BATCH_HELP})"
     add("--max-tokens", type=command.positive_int, help=tokens)
     add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
     options = command.parse_with_further(parser, arguments)
-    options.max_tokens = options.max_tokens or (TOKENS_PER_BATCH if options.exported else generate.BATCH_TOKENS)
+    if not options.exported:
+        options.max_tokens = options.max_tokens or generate.BATCH_TOKENS
     if options.exported and options.further:
         parser.error("--exported runs no fairseq-generate; drop the options after --")
     return options
@@ -178,10 +179,11 @@ def _translate(
     """The hypotheses as subwords, and what the result reports of the system that made them."""
     if model:
         lines, threads = read_lines(corpus.text(options.split, corpus.source)), all_threads()
-        sizes = {"beam": options.beam, "max_tokens": options.max_tokens, "threads": threads}
+        tokens = options.max_tokens or model.batch_tokens
+        sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
         subwords = translate_subwords(model, lines, Search(length_penalty=options.lenpen, **sizes))
         system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({model.kind})"}
-        return subwords, {**system, "exported": model.stored()}
+        return subwords, {**system, "max_tokens": tokens, "exported": model.stored()}
     arguments = generate.command_line(corpus, facts, options)
     sentences = corpus.counts[options.split]
     output = generate.run(arguments, directory, sentences)
@@ -189,7 +191,8 @@ def _translate(
     on_gpu = torch.cuda.is_available() and not options.cpu
     device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
     subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
-    return subwords, {"device": device, "precision": generate.precision(directory), "command": shlex.join(arguments)}
+    system = {"device": device, "precision": generate.precision(directory), "max_tokens": options.max_tokens}
+    return subwords, {**system, "command": shlex.join(arguments)}
 
 
 def _make_result(
@@ -216,7 +219,6 @@ def _make_result(
         },
         "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
         "seconds": {"generation": round(generated - start, 1), "scoring": round(time.monotonic() - generated, 1)},
-        "max_tokens": options.max_tokens,
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         **system,
     }

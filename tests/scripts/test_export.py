@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -301,6 +302,21 @@ def test_what_cannot_be_translated_is_refused(exported, tmp_path):
     (tmp_path / "damaged" / "model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="damaged: CTranslate2 cannot load it"):
         translate_subwords(ExportedModel.load(tmp_path / "damaged"), ["▁ja"], search())
+
+
+def test_avx512_is_used_where_the_processor_has_all_of_it(monkeypatch):
+    needed = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+    for flags, chosen, expected in (
+        (needed | {"sse2"}, None, "AVX512"),
+        (needed - {"avx512cd"}, None, None),
+        (needed, "AVX2", "AVX2"),
+    ):
+        monkeypatch.setattr(translate, "_processor_flags", lambda flags=flags: flags)
+        monkeypatch.setenv("CT2_FORCE_CPU_ISA", chosen or "")
+        if not chosen:
+            monkeypatch.delenv("CT2_FORCE_CPU_ISA")
+        translate.load_ctranslate2()
+        assert os.environ.get("CT2_FORCE_CPU_ISA") == expected
 
 
 def test_an_absent_ctranslate2_is_an_error_with_its_remedy(monkeypatch):
