@@ -16,6 +16,7 @@ class Block:
     # False for a tensor of zeros, which no scale can change. It still takes the look-ahead step and counts in the
     # gradient norm.
     learnable: bool
+    embedding: bool = False  # the table of an nn.Embedding
 
 
 def find_blocks(model: nn.Module) -> list[Block]:
@@ -24,13 +25,15 @@ def find_blocks(model: nn.Module) -> list[Block]:
     Raises:
         ValueError: no tensor is trainable, or one is in half precision, which would lose the small steps of the scales.
     """
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     blocks = []
     for name, parameter in model.named_parameters():  # lists a tied tensor once
         if not parameter.requires_grad:
             continue
         if parameter.dtype.itemsize < 4:
             raise ValueError(f"{name} is {parameter.dtype}: cast the model to float32 before learning scales")
-        blocks.append(Block(name, parameter, learnable=bool(parameter.detach().any())))
+        learnable, embedding = bool(parameter.detach().any()), id(parameter) in tables
+        blocks.append(Block(name, parameter, learnable, embedding))
     if not blocks:
         raise ValueError("the model has no trainable parameter: set requires_grad on those to scale")
     return blocks

@@ -17,6 +17,7 @@ _RANGES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
     (("step_momentum",), lambda x: 0 <= x < 1, "a number in [0, 1)"),
     (("lower_bound", "vector_lower_bound"), lambda x: 0 < x <= 1, "a number in (0, 1]"),
     (("upper_bound", "vector_upper_bound"), lambda x: 1 <= x < math.inf, "a finite number, at least 1"),
+    (("embedding_upper_bound",), lambda x: 0 < x < math.inf, "a finite number above 0"),
 ]
 
 
@@ -48,6 +49,8 @@ class GradInitConfig:
         betas: decay rates of the two moments of update ``adam``, each in [0, 1).
         lower_bound: smallest scale of a matrix, above 0 (a scale of 0 could never grow again).
         upper_bound: largest scale of a matrix, at least 1.
+        embedding_upper_bound: largest scale of the table of an ``nn.Embedding``, if that is lower than
+            ``upper_bound``; at least ``lower_bound``. An embedding starts there if it is below 1.
         vector_lower_bound: smallest scale of a tensor of one dimension, such as a LayerNorm weight or a bias. Adam
             moves a weight by the learning rate each time, so a small one changes sign within a few updates.
         vector_upper_bound: largest scale of such a tensor.
@@ -74,6 +77,7 @@ class GradInitConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     lower_bound: float = 0.01
     upper_bound: float = 100.0
+    embedding_upper_bound: float = 100.0
     vector_lower_bound: float = 0.01
     vector_upper_bound: float = 100.0
     hvp: Literal["auto", "finite", "exact"] = "auto"
@@ -86,6 +90,8 @@ class GradInitConfig:
         for names, valid, expected in _RANGES:
             for name in names:
                 self._require(name, valid(getattr(self, name)), expected)
+        fits = self.embedding_upper_bound >= self.lower_bound
+        self._require("embedding_upper_bound", fits, f"at least lower_bound, which is {self.lower_bound!r}")
         possible = self.precision == "full" or self.hvp != "finite"
         self._require("hvp", possible, "auto or exact at precision bfloat16, whose rounding drowns the differences")
 

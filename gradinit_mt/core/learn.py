@@ -114,7 +114,7 @@ class _Learner:
 
     def __post_init__(self) -> None:
         self.parameters = self.scaled.parameters
-        self.scales = Scales(self.config, self.parameters, self.state)
+        self.scales = Scales(self.config, self.scaled.blocks, self.state)
         # The history entry of the last iteration, and what is still on the device, [2 + 5 * blocks]: the objective
         # ahead, a sum that is finite if all derivatives are, m, moments.
         self.unread: tuple[dict, Tensor] | None = None

@@ -22,7 +22,7 @@ from gradinit_mt.optim.gi_adam import GIAdam
 # Settings of the core with an option of the same name. An option that is not given leaves the setting to the form.
 _CORE_SETTINGS = (
     *("eta", "gamma", "look_ahead", "signal_weight", "iterations", "tau"),
-    *("lower_bound", "upper_bound", "vector_lower_bound", "vector_upper_bound"),
+    *("lower_bound", "upper_bound", "embedding_upper_bound", "vector_lower_bound", "vector_upper_bound"),
 )
 
 # How the optimizer classes that fairseq calls adam, sgd and nag, and GI-Adam, take their first step.
@@ -125,6 +125,10 @@ class GradInitTranslationConfig(TranslationConfig):
     gradinit_upper_bound: Optional[float] = option(
         f"largest scale of a matrix, at least 1 ({_by_form('upper_bound')}; branches and signal with Adam: rises "
         f"from eta {_SIGNAL.rise_from:g}, to twice the value at {1.5 * _SIGNAL.rise_from:g})"
+    )
+    gradinit_embedding_upper_bound: Optional[float] = option(
+        "largest scale of an embedding, above 0, if lower than that of a matrix; below 1, an embedding starts there "
+        "(default: that of a matrix)"
     )
     gradinit_vector_lower_bound: Optional[float] = option(
         f"smallest scale of a vector (LayerNorm weight or bias), in (0, 1] ({_by_form('vector_lower_bound')})"

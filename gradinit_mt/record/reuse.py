@@ -7,11 +7,11 @@ from pathlib import Path
 from torch import nn
 
 from gradinit_mt.common.errors import differing
-from gradinit_mt.core import GradInitError
+from gradinit_mt.core import GradInitConfig, GradInitError
 from gradinit_mt.record.record import TENSORS, Record, RecordError, fingerprint
 
 # Settings that records of earlier versions lack, with the values that describe what those versions computed.
-ADDED = {"step_from_gradient": False}
+ADDED = {"step_from_gradient": False, "embedding_upper_bound": GradInitConfig.embedding_upper_bound}
 ADDED_TO_MODEL = {"residual_weights": "none"}
 
 

@@ -44,6 +44,7 @@ def test_several_steps_ahead_agree_with_the_plain_twin(case, mixed, step, update
     """The twin takes steps of PyTorch's own optimizers, each on its own part; both kinds of iteration occur."""
     further = {"look_ahead": 3, "step_betas": (0.8, 0.9), "step_momentum": 0.7, "update": update}
     further |= {"lower_bound": 0.2, "upper_bound": 1.5, "vector_lower_bound": 0.8, "vector_upper_bound": 1.2}
+    further |= {"embedding_upper_bound": 0.9}
     config = settings(step, mixed(step), tau=0.05, **further)
 
     network, pairs = case(0)
@@ -264,6 +265,18 @@ def test_scales_stay_within_their_bounds(case, mixed):
     vectors = torch.tensor([p.dim() == 1 for p in network.parameters()])
     assert (visited[:, ~vectors].min(), visited[:, ~vectors].max()) == (0.8, 1.05)
     assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
+
+
+def test_an_embedding_starts_at_its_upper_bound_and_stays_below(mixed):
+    """The positions, and a table that is not an embedding's, keep the bounds of matrices."""
+    network, pairs = transformer_case(11)
+    config = settings("adam", float("inf"), iterations=9, update="descent", tau=0.5, embedding_upper_bound=0.5)
+    state = learn_scales(network, token_loss, pairs, config)
+    place = [block.name for block in find_blocks(network)].index("embedding.weight")
+    visited = torch.stack(state.trajectory)
+    assert visited[:, place].max() <= 0.5 and (visited[0, place] - 0.5).abs() < 0.4
+    others = visited[:, [i for i in range(visited.shape[1]) if i != place]]
+    assert others[0].min() > 0.5
 
 
 def test_a_scale_that_hardly_matters_stays_with_descent_and_drifts_with_adam():

@@ -18,6 +18,8 @@ from gradinit_mt.core import GradInitConfig, default_gamma, overlapping_halves
         ("betas", (0.9, 1.0)),
         ("lower_bound", 0.0),
         ("upper_bound", 0.5),
+        ("embedding_upper_bound", 0.001),
+        ("embedding_upper_bound", float("inf")),
         ("vector_upper_bound", float("inf")),
         ("hvp", "none"),
         ("precision", "float16"),

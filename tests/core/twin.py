@@ -23,8 +23,10 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
     theta0 = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     by_log = config.update == "descent"
     # what is learned: the scales, or their logarithms
-    start = torch.zeros if by_log else torch.ones
-    learned = {name: start((), dtype=torch.float64, requires_grad=True) for name in theta0}
+    bounds = {name: bounds_of(name, tensor.dim(), config) for name, tensor in theta0.items()}
+    starts = {name: min(1.0, upper) for name, (_, upper) in bounds.items()}
+    starts = {name: torch.tensor(math.log(m) if by_log else m, dtype=torch.float64) for name, m in starts.items()}
+    learned = {name: start.requires_grad_() for name, start in starts.items()}
     make = torch.optim.SGD if by_log else partial(torch.optim.Adam, betas=config.betas)
     optimizers = {kind: make(learned.values(), lr=config.tau) for kind in ("objective", "constraint")}
     kinds = []
@@ -51,11 +53,17 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
         optimizers[kind].step()
         with torch.no_grad():
             for name, variable in learned.items():
-                bounds = (config.lower_bound, config.upper_bound)
-                if theta0[name].dim() == 1:
-                    bounds = (config.vector_lower_bound, config.vector_upper_bound)
-                variable.clamp_(*map(math.log, bounds)) if by_log else variable.clamp_(*bounds)
+                variable.clamp_(*map(math.log, bounds[name])) if by_log else variable.clamp_(*bounds[name])
     return {name: (t.exp() if by_log else t).item() for name, t in learned.items()}, kinds
+
+
+def bounds_of(name, dimensions, config):
+    """The lowest and highest scale of a tensor."""
+    if dimensions == 1:
+        return config.vector_lower_bound, config.vector_upper_bound
+    if name.startswith("embedding."):
+        return config.lower_bound, min(config.upper_bound, config.embedding_upper_bound)
+    return config.lower_bound, config.upper_bound
 
 
 def walk(model, loss_fn, parts, theta, g, config):

@@ -66,6 +66,7 @@ def test_given_options_override_the_form():
     assert core_config(options(gradinit_form="paper", gradinit_update="descent"), ADAM, CPU).tau == 0.5
     assert core_config(options(lr=[3e-3], gradinit_upper_bound=1.2), ADAM, CPU).upper_bound == 1.2
     assert core_config(options(gradinit_signal_weight=0.0), ADAM, CPU).signal_weight == 0
+    assert core_config(options(gradinit_embedding_upper_bound=0.5), ADAM, CPU).embedding_upper_bound == 0.5
 
 
 def test_eta_follows_the_learning_rate_and_gamma_follows_eta_unless_they_are_given():
