@@ -65,7 +65,7 @@ PRESETS = {
             "arch": "post_ln_transformer_tiny",
             "lr": 2e-3,
             "dropout": 0.1,
-            "max-update": 900,
+            "max-update": 950,
             "log-interval": 50,
             **WATCH,
         },
