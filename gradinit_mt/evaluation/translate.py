@@ -92,7 +92,7 @@ class ExportedModel:
 
     @classmethod
     def load(cls, directory: Path) -> "ExportedModel":
-        """Reads ``export.json``; raises UserError if it is missing, of another format, or was changed."""
+        """Reads ``export.json``; raises UserError if it or its map is missing, of another format, or was changed."""
         try:
             stored = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -104,6 +104,8 @@ class ExportedModel:
             raise UserError(
                 f"{directory / DESCRIPTION}: missing, unknown or wrong: {', '.join(wrong)}; export it again"
             )
+        if stored["vocabulary_map"] is not None and not (directory / VOCABULARY_MAP).is_file():
+            raise UserError(f"{directory / VOCABULARY_MAP}: missing, though the model has a map; export it again")
         return cls(directory=directory, **stored)
 
     def stored(self) -> dict:

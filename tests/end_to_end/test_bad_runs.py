@@ -460,7 +460,7 @@ def described(change: Callable[[dict], object]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         limits = {"max_source_positions": 99, "max_target_positions": 99}
         stored = {"corpus": "toy", "source": "de", "target": "en", "subword": "sentencepiece", "quantization": "int8"}
-        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "format": 1}
+        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "vocabulary_map": None, "format": 2}
         change(stored)
         (folder / "model" / "export.json").write_text(json.dumps(stored))
 
@@ -471,11 +471,23 @@ WRONG = r"model/export\.json: missing, unknown or wrong: "
 EXPORTS = [
     Bad("no model", "translate corpus", r"corpus: not an exported model .*make one with scripts/export\.sh"),
     Bad(
-        "another format", "translate model", r".*format 2, expected 1; export", described(lambda d: d.update(format=2))
+        "another format", "translate model", r".*format 1, expected 2; export", described(lambda d: d.update(format=1))
     ),
     Bad("an entry too many", "translate model", rf"{WRONG}extra; export it", described(lambda d: d.update(extra=1))),
     Bad("an entry too few", "translate model", rf"{WRONG}versions", described(lambda d: d.pop("versions"))),
     Bad("unknown subwords", "translate model", rf"{WRONG}subword 'x'", described(lambda d: d.update(subword="x"))),
+    Bad(
+        "a map that is no number",
+        "translate model",
+        rf"{WRONG}vocabulary_map",
+        described(lambda d: d.update(vocabulary_map="20")),
+    ),
+    Bad(
+        "no vocabulary map",
+        "translate model",
+        r"model/vmap\.txt: missing, though the model has a map; export it again",
+        described(lambda d: d.update(vocabulary_map=20)),
+    ),
     Bad(
         "a path as quantization",
         f"{EVALUATE} --exported model",
@@ -498,6 +510,7 @@ EXPORTS = [
         "a penalty of inf", "translate model --length-penalty inf", r".*--length-penalty: inf: expected a finite number"
     ),
     Bad("an unknown type", f"{EXPORT} --quantization int3", r"argument --quantization: invalid choice: 'int3'"),
+    Bad("a map of 0", f"{EXPORT} --vocabulary-map 0", r".*--vocabulary-map: 0: expected a whole number of at least 1"),
     Bad("an output that exists", EXPORT.replace("new/model", "model"), r"model: already exists; name another output"),
 ]
 
