@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from twin import learn_slowly
 
 from gradinit_mt.core import find_blocks, learn_scales
-from gradinit_mt.core.state import KINDS
+from gradinit_mt.core.state import KINDS, State
 
 
 @pytest.mark.parametrize("step", ["adam", "sgd"])
@@ -267,16 +267,20 @@ def test_scales_stay_within_their_bounds(case, mixed):
     assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
 
 
-def test_an_embedding_starts_at_its_upper_bound_and_stays_below(mixed):
-    """The positions, and a table that is not an embedding's, keep the bounds of matrices."""
-    network, pairs = transformer_case(11)
+def test_an_embedding_starts_at_its_upper_bound_and_stays_below():
+    """As from a start that names the bound: the first gradient is already that of the smaller embedding."""
     config = settings("adam", float("inf"), iterations=9, update="descent", tau=0.5, embedding_upper_bound=0.5)
-    state = learn_scales(network, token_loss, pairs, config)
-    place = [block.name for block in find_blocks(network)].index("embedding.weight")
-    visited = torch.stack(state.trajectory)
-    assert visited[:, place].max() <= 0.5 and (visited[0, place] - 0.5).abs() < 0.4
-    others = visited[:, [i for i in range(visited.shape[1]) if i != place]]
-    assert others[0].min() > 0.5
+    found = []
+    for named in (False, True):
+        network, pairs = transformer_case(11)
+        names = [block.name for block in find_blocks(network)]
+        start = [0.5 if named and name == "embedding.weight" else 1.0 for name in names]
+        state = State.starting(torch.tensor(start, dtype=torch.float64))
+        found.append(learn_scales(network, token_loss, pairs, config, state=state))
+    assert found[0].history == found[1].history and torch.equal(found[0].scales, found[1].scales)
+    visited, place = torch.stack(found[0].trajectory), names.index("embedding.weight")
+    assert visited[:, place].max() <= 0.5
+    assert visited[0, torch.arange(len(names)) != place].min() > 0.5
 
 
 def test_a_scale_that_hardly_matters_stays_with_descent_and_drifts_with_adam():

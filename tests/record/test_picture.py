@@ -81,6 +81,12 @@ def test_the_report_shows_how_loss_norm_and_scales_changed():
     assert norm.split() == ["final_layer_norm", "1.250"], "a tensor of zeros has no scale to show"
 
 
+def test_the_report_names_a_bound_of_embeddings_that_is_reached():
+    learned = record(4)
+    learned.settings["embedding_upper_bound"] = 1.5
+    assert "1 at the upper bound 1.5 of embeddings" in text(learned).splitlines()[5]
+
+
 def test_the_picture_shows_every_layer_and_every_trajectory():
     figure = draw(record(4))
     titles = [axes.get_title() for axes in figure.axes]
