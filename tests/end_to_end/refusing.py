@@ -1,6 +1,8 @@
 """Runs a command of the package in this process, as its script does, and returns the error that it ends with."""
 
 import io
+import json
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +19,10 @@ from gradinit_mt.corpora import iwslt14, parallel
 from gradinit_mt.evaluation import average, export, run, translate
 from gradinit_mt.record import report
 from gradinit_mt.training import curve, launch
+
+EVALUATE = "evaluate run --data corpus --cpu"
+BEST, LAST = "run/checkpoint_best.pt", "run/checkpoint_last.pt"
+RECORD = "run/gradinit.safetensors"
 
 COMMANDS = {
     "prepare_corpus": parallel.main,
@@ -59,3 +65,30 @@ def refusal(bad: Bad, folder: Path) -> str:
             command.run(COMMANDS[name])
     assert ended.value.code == 2, said.getvalue()
     return said.getvalue().partition("error: ")[2]
+
+
+def refused(bad: Bad, folder: Path) -> None:
+    said = refusal(bad, folder)
+    assert re.match(bad.message, said), said
+
+
+def text(name: str, content: str | bytes) -> Callable[[Path], object]:
+    """Writes a file."""
+    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def removed(*names: str) -> Callable[[Path], object]:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def described(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    """Writes ``export.json``."""
+
+    def spoil(folder: Path) -> None:
+        limits = {"max_source_positions": 99, "max_target_positions": 99}
+        stored = {"corpus": "toy", "source": "de", "target": "en", "subword": "sentencepiece", "quantization": "int8"}
+        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "vocabulary_map": None, "format": 2}
+        change(stored)
+        (folder / "model" / "export.json").write_text(json.dumps(stored))
+
+    return spoil

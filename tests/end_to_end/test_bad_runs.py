@@ -1,68 +1,26 @@
-"""Corpora, save dirs, checkpoints, records, exports, logs and options that a command cannot work with.
+"""Corpora, save dirs, checkpoints, records, results, logs and options that a command cannot work with.
 
 Each is named in a message, and nothing is changed or left behind. More rows: ``test_bad_corpora.py`` (preparation),
-``test_crafted_checkpoints.py`` (code).
+``test_bad_exports.py`` (models for CTranslate2), ``test_crafted_checkpoints.py`` (code).
 """
 
 import json
 import pickle
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from refusing import Bad, refusal
+from refusing import BEST, EVALUATE, LAST, RECORD, Bad, refused, removed, text
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from gradinit_mt.training import launch
-
 NEW = "train corpus --save-dir new --device cpu"
 RESUME = "train corpus --save-dir run --device cpu"
-EVALUATE = "evaluate run --data corpus --cpu"
 EXPORT = "export run --data corpus --output new/model"
 AVERAGE = "average --files run/checkpoint_best.pt other.pt --output average.pt"
-BEST, LAST = "run/checkpoint_best.pt", "run/checkpoint_last.pt"
-RECORD = "run/gradinit.safetensors"
 REFUSED = "fairseq-train refuses its options: "
-
-
-@pytest.fixture
-def folder(toy_corpus, trained, tmp_path, monkeypatch) -> Path:
-    """A corpus, a finished run on it and an exported model without weights. Nothing may start fairseq."""
-    for module, name in ((launch, "watch"), (launch.newest, "_set_aside")):
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("nothing may be started or moved"))
-    monkeypatch.setattr("gradinit_mt.evaluation.generate.run", lambda *_: pytest.fail("nothing may be started"))
-    shutil.copytree(toy_corpus, tmp_path / "corpus")
-    (tmp_path / "run").mkdir()
-    for name in (BEST, LAST, RECORD):
-        shutil.copy(trained / Path(name).name, tmp_path / name)
-    (tmp_path / "run" / ".lock").touch()
-    corpus = launch.PreparedCorpus.load(tmp_path / "corpus")
-    line = launch.options.compose("other", corpus, tmp_path / "run", 1, [])
-    started = {"data": str(tmp_path / "corpus"), "options": line, "starts": []}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(started))
-    (tmp_path / "model").mkdir()
-    shutil.copy(tmp_path / "corpus" / "sentencepiece.model", tmp_path / "model")
-    described(lambda _: None)(tmp_path)
-    (tmp_path / "model" / "model.bin").touch()
-    return tmp_path
-
-
-def refused(bad: Bad, folder: Path) -> None:
-    said = refusal(bad, folder)
-    assert re.match(bad.message, said), said
-
-
-def text(name: str, content: str | bytes) -> Callable[[Path], object]:
-    """Writes a file."""
-    return lambda folder: (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def removed(*names: str) -> Callable[[Path], object]:
-    return lambda folder: [(folder / name).unlink() for name in names]
 
 
 def entries(name: str, /, **changes: object) -> Callable[[Path], object]:
@@ -451,70 +409,4 @@ EVALUATIONS = [
 
 @pytest.mark.parametrize("bad", EVALUATIONS, ids=lambda bad: bad.name)
 def test_evaluations(folder, bad):
-    refused(bad, folder)
-
-
-def described(change: Callable[[dict], object]) -> Callable[[Path], None]:
-    """Writes ``export.json``."""
-
-    def spoil(folder: Path) -> None:
-        limits = {"max_source_positions": 99, "max_target_positions": 99}
-        stored = {"corpus": "toy", "source": "de", "target": "en", "subword": "sentencepiece", "quantization": "int8"}
-        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "vocabulary_map": None, "format": 2}
-        change(stored)
-        (folder / "model" / "export.json").write_text(json.dumps(stored))
-
-    return spoil
-
-
-WRONG = r"model/export\.json: missing, unknown or wrong: "
-EXPORTS = [
-    Bad("no model", "translate corpus", r"corpus: not an exported model .*make one with scripts/export\.sh"),
-    Bad(
-        "another format", "translate model", r".*format 1, expected 2; export", described(lambda d: d.update(format=1))
-    ),
-    Bad("an entry too many", "translate model", rf"{WRONG}extra; export it", described(lambda d: d.update(extra=1))),
-    Bad("an entry too few", "translate model", rf"{WRONG}versions", described(lambda d: d.pop("versions"))),
-    Bad("unknown subwords", "translate model", rf"{WRONG}subword 'x'", described(lambda d: d.update(subword="x"))),
-    Bad(
-        "a map that is no number",
-        "translate model",
-        rf"{WRONG}vocabulary_map",
-        described(lambda d: d.update(vocabulary_map="20")),
-    ),
-    Bad(
-        "no vocabulary map",
-        "translate model",
-        r"model/vmap\.txt: missing, though the model has a map; export it again",
-        described(lambda d: d.update(vocabulary_map=20)),
-    ),
-    Bad(
-        "a path as quantization",
-        f"{EVALUATE} --exported model",
-        rf"{WRONG}quantization '\.\./x'; export it again",
-        described(lambda d: d.update(quantization="../x")),
-    ),
-    Bad("without its checkpoint", f"{EVALUATE} --exported model", r"model: lacks facts of its checkpoint"),
-    Bad("no weights", "translate model", r"model: CTranslate2 cannot load it", stdin=b"Hallo.\n"),
-    Bad("no subword model", "translate model", r".*cannot be read as a sub", removed("model/sentencepiece.model")),
-    Bad(
-        "a damaged one",
-        "translate model",
-        r".*cannot be read as a subword",
-        text("model/sentencepiece.model", b"x" * 99),
-    ),
-    Bad("text not in UTF-8", "translate model", r"standard input, line 2: not valid UTF-8", stdin=b"eins\nf\xfcnf\n"),
-    Bad("a line that is too long", "translate model", r"line 1: \d+ subwords .* takes 99; split", stdin=b"Hallo " * 99),
-    Bad("a beam of 0", "translate model --beam 0", r"argument --beam: 0: expected a whole number of at least 1"),
-    Bad(
-        "a penalty of inf", "translate model --length-penalty inf", r".*--length-penalty: inf: expected a finite number"
-    ),
-    Bad("an unknown type", f"{EXPORT} --quantization int3", r"argument --quantization: invalid choice: 'int3'"),
-    Bad("a map of 0", f"{EXPORT} --vocabulary-map 0", r".*--vocabulary-map: 0: expected a whole number of at least 1"),
-    Bad("an output that exists", EXPORT.replace("new/model", "model"), r"model: already exists; name another output"),
-]
-
-
-@pytest.mark.parametrize("bad", EXPORTS, ids=lambda bad: bad.name)
-def test_exported_models(folder, bad):
     refused(bad, folder)
