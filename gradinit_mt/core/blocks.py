@@ -39,6 +39,12 @@ def find_blocks(model: nn.Module) -> list[Block]:
     return blocks
 
 
+def embedding_rms(blocks: Sequence[Block]) -> float:
+    """The smallest root mean square among the embeddings that are not zero; 0 if there is none."""
+    tables = [block.parameter.detach() for block in blocks if block.embedding and block.learnable]
+    return min((float(table.square().mean().sqrt()) for table in tables), default=0.0)
+
+
 def block_facts(model: nn.Module) -> list[dict]:
     """One entry per block of a model: ``name``, ``shape`` and ``learnable``."""
     return [

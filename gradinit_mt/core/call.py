@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
-from gradinit_mt.core.blocks import find_blocks
+from gradinit_mt.core.blocks import embedding_rms, find_blocks
 from gradinit_mt.core.config import GradInitConfig
 from gradinit_mt.core.forms import FORMS, settings_for
 from gradinit_mt.core.learn import learn_scales
@@ -71,7 +71,8 @@ def gradinit(
         GradInitError: see ``learn_scales``.
     """
     steps = step_settings(optimizer, known_step(optimizer))
-    config = settings_for(steps, _rate(model, optimizer), form, **settings)
+    size = embedding_rms(find_blocks(model))
+    config = settings_for(steps, _rate(model, optimizer), form, embedding_rms=size, **settings)
 
     def summed(module: nn.Module, part: Any) -> tuple[Tensor, float]:
         loss = loss_fn(module, part)

@@ -34,14 +34,20 @@ class Form:
     signal_weight: float = GradInitConfig.signal_weight  # at most
     signal_weight_per_eta: float = math.inf  # with Adam: a higher rate destroys more signal
     from_branches: bool = False  # the scales start as ``starts.branches`` gives them, not at 1
+    # With Adam, the upper bound of an embedding is where its root mean square is this many steps of eta. GradInit alone
+    # leaves embeddings as large as they may be, and Adam then needs long to change them.
+    embedding_steps: float = math.inf
 
-    def settings(self, step: str, eta: float) -> dict[str, Any]:
-        """The settings for look-ahead steps of ``step`` (adam or sgd) of size ``eta``."""
+    def settings(self, step: str, eta: float, embedding_rms: float = 0.0) -> dict[str, Any]:
+        """The settings for look-ahead steps of ``step`` (adam or sgd) of size ``eta``; see ``settings_for``."""
         adapted = {"look_ahead": self.look_ahead, "upper_bound": self.upper_bound, "signal_weight": self.signal_weight}
         if step == "adam":
             adapted["look_ahead"] = round(min(self.look_ahead, max(1, self.reach / eta)))
             adapted["upper_bound"] *= 1 + min(1.0, max(0.0, 2 * (eta / self.rise_from - 1)))
             adapted["signal_weight"] = min(self.signal_weight, self.signal_weight_per_eta * eta)
+            if embedding_rms and self.embedding_steps < math.inf:
+                bound = self.embedding_steps * eta / embedding_rms
+                adapted["embedding_upper_bound"] = float(f"{bound:.2g}")  # two digits are the same on every machine
         fixed = ("iterations", "update", "lower_bound", "vector_lower_bound", "vector_upper_bound")
         gamma = default_gamma(step, eta, self.promised_drop)
         return adapted | {name: getattr(self, name) for name in fixed} | {"step": step, "eta": eta, "gamma": gamma}
@@ -71,6 +77,7 @@ FORMS = {
         about="as signal, in half as many iterations, starting from small residual branches",
         iterations=40,
         from_branches=True,
+        embedding_steps=45.0,
     ),
     "signal": _SIGNAL,
     "paper": Form(about="as published: the loss after one step, under a bound on the gradient norm"),
@@ -86,6 +93,7 @@ def settings_for(
     form: str = "signal",
     eta_ratio: float | None = None,
     gradient_tokens: float = 1.0,
+    embedding_rms: float = 0.0,
     **given: Any,
 ) -> GradInitConfig:
     """The settings of a form for an optimizer at a learning rate.
@@ -98,6 +106,8 @@ def settings_for(
         gradient_tokens: target tokens per unit that the criterion averages over: 1 for tokens, the mean target length
             for sentences. GradInit's losses are per token, so a step of ``sgd`` is this many times longer. A step of
             ``adam`` does not depend on the gradient's length.
+        embedding_rms: root mean square of the model's embedding, see ``blocks.embedding_rms``; 0 for a model without
+            one, or whose embedding is to keep the bound of matrices.
         given: settings of ``GradInitConfig`` that override the form and the optimizer; None counts as not given.
 
     Raises:
@@ -115,5 +125,7 @@ def settings_for(
     eta = given.get("eta", ratio * lr * (gradient_tokens if step == "sgd" else 1))
     if not (math.isfinite(eta) and eta > 0):
         raise ValueError(f"eta is {eta}, expected a finite number above 0; it follows the learning rate ({lr})")
-    settings = defaults.settings(step, eta) | {"tau": TAU[given.get("update", defaults.update)]}
-    return GradInitConfig(**settings | given)
+    settings = defaults.settings(step, eta, embedding_rms) | {"tau": TAU[given.get("update", defaults.update)]} | given
+    if "embedding_upper_bound" in settings.keys() - given.keys():
+        settings["embedding_upper_bound"] = max(settings["embedding_upper_bound"], settings["lower_bound"])
+    return GradInitConfig(**settings)

@@ -12,7 +12,7 @@ from torch import nn
 
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
-from gradinit_mt.core.blocks import block_facts
+from gradinit_mt.core.blocks import block_facts, embedding_rms
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.core.starts import branches
@@ -56,8 +56,10 @@ def learn(
     device = next(model.parameters()).device
     over_sentences = getattr(criterion, "sentence_avg", False)
     tokens = float(task.dataset(cfg.train_subset).tgt_sizes.mean()) if over_sentences else 1.0
+    # an initializer has given embeddings and branches another size already
+    size = embedding_rms(find_blocks(model)) if cfg.initializer is None else 0.0
     # the first rank's settings, so that ranks with different devices compute the same
-    config = from_first_rank(lambda: core_config(cfg, first_steps_of(optimizer), device, tokens))
+    config = from_first_rank(lambda: core_config(cfg, first_steps_of(optimizer), device, tokens, size))
     record = from_first_rank(
         lambda: reuse.continued(fresh_record(task, options, model, criterion, config), cfg.save_dir)
     )
@@ -141,7 +143,6 @@ def fresh_record(
         settings["initializer"] = str(cfg.initializer)
     blocks = find_blocks(model)
     state = State.fresh(len(blocks))
-    # an initializer has given the branches another size already
     if FORMS[str(cfg.gradinit_form)].from_branches and cfg.initializer is None:
         state = State.starting(branches(blocks, stacks_of(model)))
         settings["start"] = "branches"  # a record of another start says nothing of it

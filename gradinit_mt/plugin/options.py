@@ -128,7 +128,8 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_embedding_upper_bound: Optional[float] = option(
         "largest scale of an embedding, above 0, if lower than that of a matrix; below 1, an embedding starts there "
-        "(default: that of a matrix)"
+        f"(default: that of a matrix; branches with Adam and no --initializer: where its root mean square is "
+        f"{FORMS['branches'].embedding_steps:g} steps of eta, and at least {FORMS['branches'].lower_bound:g})"
     )
     gradinit_vector_lower_bound: Optional[float] = option(
         f"smallest scale of a vector (LayerNorm weight or bias), in (0, 1] ({_by_form('vector_lower_bound')})"
@@ -210,9 +211,15 @@ def first_steps_of(optimizer: FairseqOptimizer) -> dict[str, Any]:
 
 
 def core_config(
-    cfg: GradInitTranslationConfig, steps: dict[str, Any], device: torch.device, gradient_tokens: float = 1.0
+    cfg: GradInitTranslationConfig,
+    steps: dict[str, Any],
+    device: torch.device,
+    gradient_tokens: float = 1.0,
+    embedding_rms: float = 0.0,
 ) -> GradInitConfig:
-    """The core's settings: what the options leave open follows the form, the optimizer and the device.
+    """The core's settings: what the options leave open follows the form, the optimizer, the device and the model.
+
+    See ``settings_for`` for ``gradient_tokens`` and ``embedding_rms``.
 
     Raises:
         GradInitError: an option is out of its range, or the optimizer's first step is not known.
@@ -241,6 +248,6 @@ def core_config(
     given |= {"step": step, "betas": (cfg.gradinit_beta1, cfg.gradinit_beta2), "precision": precision}
     given |= {"update": cfg.gradinit_update and str(cfg.gradinit_update), "hvp": str(cfg.gradinit_hvp)}
     try:
-        return settings_for(steps, lr, str(cfg.gradinit_form), ratio, gradient_tokens, **given)
+        return settings_for(steps, lr, str(cfg.gradinit_form), ratio, gradient_tokens, embedding_rms, **given)
     except ValueError as error:
         raise GradInitError(str(error)) from error

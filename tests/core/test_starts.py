@@ -61,6 +61,8 @@ def test_the_form_branches_starts_there_and_signal_at_one():
         found[form] = report.scales
     torch.manual_seed(0)
     model = TinyTransformer()
-    assert found["branches"] == pytest.approx(start_of(model, find_stacks(model)))
-    assert min(found["branches"].values()) < 0.6
+    start = start_of(model, find_stacks(model))
+    embedding = next(name for name, module in model.named_modules() if isinstance(module, torch.nn.Embedding))
+    assert found["branches"] == pytest.approx(start | {f"{embedding}.weight": 0.2}), "45 steps of 1e-3 are far below 1"
+    assert min(start.values()) < 0.6
     assert found["signal"] == pytest.approx(dict.fromkeys(found["signal"], 1.0))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from short_runs import ADAM, GRADINIT, kill_during_gradinit, last_model, losses, same_model, short_run
 
+from gradinit_mt.core import GradInitConfig
 from gradinit_mt.record.record import Record
 
 T_FIXUP = [*GRADINIT, *ADAM, "--initializer", "t-fixup"]
@@ -54,16 +55,21 @@ def test_gradinit_scales_what_the_initializer_left(fairseq, trained, tmp_path):
         output.index("initializer: t-fixup") < output.index("GradInit: 6 iterations in") < output.index("train_inner")
     )
     record, other = Record.load(tmp_path / "run"), Record.load(trained)
+    # it starts from scales of 1, not from small branches, and embeddings have no bound of their own
     alone = {name: value for name, value in other.settings.items() if name != "start"}
-    assert record.settings == alone | {"initializer": "t-fixup"}, "it starts from scales of 1, not from small branches"
+    assert alone["embedding_upper_bound"] < 1
+    free = GradInitConfig.embedding_upper_bound
+    assert record.settings == alone | {"initializer": "t-fixup", "embedding_upper_bound": free}
     assert record.theta0 != other.theta0
     assert losses(output)[0] != losses((trained.parent / "log").read_text())[0]
 
 
 def test_the_record_of_another_initializer_is_refused(fairseq, record_only):
     output = fairseq.train(record_only, 8, *T_FIXUP, fails=True)
-    changes = "start branches there, None here; initializer None there, t-fixup here; other initial parameters"
-    assert f"belongs to another run ({changes})" in output
+    refused = output[output.index("belongs to another run (") :]
+    for change in ("start branches there, None here", "initializer None there, t-fixup here"):
+        assert change in refused
+    assert "; other initial parameters)" in refused
 
 
 def test_parameters_from_a_checkpoint_are_not_initialized(fairseq, trained, tmp_path):

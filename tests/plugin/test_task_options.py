@@ -59,6 +59,28 @@ def test_the_default_form_depends_on_the_learning_rate_of_adam(lr, steps, weight
     assert (sgd.look_ahead, sgd.signal_weight, sgd.upper_bound) == (8, 0.5, 1)
 
 
+@pytest.mark.parametrize(
+    ("lr", "rms", "largest"),
+    [(5e-4, 0.09, 0.25), (1e-3, 0.09, 0.5), (1e-3, 0.045, 1), (3e-3, 0.09, 1.5), (1e-4, 0.09, 0.2)],
+)
+def test_an_embedding_may_be_so_large_that_adam_can_still_change_it(lr, rms, largest):
+    """A root mean square of 45 steps at most, but no less than a matrix may have."""
+    given = core_config(options(lr=[lr]), ADAM, CPU, embedding_rms=rms)
+    assert given.embedding_upper_bound == pytest.approx(largest)
+    assert given.embedding_upper_bound * rms == pytest.approx(max(45 * lr, given.lower_bound * rms))
+
+
+def test_an_embedding_keeps_the_bound_of_matrices_where_the_rule_does_not_apply():
+    free = core_config(options(), ADAM, CPU).embedding_upper_bound
+    assert free > 50, "no embedding, or one that an initializer has drawn"
+    assert core_config(options(), SGD, CPU, embedding_rms=0.09).embedding_upper_bound == free
+    for form in ("signal", "paper"):
+        assert core_config(options(gradinit_form=form), ADAM, CPU, embedding_rms=0.09).embedding_upper_bound == free
+    given = core_config(options(gradinit_embedding_upper_bound=0.8), ADAM, CPU, embedding_rms=0.09)
+    assert given.embedding_upper_bound == 0.8
+    assert core_config(options(gradinit_lower_bound=0.6), ADAM, CPU, embedding_rms=0.09).embedding_upper_bound == 0.6
+
+
 def test_given_options_override_the_form():
     assert core_config(options(gradinit_form="paper", gradinit_look_ahead=3), ADAM, CPU).look_ahead == 3
     adam = core_config(options(gradinit_update="adam"), ADAM, CPU)
