@@ -41,11 +41,12 @@ class Form:
     def settings(self, step: str, eta: float, embedding_rms: float = 0.0) -> dict[str, Any]:
         """The settings for look-ahead steps of ``step`` (adam or sgd) of size ``eta``; see ``settings_for``."""
         adapted = {"look_ahead": self.look_ahead, "upper_bound": self.upper_bound, "signal_weight": self.signal_weight}
+        adapted["embedding_upper_bound"] = GradInitConfig.embedding_upper_bound
         if step == "adam":
             adapted["look_ahead"] = round(min(self.look_ahead, max(1, self.reach / eta)))
             adapted["upper_bound"] *= 1 + min(1.0, max(0.0, 2 * (eta / self.rise_from - 1)))
             adapted["signal_weight"] = min(self.signal_weight, self.signal_weight_per_eta * eta)
-            if embedding_rms and self.embedding_steps < math.inf:
+            if 0 < embedding_rms < math.inf and self.embedding_steps < math.inf:
                 bound = self.embedding_steps * eta / embedding_rms
                 adapted["embedding_upper_bound"] = float(f"{bound:.2g}")  # two digits are the same on every machine
         fixed = ("iterations", "update", "lower_bound", "vector_lower_bound", "vector_upper_bound")
@@ -126,6 +127,6 @@ def settings_for(
     if not (math.isfinite(eta) and eta > 0):
         raise ValueError(f"eta is {eta}, expected a finite number above 0; it follows the learning rate ({lr})")
     settings = defaults.settings(step, eta, embedding_rms) | {"tau": TAU[given.get("update", defaults.update)]} | given
-    if "embedding_upper_bound" in settings.keys() - given.keys():
+    if "embedding_upper_bound" not in given:  # a given lower bound may be above the form's
         settings["embedding_upper_bound"] = max(settings["embedding_upper_bound"], settings["lower_bound"])
     return GradInitConfig(**settings)

@@ -128,7 +128,7 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_embedding_upper_bound: Optional[float] = option(
         "largest scale of an embedding, above 0, if lower than that of a matrix; below 1, an embedding starts there "
-        f"(default: that of a matrix; branches with Adam and no --initializer: where its root mean square is "
+        "(default: that of a matrix; branches with Adam and no --initializer: where its root mean square is "
         f"{FORMS['branches'].embedding_steps:g} steps of eta, and at least {FORMS['branches'].lower_bound:g})"
     )
     gradinit_vector_lower_bound: Optional[float] = option(
