@@ -124,21 +124,23 @@ def _bar(figure: Figure, image: object, axes: object) -> None:
 
 
 def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
-    """Training loss over updates: a row of panels per section, a column per rate, the baseline in each panel."""
+    """Training loss over updates: a column of panels per rate, the baseline in each panel.
+
+    A few settings share a row of panels; of many, each section has a row of its own.
+    """
     logged = [group for group in groups if any(reading["training"] for reading in group.readings)]
     rates = of.rates(logged or groups)
-    sections = [name for name in SECTIONS if any(SETTINGS[group.setting].section == name for group in groups)]
+    rows = _rows(list(dict.fromkeys(group.setting for group in groups)))
     with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(
-            *(len(sections), len(rates)),
-            figsize=(2.2 + 2.3 * len(rates), 0.6 + 2.1 * len(sections)),
+            *(len(rows), len(rates)),
+            figsize=(2.2 + 2.3 * max(len(rates), 2), 0.6 + 2.1 * max(len(rows), 1.5)),
             sharex=True,
             sharey=True,
             squeeze=False,
             layout="constrained",
         )
-        for row, section in zip(panels, sections, strict=True):
-            inside = [name for name in dict.fromkeys(g.setting for g in groups) if SETTINGS[name].section == section]
+        for row, (label, inside) in zip(panels, rows.items(), strict=True):
             styles = dict(zip(inside, itertools.product(LINES, COLOURS[:-1]), strict=False))
             styles[baseline] = ("-", COLOURS[-1])
             for axes, lr in zip(row, rates, strict=True):
@@ -147,15 +149,23 @@ def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
                         _draw_line(axes, group, *styles[group.setting])
             lines = {line.get_label(): line for axes in row for line in axes.get_lines()}
             lines = {name: lines[name] for name in styles if name in lines}
-            row[-1].legend(
-                lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=7, title=section
-            )
-            row[0].set_ylabel(f"{section}: {SECTIONS[section]}\nbits per target token", fontsize=8)
+            row[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=7)
+            row[0].set_ylabel(f"{label}\nbits per target token".lstrip(), fontsize=8)
         for axes, lr in zip(panels[0], rates, strict=True):
             axes.set_title(f"learning rate {lr:g}", fontsize=9)
         for axes in panels[-1]:
             axes.set_xlabel("updates")
     return figure
+
+
+def _rows(settings: list[str]) -> dict[str, list[str]]:
+    """The settings of each row of panels, by its label."""
+    if len(settings) < len(COLOURS):
+        return {"": settings}
+    by_section = {
+        f"{name}: {about}": [s for s in settings if SETTINGS[s].section == name] for name, about in SECTIONS.items()
+    }
+    return {label: inside for label, inside in by_section.items() if inside}
 
 
 def _draw_line(axes: Axes, group: Group, style: str, colour: str) -> None:

@@ -90,6 +90,15 @@ def test_a_setting_whose_runs_all_diverged_is_marked():
     assert pictures.curves(of.Part.of(group.readings[0]), [group], "warmup-tuned").axes
 
 
+def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
+    few = ["xavier", "t-fixup", "gradinit"]
+    many = [*few, "pre-ln", "radam", "gi-adam", "ds-init", "nio", "metainit"]
+    for settings, lines in ((few, [3]), (many, [4, 2, 3])):
+        groups = [of.Group(name, 1e-3, (reading(replace(CELL, setting=name), 3.0, 2.0),)) for name in settings]
+        panels = pictures.curves(of.Part.of(groups[0].readings[0]), groups, "warmup-tuned").axes
+        assert [len(axes.get_lines()) for axes in panels] == lines
+
+
 def test_lengths_of_warmup_are_in_no_table(readings):
     settings = {group.setting for groups in of.parts(readings).values() for group in groups}
     assert settings == {"gradinit", "xavier"}
