@@ -34,8 +34,8 @@ class Form:
     signal_weight: float = GradInitConfig.signal_weight  # at most
     signal_weight_per_eta: float = math.inf  # with Adam: a higher rate destroys more signal
     from_branches: bool = False  # the scales start as ``starts.branches`` gives them, not at 1
-    # With Adam, the upper bound of an embedding is where its root mean square is this many steps of eta. GradInit alone
-    # leaves embeddings as large as they may be, and Adam then needs long to change them.
+    # With Adam, the upper bound of an embedding is where its root mean square is this many steps of eta. Look-ahead
+    # alone leaves the encoder's as large as it may be, which costs quality later.
     embedding_steps: float = math.inf
 
     def settings(self, step: str, eta: float, embedding_rms: float = 0.0) -> dict[str, Any]:
