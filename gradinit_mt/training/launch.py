@@ -26,6 +26,8 @@ from gradinit_mt.training.watch import Outcome, watch
 # By default glibc returns each update's large tensors to the system, and the next update faults their pages in again.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
 
+LITTLE_USE = 0.5  # bits per token; a model that translates has a source gain of several
+
 MAX_SEED = 2**32 - 1  # of NumPy
 MAX_PORT = 2**16 - 1
 
@@ -144,6 +146,11 @@ def train(arguments: list[str]) -> None:
         outcome = watch(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
     _leave_if_stopped(outcome, directory, shown, owner)
     _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
+    if outcome.source_gain < LITTLE_USE:
+        command.step(
+            f"beware: with another sentence's source the loss is only {outcome.source_gain:.2f} bits per token higher, "
+            "so this model hardly translates; try more updates, a lower --lr, or warmup (--warmup-updates)"
+        )
     command.step(f"done; next: scripts/evaluate.sh {shown}")
 
 

@@ -1,6 +1,7 @@
 """Runs fairseq-train, logs everything it prints, and shows its progress."""
 
 import ctypes
+import math
 import os
 import re
 import signal
@@ -36,11 +37,15 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the command ended: its exit status, the signal that interrupted it, and its last lines."""
+    """How the command ended: its exit status, the signal that interrupted it, its last lines, and its last source gain.
+
+    The source gain is in bits per target token, and nan if none was logged.
+    """
 
     status: int
     interrupted_by: int | None
     last_lines: list[str]
+    source_gain: float = math.nan
 
 
 def watch(
@@ -92,7 +97,7 @@ def watch(
         except BaseException:
             _end(process)  # training must not continue without a log
             raise
-    return Outcome(status, interrupts.first, list(last_lines))
+    return Outcome(status, interrupts.first, list(last_lines), display.source_gain)
 
 
 def _append(file: FileIO, line: str) -> None:
@@ -188,6 +193,7 @@ class _Display:
     def __init__(self, max_update: int | None) -> None:
         self.total = max_update or None
         self.valid = ""
+        self.source_gain = math.nan
         self.bar: tqdm | None = None
 
     def show(self, line: str) -> None:
@@ -211,6 +217,7 @@ class _Display:
 
     def _updated(self, numbers: dict) -> None:
         update = int(numbers.get("num_updates", 0))
+        self.source_gain = float(numbers.get("source_gain", "nan"))
         note = f"loss {log.loss(numbers):.2f} bits{self.valid}, lr {float(numbers.get('lr', 'nan')):.1e}"
         if sys.stderr.isatty():
             if self.bar is None:

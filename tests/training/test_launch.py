@@ -1,5 +1,6 @@
 """Devices and processes, the environment of the training process, and the status of a stopped run."""
 
+import math
 import signal
 
 import pytest
@@ -103,3 +104,14 @@ def test_an_earlier_stop_is_not_taken_for_the_end_of_this_start(toy_corpus, tmp_
     assert "out of memory" in start(toy_corpus, tmp_path / "run")
     monkeypatch.setattr(launch, "watch", fails(143, signal.SIGTERM))
     assert start(toy_corpus, tmp_path / "run") == 128 + signal.SIGTERM
+
+
+def test_a_model_that_ignores_its_source_is_named_at_the_end(toy_corpus, tmp_path, monkeypatch, capsys):
+    def said(gain: float) -> str:
+        monkeypatch.setattr(launch, "watch", lambda *_arguments, **_options: Outcome(0, None, [], gain))
+        launch.train([str(toy_corpus), "--save-dir", str(tmp_path / "run"), "--device", "cpu"])
+        return capsys.readouterr().err
+
+    assert "the loss is only 0.08 bits per token higher" in said(0.08)
+    for gain in (3.0, math.nan):
+        assert "another sentence's source" not in said(gain)

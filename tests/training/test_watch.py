@@ -1,6 +1,7 @@
 """While fairseq-train runs: its log, its progress, and how it and the launcher end together."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -74,6 +75,13 @@ def test_a_diverging_run_is_watched_to_its_end(tmp_path, capsys, loss):
     assert watched(printed(*said), tmp_path).status == 0
     assert (tmp_path / "train.log").read_text().splitlines() == said
     assert "update 8/?: loss" in capsys.readouterr().err
+
+
+def test_the_last_source_gain_is_kept(tmp_path):
+    said = [line("train_inner", num_updates=update, source_gain=gain) for update, gain in (("5", "3"), ("9", "0.2"))]
+    assert watched(printed(*said), tmp_path).source_gain == 0.2
+    unwatched = line("train_inner", num_updates="50")
+    assert math.isnan(watched(printed(unwatched), tmp_path).source_gain)
 
 
 def test_incomplete_lines_are_logged_like_others(tmp_path):
