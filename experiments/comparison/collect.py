@@ -15,16 +15,17 @@ FILE = "readings.jsonl"
 BLEU = "detokenized_bleu"
 
 
-def collect(runs: list[Path], output: Path, baseline: str) -> list[dict]:
+def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
     """The readings below ``runs`` and those that ``output`` has already; a cell that is in both is taken from runs.
 
     Args:
-        baseline: the setting against which scored cells of the same rate and seed are tested.
+        baselines: the settings against which scored cells of the same rate and seed are tested.
     """
     found = {Cell.of(reading): reading for reading in journal.read(output / FILE)}
     for directory in runs:
         there = finished(directory)
-        compare_with(baseline, there, directory)
+        for baseline in baselines:
+            compare_with(baseline, there, directory)
         found |= {Cell.of(reading): reading for reading in there}
     readings = [found[cell] for cell in sorted(found, key=_order)]
     with whole(output / FILE) as temporary:
@@ -40,7 +41,7 @@ def _order(cell: Cell) -> tuple:
 def compare_with(baseline: str, readings: list[dict], directory: Path) -> None:
     """Adds the paired bootstrap against the baseline to the readings whose translations are there.
 
-    Those of a cell that was trained elsewhere are not; its reading keeps the test that it may have.
+    Those of a cell that was trained elsewhere are not; its reading keeps the tests that it may have.
     """
     translated = {}
     for reading in filter(lambda reading: reading.get("scores"), readings):
@@ -52,7 +53,7 @@ def compare_with(baseline: str, readings: list[dict], directory: Path) -> None:
         other = replace(cell, setting=baseline)
         if cell != other and other in translated:
             test = paired.compare(ours, translated[other][1])["scores"][BLEU]
-            reading["paired"] = test | {"baseline": baseline, "baseline_score": test["baseline"]}
+            reading.setdefault("paired", {})[baseline] = test
 
 
 def chosen_checkpoint(reading: dict) -> str:
@@ -60,8 +61,8 @@ def chosen_checkpoint(reading: dict) -> str:
     return max(CHECKPOINTS, key=lambda checkpoint: reading["scores"][checkpoint]["valid"][BLEU]["value"])
 
 
-def bleu_of(reading: dict) -> float | None:
-    """Detokenized BLEU on the test set, of the checkpoint chosen by validation BLEU; None if nothing was scored."""
+def score_of(reading: dict, name: str = BLEU) -> float | None:
+    """A score on the test set, of the checkpoint chosen by validation BLEU; None if nothing was scored."""
     if not reading.get("scores"):
         return None
-    return reading["scores"][chosen_checkpoint(reading)]["test"][BLEU]["value"]
+    return reading["scores"][chosen_checkpoint(reading)]["test"][name]["value"]

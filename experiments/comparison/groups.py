@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from comparison.collect import bleu_of
+from comparison.collect import score_of
 from comparison.plan import trains
 from comparison.settings import SETTINGS, WARMUPS
 
-TUNING = {f"warmup-{length}" for length in WARMUPS}  # settings that only choose a length
+TUNED = "warmup-tuned"
+LENGTHS = {f"warmup-{length}" for length in WARMUPS}  # which only choose its length, where it is there
 
 
 @dataclass(frozen=True, order=True)
@@ -113,15 +114,29 @@ def initialization_seconds(reading: dict) -> float | None:
 
 
 def bleu(reading: dict) -> float | None:
-    """BLEU on the test set, if the run was scored."""
-    return bleu_of(reading)
+    """Detokenized sacreBLEU on the test set, if the run was scored."""
+    return score_of(reading)
+
+
+def tokenized_bleu(reading: dict) -> float | None:
+    """Tokenized lowercase BLEU on the test set, if the run was scored."""
+    return score_of(reading, "tokenized_lowercase_bleu")
+
+
+def chrf(reading: dict) -> float | None:
+    """Detokenized chrF2 on the test set, if the run was scored."""
+    return score_of(reading, "detokenized_chrf")
 
 
 def parts(readings: list[dict]) -> dict[Part, list[Group]]:
-    """The groups of each part: settings in the order of their table, then by rate; parts with more readings first."""
+    """The groups of each part: settings in the order of their table, then by rate; parts with more readings first.
+
+    Lengths of warmup are left out where they were trained to choose the one of warmup-tuned.
+    """
+    tuned = {reading["corpus"] for reading in readings if reading["setting"] == TUNED}
     found = defaultdict(lambda: defaultdict(list))
     for reading in readings:
-        if reading["setting"] not in TUNING:
+        if reading["setting"] not in LENGTHS or reading["corpus"] not in tuned:
             found[Part.of(reading)][reading["setting"], reading["lr"]].append(reading)
     names = list(SETTINGS)
     return {

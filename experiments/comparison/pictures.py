@@ -169,7 +169,7 @@ def _rows(settings: list[str]) -> dict[str, list[str]]:
 
 
 def _draw_line(axes: Axes, group: Group, style: str, colour: str) -> None:
-    """The mean over seeds, up to the first update at which a seed has no loss, or none that can be drawn."""
+    """The mean over seeds, where all have a loss that can be drawn; a cross ends it if a seed diverged."""
     runs = [
         {int(update): loss for update, loss in reading["training"].items() if loss is not None and not diverged(loss)}
         for reading in group.readings

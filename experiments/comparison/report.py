@@ -36,32 +36,39 @@ ABOUT = (
     f"scored with another sentence's source. A run failed if it diverged, or if its source gain is at most {TRAINS:g}. "
     "In the maps, failed settings are crossed out, with the share of seeds that failed, and grey was not run; a cross "
     "ends the curve of a setting of which a run diverged. "
-    "BLEU is detokenized sacreBLEU on the test set, of the checkpoint with the higher BLEU on the validation set; its "
-    "difference to {baseline} on the same seed comes with the p-value of a paired bootstrap. Seconds are wall-clock."
+    "BLEU is detokenized sacreBLEU on the test set. It, tokenized lowercase BLEU and chrF2 are of the checkpoint with "
+    "the higher BLEU on the validation set. Differences are to a run of the same seed, with the p-value of a paired "
+    "bootstrap. Seconds are wall-clock, with other runs beside."
 )
 
 
-def make(readings: list[dict], output: Path, baseline: str) -> None:
-    """Writes the tables, the pictures and the page into ``output``."""
+def make(readings: list[dict], output: Path, baselines: list[str]) -> None:
+    """Writes the tables, the pictures and the page into ``output``.
+
+    Args:
+        readings: of finished cells.
+        output: a directory.
+        baselines: the settings to which scores are compared; curves show the first one in every panel.
+    """
     found = of.parts(readings)
     if not found:
         raise UserError(f"no finished cell: run study.py first, or name a directory that holds some, beside {output}")
-    sections = [section(part, groups, output, baseline) for part, groups in found.items()]
+    sections = [section(part, groups, output, baselines) for part, groups in found.items()]
     moments = [embed(*drawn, output) for drawn in pictures.over_moments(found)]
     settings = {group.setting for groups in found.values() for group in groups}
     sections.append({"title": "Learning rate and moment", "pictures": moments, "tables": []})
     sections.append({"title": "Settings", "pictures": [], "tables": [tables.legend(settings)]})
-    signatures, about = tables.signatures(readings), ABOUT.replace("{baseline}", baseline)
+    signatures = tables.signatures(readings)
     shown = [table.markdown() for entry in sections for table in entry["tables"]]
-    text = "\n".join([f"# {TITLE}\n\n{about}\n", *shown])
+    text = "\n".join([f"# {TITLE}\n\n{ABOUT}\n", *shown])
     text += "".join(f"\n- `{signature}`" for signature in signatures) + "\n" * bool(signatures)
     put(output / "tables.md", text)
     put(output / "runs.csv", tables.as_csv(readings))
     filled = [entry for entry in sections if entry["pictures"] or entry["tables"]]
-    put(output / "report.html", page(title=TITLE, about=about, sections=filled, signatures=signatures))
+    put(output / "report.html", page(title=TITLE, about=ABOUT, sections=filled, signatures=signatures))
 
 
-def section(part: of.Part, groups: list[of.Group], output: Path, baseline: str) -> dict:
+def section(part: of.Part, groups: list[of.Group], output: Path, baselines: list[str]) -> dict:
     """The pictures and tables of one part: by rate where there are several, and everything that was measured."""
     measured = {"training loss": of.training, "validation loss": of.validation, "source gain": of.gain}
     measured["validation loss with label smoothing"] = of.smoothed
@@ -69,12 +76,12 @@ def section(part: of.Part, groups: list[of.Group], output: Path, baseline: str) 
     by_rate = [tables.by_rate(part, groups, name, value) for name, value in several.items()]
     drawn = [
         (f"rates-{part.name}", "Source gain", pictures.over_settings(groups)),
-        (f"curves-{part.name}", "Training loss", pictures.curves(part, groups, baseline)),
+        (f"curves-{part.name}", "Training loss", pictures.curves(part, groups, baselines[0])),
     ]
     return {
         "title": part.title,
         "pictures": [embed(*entry, output) for entry in drawn],
-        "tables": [*by_rate, tables.details(part, groups)],
+        "tables": [*by_rate, tables.details(part, groups, baselines)],
     }
 
 
@@ -105,12 +112,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="outputs of study.py")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory of readings and report")
-    parser.add_argument("--baseline", default="warmup-tuned", metavar="SETTING", help="(default: %(default)s)")
+    parser.add_argument(
+        "--baselines",
+        nargs="+",
+        default=["warmup-tuned", "t-fixup"],
+        metavar="SETTING",
+        help="to which scores are compared; the curves show the first (default: warmup-tuned t-fixup)",
+    )
     chosen = parser.parse_args()
-    if chosen.baseline not in tables.SETTINGS:
-        parser.error(f"--baseline {chosen.baseline}: expected a setting of settings.py")
+    if unknown := set(chosen.baselines) - set(tables.SETTINGS):
+        parser.error(f"--baselines {' '.join(sorted(unknown))}: expected settings of settings.py")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    make(collect(chosen.runs, chosen.output, chosen.baseline), chosen.output, chosen.baseline)
+    make(collect(chosen.runs, chosen.output, chosen.baselines), chosen.output, chosen.baselines)
     print(chosen.output / "report.html")
 
 

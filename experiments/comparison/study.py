@@ -146,7 +146,8 @@ def run_all(config: dict, chosen: argparse.Namespace) -> None:
 
 def report(config: dict, output: Path) -> None:
     """Makes the report of what is finished, beside the runs."""
-    line = [sys.executable, HERE / "report.py", output, "--output", output / "report", "--baseline", config["baseline"]]
+    line = [sys.executable, HERE / "report.py", output, "--output", output / "report"]
+    line += ["--baselines", *config["baselines"]]
     if subprocess.run(list(map(str, line))).returncode:
         raise UserError("the report failed; see above. The cells are finished, and report.py makes it from them")
 

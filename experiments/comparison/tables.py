@@ -5,6 +5,7 @@ import io
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from comparison import groups as of
 from comparison.groups import Group, Part
@@ -53,7 +54,7 @@ def by_rate(part: Part, groups: list[Group], name: str, value: Callable[[dict], 
     return Table(f"{part.title}: {name}", ["section", "setting", *(f"lr {lr:g}" for lr in shown)], rows)
 
 
-def details(part: Part, groups: list[Group]) -> Table:
+def details(part: Part, groups: list[Group], baselines: list[str]) -> Table:
     """Everything that was measured, one row per setting and rate; columns that no row fills are left out."""
     columns = {
         "section": lambda group: SETTINGS[group.setting].section,
@@ -66,12 +67,15 @@ def details(part: Part, groups: list[Group]) -> Table:
         "validation loss": lambda group: spread(group.values(of.validation)),
         "source gain": lambda group: spread(group.values(of.gain)),
         "BLEU": lambda group: spread(group.values(of.bleu)),
-        "difference, p": lambda group: "; ".join(_paired(reading) for reading in group.readings if "paired" in reading),
-        "seconds": lambda group: spread(group.values(of.seconds), 0),
-        "without initialization": lambda group: spread(group.values(of.training_seconds), 0),
-        "initialization": lambda group: spread(group.values(of.initialization_seconds), 1),
+        **{f"BLEU - {name}": partial(_differences, baseline=name) for name in baselines},
+        "tokenized BLEU": lambda group: spread(group.values(of.tokenized_bleu)),
+        "chrF2": lambda group: spread(group.values(of.chrf)),
+        "seconds": lambda group: _by_device(group, of.seconds),
+        "without initialization": lambda group: _by_device(group, of.training_seconds),
+        "initialization": lambda group: _by_device(group, of.initialization_seconds),
         "warmup": lambda group: _warmup(group.readings[0]),
         "precision": lambda group: ", ".join(sorted({r["precision"] for r in group.readings if r["precision"]})),
+        "device": lambda group: ", ".join(sorted({r["device"] for r in group.readings if r.get("device")})),
     }
     rows = [[value(group) for value in columns.values()] for group in groups]
     filled = [number for number in range(len(columns)) if any(row[number] for row in rows)]
@@ -79,8 +83,18 @@ def details(part: Part, groups: list[Group]) -> Table:
     return Table(part.title, [names[number] for number in filled], [[row[number] for number in filled] for row in rows])
 
 
-def _paired(reading: dict) -> str:
-    return f"{reading['paired']['difference']:+.2f}, {reading['paired']['p']:.2f}"
+def _differences(group: Group, baseline: str) -> str:
+    tests = {reading["seed"]: reading.get("paired", {}).get(baseline) for reading in group.readings}
+    found = [f"{test['difference']:+.2f} (seed {seed}, p {test['p']:.3f})" for seed, test in tests.items() if test]
+    return "; ".join(found)
+
+
+def _by_device(group: Group, value: Callable[[dict], float | None]) -> str:
+    """A time, apart for each device on which the runs were made."""
+    devices = {reading.get("device", "") for reading in group.readings}
+    alike = {name: [r for r in group.readings if r.get("device", "") == name] for name in sorted(devices)}
+    times = {name: spread([t for r in readings if (t := value(r)) is not None], 0) for name, readings in alike.items()}
+    return "; ".join(f"{time} ({name})" if len(times) > 1 and name else time for name, time in times.items() if time)
 
 
 def _warmup(reading: dict) -> str:
@@ -107,20 +121,24 @@ def signatures(readings: list[dict]) -> list[str]:
 
 
 def as_csv(readings: list[dict]) -> str:
-    """One line per run, with the numbers of the tables."""
-    plain = ("corpus", "setting", "lr", "beta2", "momentum", "seed", "updates", "further", "end")
+    """One line per run, with the numbers of the tables except the differences to baselines."""
+    plain = ("corpus", "setting", "lr", "beta2", "momentum", "seed", "updates", "further", "end", "precision", "device")
     measured = {
         "training_loss": of.training,
         "validation_loss": of.validation,
+        "smoothed_validation_loss": of.smoothed,
         "source_gain": of.gain,
         "bleu": of.bleu,
+        "tokenized_bleu": of.tokenized_bleu,
+        "chrf": of.chrf,
         "seconds": of.seconds,
         "initialization_seconds": of.initialization_seconds,
+        "warmup": _warmup,
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*plain, *measured])
     for reading in readings:
-        fields = [" ".join(reading[name]) if name == "further" else reading[name] for name in plain]
+        fields = [" ".join(reading[name]) if name == "further" else reading.get(name) for name in plain]
         writer.writerow([*fields, *(value(reading) for value in measured.values())])
     return text.getvalue()

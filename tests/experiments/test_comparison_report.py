@@ -9,13 +9,14 @@ import pytest
 from comparison import groups as of
 from comparison import pictures, tables
 from comparison.cells import Cell
-from comparison.collect import bleu_of, collect
+from comparison.collect import collect, score_of
 from comparison.read import finite, rule_seconds
 from comparison.report import make
 
 from gradinit_mt.evaluation.results import Texts
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
+BASELINES = ["warmup-tuned", "t-fixup"]
 
 
 def reading(cell, loss=3.0, gain=2.0, **changes):
@@ -33,7 +34,9 @@ def diverged(cell):
 
 
 def scored(valid, test):
-    return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}}}
+    """The scores of a checkpoint: BLEU on the validation and on the test set."""
+    others = {name: {"value": test} for name in ("tokenized_lowercase_bleu", "detokenized_chrf")}
+    return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}, **others}}
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def save(readings, directory):
 
 
 def test_the_report_of_a_partial_study_has_all_its_parts(readings, tmp_path):
-    make(readings, tmp_path, "warmup-tuned")
+    make(readings, tmp_path, BASELINES)
     page = (tmp_path / "report.html").read_text()
     drawn = list(tmp_path.glob("*.png"))
     names = {"rates-toy-100-adam-0.98.png", "beta2-toy-100.png", "beta2-toy-100---dropout-0.3.png"}
@@ -76,18 +79,26 @@ def test_the_report_of_a_partial_study_has_all_its_parts(readings, tmp_path):
 def test_rows_have_mean_spread_and_failures(readings):
     readings.append(reading(replace(CELL, seed=3), 4.0, 2.5))
     [(part, groups), *_] = of.parts(readings).items()
-    row = dict(zip(*((table := tables.details(part, groups)).columns, table.rows[-1]), strict=True))
+    row = dict(zip(*((table := tables.details(part, groups, BASELINES)).columns, table.rows[-1]), strict=True))
     assert (row["setting"], row["seeds"], row["failed"], row["diverged"]) == ("gradinit", "1, 2, 3", "1", "1")
     assert row["training loss"] == f"3.50 ± {statistics.stdev([3.0, 4.0]):.2f}"
     assert (row["seconds"], row["without initialization"]) == ("110 ± 0", "100 ± 0")
     by_rate = tables.by_rate(part, groups, "source gain", of.gain)
-    assert by_rate.rows == [["A", "xavier", "0.00 (1 of 1 failed)"], ["D", "gradinit", "2.25 ± 0.35 (1 of 3 failed)"]]
+    rows = {setting: text for _section, setting, text in by_rate.rows}
+    assert rows == {"xavier": "0.00 (1 of 1 failed)", "warmup-200": "2.00", "gradinit": "2.25 ± 0.35 (1 of 3 failed)"}
 
 
 def test_a_setting_whose_runs_all_diverged_is_marked():
     group = of.Group("gradinit", 1e-3, (diverged(CELL), diverged(replace(CELL, seed=2))))
     assert tables.with_failures(group, of.training) == "diverged"
-    assert pictures.curves(of.Part.of(group.readings[0]), [group], "warmup-tuned").axes
+
+
+def test_a_cross_ends_the_curve_of_a_setting_of_which_a_run_diverged():
+    broken = reading(replace(CELL, seed=2), end="diverged", training={"50": 4.0, "100": None})
+    for readings, marker, updates in (((reading(CELL), broken), "x", [50]), ((reading(CELL),), "None", [50, 100])):
+        group = of.Group("gradinit", 1e-3, readings)
+        [line] = pictures.curves(of.Part.of(readings[0]), [group], "warmup-tuned").axes[0].get_lines()
+        assert (line.get_marker(), list(line.get_xdata())) == (marker, updates)
 
 
 def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
@@ -99,9 +110,24 @@ def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
         assert [len(axes.get_lines()) for axes in panels] == lines
 
 
-def test_lengths_of_warmup_are_in_no_table(readings):
-    settings = {group.setting for groups in of.parts(readings).values() for group in groups}
-    assert settings == {"gradinit", "xavier"}
+def test_lengths_of_warmup_are_in_no_table_if_they_choose_that_of_another_setting(readings):
+    def shown(readings: list[dict]) -> set[str]:
+        return {group.setting for groups in of.parts(readings).values() for group in groups}
+
+    assert shown(readings) == {"gradinit", "xavier", "warmup-200"}
+    tuned = reading(replace(CELL, setting="warmup-tuned"))
+    assert shown([*readings, tuned]) == {"gradinit", "xavier", "warmup-tuned"}
+
+
+def test_times_are_apart_for_each_device():
+    on = [
+        reading(replace(CELL, seed=seed), seconds=s, device=d) for seed, s, d in ((1, 20.0, "GPU"), (2, 200.0, "CPU"))
+    ]
+    [(part, groups)] = of.parts(on).items()
+    shown = tables.details(part, groups, BASELINES)
+    row = dict(zip(shown.columns, shown.rows[0], strict=True))
+    assert (row["seconds"], row["without initialization"]) == ("200 (CPU); 20 (GPU)", "190 (CPU); 10 (GPU)")
+    assert row["device"] == "CPU, GPU"
 
 
 def test_collecting_is_reproducible_and_keeps_earlier_readings(readings, tmp_path):
@@ -109,22 +135,22 @@ def test_collecting_is_reproducible_and_keeps_earlier_readings(readings, tmp_pat
     save(readings[:4], first)
     save([reading(CELL, 1.0), *readings[4:]], second)
     output.mkdir()
-    collect([first], output, "warmup-tuned")
-    collect([second], output, "warmup-tuned")
+    collect([first], output, BASELINES)
+    collect([second], output, BASELINES)
     text = (output / "readings.jsonl").read_text()
-    found = collect([], output, "warmup-tuned")
+    found = collect([], output, BASELINES)
     assert (output / "readings.jsonl").read_text() == text
     assert len(found) == len(readings)
     assert [entry["training"]["100"] for entry in found if Cell.of(entry) == CELL] == [1.0]
 
 
 def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set():
-    assert bleu_of({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
-    assert bleu_of({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
-    assert bleu_of({}) is None
+    assert score_of({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
+    assert score_of({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
+    assert score_of({}) is None
 
 
-def test_scored_cells_are_tested_against_the_baseline_of_the_same_seed(tmp_path):
+def test_scored_cells_are_tested_against_the_baselines_of_the_same_seed(tmp_path):
     reference = [f"the {word} dog runs in the park" for word in ("old", "big", "red", "shy")]
     hypotheses = {"gradinit": reference, "warmup-tuned": [f"a {line[4:-5]}" for line in reference]}
     scores = {"best": scored(2.0, 1.0), "last": scored(1.0, 1.0)}
@@ -140,20 +166,24 @@ def test_scored_cells_are_tested_against_the_baseline_of_the_same_seed(tmp_path)
         (directory.parent / "reading.json").write_text(json.dumps(saved[-1]))
     alone = reading(replace(CELL, seed=2), scores=scores)
     elsewhere = [reading(replace(CELL, setting=name, seed=3), scores=scores) for name in ("gradinit", "warmup-tuned")]
-    tested = reading(replace(CELL, setting="pre-ln", seed=3), scores=scores, paired={"difference": 1.0, "p": 0.5})
+    earlier = {"t-fixup": {"difference": 1.0, "p": 0.5}}
+    tested = reading(replace(CELL, setting="pre-ln", seed=3), scores=scores, paired=earlier)
     save([alone, *elsewhere, tested], tmp_path)
     (tmp_path / "report").mkdir()
-    found = {Cell.of(entry): entry for entry in collect([tmp_path], tmp_path / "report", "warmup-tuned")}
-    paired = found[CELL]["paired"]
-    assert (paired["baseline"], paired["system"]) == ("warmup-tuned", pytest.approx(100))
-    assert paired["difference"] == pytest.approx(100 - paired["baseline_score"])
-    assert 0 < paired["p"] < 0.1
+    found = {Cell.of(entry): entry for entry in collect([tmp_path], tmp_path / "report", BASELINES)}
+    [test] = found[CELL]["paired"].values()
+    assert test["system"] == pytest.approx(100)
+    assert test["difference"] == pytest.approx(100 - test["baseline"])
+    assert 0 < test["p"] < 0.1
     assert [cell for cell, entry in found.items() if "paired" in entry] == [CELL, Cell.of(tested)]
-    assert found[Cell.of(tested)]["paired"] == tested["paired"], "its translations are not there"
+    assert found[Cell.of(tested)]["paired"] == earlier, "its translations are not there"
     [(part, groups)] = of.parts(list(found.values())).items()
-    shown = tables.details(part, groups)
-    [row] = [dict(zip(shown.columns, row, strict=True)) for row in shown.rows if row[1] == "gradinit"]
-    assert row["difference, p"] == f"{paired['difference']:+.2f}, {paired['p']:.2f}"
+    shown = tables.details(part, groups, BASELINES)
+    rows = {row[1]: dict(zip(shown.columns, row, strict=True)) for row in shown.rows}
+    assert rows["gradinit"]["BLEU - warmup-tuned"] == f"{test['difference']:+.2f} (seed 1, p {test['p']:.3f})"
+    assert rows["gradinit"]["BLEU - t-fixup"] == ""
+    assert rows["pre-ln"]["BLEU - t-fixup"] == "+1.00 (seed 3, p 0.500)"
+    assert "BLEU - t-fixup" not in tables.details(part, groups, ["warmup-tuned"]).columns
 
 
 def test_the_time_of_a_rule_is_that_since_fairseqs_last_line():

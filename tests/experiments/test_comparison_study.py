@@ -142,7 +142,7 @@ def test_cells_whose_options_have_changed_are_refused(study, root, command, tmp_
 
 def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
     config = {
-        "baseline": "warmup-tuned",
+        "baselines": ["warmup-tuned"],
         "tuning": {"seed": 101, "updates": 2},
         "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
         "blocks": {
