@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.plan import finished
+from comparison.known import check, known
+from comparison.plan import finished, reading_files
 from comparison.score import CHECKPOINTS
-from gradinit_mt.common import journal
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import whole
 from gradinit_mt.evaluation import paired
 
@@ -19,17 +20,33 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
     """The readings below ``runs`` and those that ``output`` has already; a cell that is in both is taken from runs.
 
     Args:
+        runs: outputs of study.py.
+        output: a directory, which is made if it is not there.
         baselines: the settings against which scored cells of the same rate and seed are tested.
+
+    Raises:
+        UserError: a run is no output of study.py, or a reading is damaged or of a setting that is not in settings.py.
     """
-    found = {Cell.of(reading): reading for reading in journal.read(output / FILE)}
+    found = {Cell.of(reading): reading for reading in known(output / FILE)} if (output / FILE).exists() else {}
     for directory in runs:
-        there = finished(directory)
+        there = readings_below(directory)
         for baseline in baselines:
             compare_with(baseline, there, directory)
         found |= {Cell.of(reading): reading for reading in there}
     readings = [found[cell] for cell in sorted(found, key=_order)]
+    output.mkdir(parents=True, exist_ok=True)
     with whole(output / FILE) as temporary:
         temporary.write_text("".join(json.dumps(reading) + "\n" for reading in readings), encoding="utf-8")
+    return readings
+
+
+def readings_below(directory: Path) -> list[dict]:
+    """The readings of the finished cells of an output of study.py; raises UserError if it is none."""
+    if not (directory / "cells").is_dir():
+        raise UserError(f"{directory} holds no cells/: expected an output of study.py")
+    readings = finished(directory)
+    for path, reading in zip(reading_files(directory), readings, strict=True):
+        check(reading, str(path))
     return readings
 
 

@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
     options = parser.parse_args()
-    write(draw(journal.read(READINGS)), options.output)
+    write(draw(journal.load(READINGS)), options.output)
     print(options.output)
 
 

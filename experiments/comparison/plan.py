@@ -66,9 +66,14 @@ def trains(reading: dict) -> bool:
     return reading["source_gain"] is not None and reading["source_gain"] > TRAINS
 
 
+def reading_files(directory: Path) -> list[Path]:
+    """The files of the readings of the finished cells below ``directory``."""
+    return sorted(directory.glob("cells/*/*/reading.json"))
+
+
 def finished(directory: Path) -> list[dict]:
     """The readings of the finished cells below ``directory``."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("cells/*/*/reading.json"))]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in reading_files(directory)]
 
 
 def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[Cell]:

@@ -122,7 +122,6 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := set(chosen.baselines) - set(tables.SETTINGS):
         parser.error(f"--baselines {' '.join(sorted(unknown))}: expected settings of settings.py")
-    chosen.output.mkdir(parents=True, exist_ok=True)
     make(collect(chosen.runs, chosen.output, chosen.baselines), chosen.output, chosen.baselines)
     print(chosen.output / "report.html")
 

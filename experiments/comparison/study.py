@@ -14,8 +14,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -24,9 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
 from comparison.cells import Cell  # noqa: E402 - needs the path above
+from comparison.known import known  # noqa: E402
 from comparison.left import status  # noqa: E402
 from comparison.plan import ConfigError, Planned, finished, plan  # noqa: E402
-from gradinit_mt.common import command, journal  # noqa: E402
+from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError, differing  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402
 from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
@@ -55,10 +56,14 @@ def configuration(chosen: argparse.Namespace) -> dict:
     return config | own
 
 
-def planned_cells(config: dict) -> list[Planned]:
-    """The cells of the configuration; raises UserError where it names something unknown or a cell has changed."""
+def planned_cells(config: dict, further: Sequence[dict] = ()) -> list[Planned]:
+    """The cells of the configuration, of which ``further`` readings are known beside those in its output.
+
+    Raises:
+        UserError: the configuration names something unknown, or a cell has changed.
+    """
     try:
-        planned = plan(config, finished(Path(config["output"])))
+        planned = plan(config, [*finished(Path(config["output"])), *further])
     except ConfigError as error:
         raise UserError(str(error)) from error
     for entry in planned:
@@ -80,14 +85,24 @@ def adopt(readings: list[dict], output: Path) -> None:
             write_json(path, reading)
 
 
+def show_left(config: dict, readings: list[dict], side_by_side: int) -> None:
+    """Prints the names of the cells that are left, where these readings are known; writes nothing."""
+    planned, there = planned_cells(config, readings), [*readings, *finished(Path(config["output"]))]
+    command.step(status(planned, there, side_by_side))
+    done = {Cell.of(reading) for reading in there}
+    for entry in planned:
+        if entry.cell not in done:
+            print(entry.cell.name)
+
+
 def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
     """The command line of snakemake, whose configuration is written beside its output."""
-    path = chosen.output / ("dry-run.json" if chosen.dry_run else "config.json")
+    path = chosen.output / "config.json"
     write_json(path, config)
     line = [str(ENGINE), "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
     line += ["--directory", str(chosen.output), "--workflow-profile", str(HERE / "profiles" / "default")]
     line += ["--cores", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]
-    return [*line, *["--dry-run"] * chosen.dry_run, *chosen.further]
+    return [*line, *chosen.further]
 
 
 def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
@@ -134,9 +149,9 @@ def run_all(config: dict, chosen: argparse.Namespace) -> None:
     while True:
         planned = planned_cells(config)
         result = run_engine(engine(config, chosen), config, chosen.gpus or chosen.cores)
-        if len(planned_cells(config)) == len(planned) or chosen.dry_run:
+        if len(planned_cells(config)) == len(planned):
             break
-    if finished(chosen.output) and not chosen.dry_run:
+    if finished(chosen.output):
         report(config, chosen.output)
     if result and (failed := failures(planned_cells(config), chosen.output)):
         raise UserError(f"{len(failed)} of {len(planned)} cells failed:\n" + "\n".join(failed))
@@ -177,7 +192,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     known = "readings.jsonl of an earlier study, whose cells are not trained again"
     add("--known", type=Path, metavar="FILE", help=known)
-    add("-n", "--dry-run", action="store_true", help="show what is left, and train nothing")
+    add("-n", "--dry-run", action="store_true", help="show what is left, and write nothing")
     chosen = command.parse_with_further(parser, arguments)
     chosen.corpora = [corpus.resolve() for corpus in chosen.corpora]
     chosen.output, chosen.device = chosen.output.resolve(), "gpu" if chosen.gpus else "cpu"
@@ -186,12 +201,16 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     chosen = parse_arguments(sys.argv[1:])
+    config = configuration(chosen)
+    readings = known(chosen.known) if chosen.known else []
+    if chosen.dry_run:
+        show_left(config, readings, chosen.gpus or chosen.cores)
+        return
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
-    config = configuration(chosen)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if chosen.dry_run else locked(chosen.output):
-        adopt(journal.read(chosen.known) if chosen.known else [], chosen.output)
+    with locked(chosen.output):
+        adopt(readings, chosen.output)
         run_all(config, chosen)
 
 

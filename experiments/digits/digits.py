@@ -189,7 +189,7 @@ class Run:
 
 def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[dict]:
     """The outcomes of the runs; each is appended to the file ``results`` when its run finishes."""
-    done = journal.read(results)
+    done = journal.resume(results)
     by_run = {Run(**{name: outcome[name] for name in asdict(runs[0])}): outcome for outcome in done}
     missing = [run for run in runs if run not in by_run]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:

@@ -25,7 +25,7 @@ def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
     """The outcomes in the file that the command selects: per seed, the shortest run that has the last reading."""
     last = str(chosen.readings[-1])
     found = {}
-    for outcome in sorted(journal.read(path), key=lambda outcome: outcome["updates"]):
+    for outcome in sorted(journal.load(path), key=lambda outcome: outcome["updates"]):
         same_options = (outcome["width"], outcome["further"]) == (chosen.width, chosen.further)
         if same_options and last in outcome["training"]:
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
