@@ -14,7 +14,7 @@ In closed form (the authors' package admin-torch), for all blocks of a stack of 
 
     w = sqrt( (n + 1) / ln(n + 1) - 1 )
 
-See ``residual.give`` for models without residual weights.
+See ``residual.set_weight`` for models without residual weights.
 """
 
 import math
@@ -32,7 +32,7 @@ from gradinit_mt.initializers.residual import Block, blocks_of, set_weight
 
 @register("admin-closed", about="Admin's residual weights by their closed form (Liu et al., 2020)")
 def admin_closed(start: Start) -> None:
-    """Weighs all residual sums of a stack alike; raises GradInitError for Pre-LN layers."""
+    """Weighs all residual sums of a stack alike; raises GradInitError, see ``blocks_of``."""
     for stack in STACKS:
         blocks = blocks_of(start.model, stack)
         for block in blocks:
@@ -47,7 +47,7 @@ def closed_form(blocks: int) -> float:
 @register("admin", about="Admin's residual weights, profiled on one batch with dropout (Liu et al., 2020)")
 @torch.no_grad()
 def admin(start: Start) -> None:
-    """Weighs each residual sum by the profile of the first batch; raises GradInitError for Pre-LN layers."""
+    """Weighs each residual sum by the profile of the first batch; raises GradInitError, see ``blocks_of``."""
     stacks = [blocks_of(start.model, stack) for stack in STACKS]
     with ExitStack() as hooks, _dropout(start):
         profiles = [hooks.enter_context(_profiled(blocks, start.all_reduce)) for blocks in stacks]

@@ -6,7 +6,7 @@ Wang et al., "DeepNet: Scaling Transformers to 1,000 Layers", arXiv 2203.00555. 
     decoder: alpha = (3 M)^(1/4),          beta = (12 M)^(-1/4)
 
 fc1, fc2, v_proj and out_proj are drawn by xavier's normal rule at a gain of beta, q_proj and k_proj at 1. Each block is
-x <- LN(alpha x + f(x)): see ``residual.give`` for models without residual weights.
+x <- LN(alpha x + f(x)): see ``residual.set_weight`` for models without residual weights.
 """
 
 import torch
@@ -23,7 +23,7 @@ def deepnorm(start: Start) -> None:
     """Draws the layers' matrices, and weighs the residual sums.
 
     Raises:
-        GradInitError: the layers are Pre-LN.
+        GradInitError: a stack has no layers, or they are Pre-LN.
     """
     generator = start.generator("deepnorm")
     sizes = [len(layers_of(start.model, stack)) for stack in STACKS]

@@ -18,7 +18,7 @@ from gradinit_mt.initializers.registry import Start, register
 @register("ds-init", about="matrices shrink with depth (Zhang et al., 2019)")
 @torch.no_grad()
 def ds_init(start: Start) -> None:
-    """Draws the layers' matrices."""
+    """Draws the layers' matrices; raises GradInitError if a stack has no layers."""
     generator = start.generator("ds-init")
     for stack in STACKS:
         for depth, layer in enumerate(layers_of(start.model, stack), start=1):

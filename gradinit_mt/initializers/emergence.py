@@ -19,7 +19,7 @@ ALPHA = 1.2
 
 @register("emergence", about="matrices of the first half shrink, those of the second grow (Li et al., 2024)")
 def emergence(start: Start) -> None:
-    """Scales the layers' matrices."""
+    """Scales the layers' matrices; raises GradInitError if a stack has no layers."""
     scale_by_depth(start.model, factor)
 
 

@@ -23,7 +23,7 @@ TAU, NOISE, EPS = 1.0, 1e-6, 1e-6
 @register("idinit", about="identity matrices, and almost 0 at the end of a block (Pan et al., 2025)")
 @torch.no_grad()
 def idinit(start: Start) -> None:
-    """Sets the layers' matrices and biases."""
+    """Sets the layers' matrices and biases; raises GradInitError if a stack has no layers."""
     generator = start.generator("idinit")
     for stack in STACKS:
         for layer in layers_of(start.model, stack):

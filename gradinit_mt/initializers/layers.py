@@ -62,7 +62,11 @@ def scale_by_depth(model: nn.Module, factor: Callable[[int, int], float]) -> Non
     """Multiplies the matrices of each layer, in place.
 
     Args:
+        model: a Transformer.
         factor: (number of the layer in its stack from 1, layers of the stack) -> factor.
+
+    Raises:
+        GradInitError: a stack has no layers.
     """
     for stack in STACKS:
         layers = layers_of(model, stack)
@@ -77,6 +81,9 @@ def feed_forward_at_xavier(model: nn.Module) -> None:
 
     So did fairseq 0.9, with which most of these papers were written. Later versions draw weights and biases from
     U(-1/sqrt(fan_in), 1/sqrt(fan_in)), and the weights take only another factor.
+
+    Raises:
+        GradInitError: a stack has no layers.
     """
     for stack in STACKS:
         for layer in layers_of(model, stack):

@@ -28,7 +28,8 @@ def looks_linear(start: Start) -> None:
     """Mirrors fc1 and fc2.
 
     Raises:
-        GradInitError: the feed-forward dimension is odd, or the activation does not become linear.
+        GradInitError: a stack has no layers, or a layer has an odd feed-forward dimension or an activation that does
+            not become linear.
     """
     for stack in STACKS:
         for layer in layers_of(start.model, stack):

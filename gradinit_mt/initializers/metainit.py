@@ -97,6 +97,11 @@ def learn_metainit(
     takes_derivatives=True,
 )
 def metainit(start: Start) -> None:
+    """Learns the norms of the matrices on a random quarter of each batch.
+
+    Raises:
+        GradInitError, ValueError: see ``learn_metainit``.
+    """
     config = MetaInitConfig()
     with shown("MetaInit", config.iterations) as on_iteration:
         learn_metainit(

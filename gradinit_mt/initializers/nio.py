@@ -98,6 +98,11 @@ def learn_nio(
 
 @register("nio", about="scales that align the gradients of sub-batches (Yang et al., 2022)", takes_derivatives=True)
 def nio(start: Start) -> None:
+    """Learns the scales on two overlapping sub-batches of a random half of each batch.
+
+    Raises:
+        GradInitError, ValueError: see ``learn_nio``.
+    """
     config = NIOConfig()
     with shown("NIO", config.iterations) as on_iteration:
         learn_nio(

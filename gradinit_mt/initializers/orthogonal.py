@@ -16,7 +16,7 @@ from gradinit_mt.initializers.registry import Start, register
 @register("orthogonal", about="orthogonal matrices at xavier's variance (Saxe et al., 2014)")
 @torch.no_grad()
 def orthogonal(start: Start) -> None:
-    """Draws the layers' matrices."""
+    """Draws the layers' matrices; raises GradInitError if a stack has no layers."""
     generator = start.generator("orthogonal")
     for stack in STACKS:
         for layer in layers_of(start.model, stack):

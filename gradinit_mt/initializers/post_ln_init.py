@@ -11,6 +11,6 @@ from gradinit_mt.initializers.registry import Start, register
 
 @register("post-ln-init", about="matrices of layer l divided by N - l + 1 (Wang et al., 2022)")
 def post_ln_init(start: Start) -> None:
-    """Scales the layers' matrices."""
+    """Scales the layers' matrices; raises GradInitError if a stack has no layers."""
     feed_forward_at_xavier(start.model)
     scale_by_depth(start.model, lambda depth, layers: 1 / (layers - depth + 1))

@@ -23,7 +23,7 @@ from gradinit_mt.initializers.registry import Start, register
 @register("t-fixup", about="T-Fixup's scales, LayerNorm kept (Huang et al., 2020)")
 @torch.no_grad()
 def t_fixup(start: Start) -> None:
-    """Scales the layers' matrices and the embeddings."""
+    """Scales the layers' matrices and the embeddings; raises GradInitError if a stack has no layers."""
     feed_forward_at_xavier(start.model)
     for stack in STACKS:
         layers = layers_of(start.model, stack)

@@ -57,6 +57,7 @@ class TorchOptimizer(FairseqOptimizer):
 
     @property
     def supports_flat_params(self) -> bool:
+        """Whether fairseq may pass all parameters as one flat tensor: yes, for updates element by element."""
         return True
 
     def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -75,6 +76,7 @@ class TorchAdamOptimizer(TorchOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
+        """The arguments of the optimizer; raises ValueError for an option out of its range."""
         eps = in_range("adam_eps", self.cfg.adam_eps, 0 < self.cfg.adam_eps < math.inf, "a finite number above 0")
         return {**_rate(self.cfg), "betas": _betas(self.cfg.adam_betas), "eps": eps}
 
@@ -128,6 +130,7 @@ class TorchRAdam(TorchAdamOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
+        """The arguments of Adam, and the kind of weight decay."""
         return {**super().optimizer_config, "decoupled_weight_decay": True}
 
 
@@ -139,5 +142,6 @@ class TorchSGD(TorchOptimizer):
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
+        """The arguments of the optimizer; raises ValueError for an option out of its range."""
         momentum = in_range("momentum", self.cfg.momentum, 0 <= self.cfg.momentum < 1, "a number in [0, 1)")
         return {**_rate(self.cfg), "momentum": momentum}

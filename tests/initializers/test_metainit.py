@@ -96,6 +96,15 @@ def test_the_quotient_of_a_transformer_falls():
     assert all((scales[name] != 1.0) == (theta0[name].dim() > 1) for name in scales)
 
 
+def test_the_initializer_has_the_papers_rate_momentum_and_epsilon_in_100_iterations(monkeypatch):
+    used = []
+    monkeypatch.setattr("gradinit_mt.initializers.metainit.learn_metainit", lambda *given, **_: used.append(given[-1]))
+    initialize("metainit", network(), seed=1)
+    assert [vars(config) for config in used] == [
+        {"iterations": 100, "rate": 0.1, "momentum": 0.9, "eps": 1e-5, "lower_bound": 0.01}
+    ]
+
+
 def test_the_initializer_uses_a_quarter_of_each_batch(monkeypatch):
     monkeypatch.setattr("gradinit_mt.initializers.metainit.MetaInitConfig", partial(MetaInitConfig, iterations=3))
     models = [network() for _ in range(2)]

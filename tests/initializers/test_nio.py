@@ -71,6 +71,16 @@ def test_below_the_bound_the_cosine_rises_and_above_it_the_norm_falls(gamma, fal
     assert falls(history[-1]) < 0.8 * falls(history[0])
 
 
+def test_the_initializer_has_the_settings_of_the_authors_configuration(monkeypatch):
+    """HarborYuan/GradCosine: 100 iterations at 3e-3, scales of at least 0.01, derivatives clipped to 1, gamma 10."""
+    used = []
+    monkeypatch.setattr("gradinit_mt.initializers.nio.learn_nio", lambda *given, **_: used.append(given[-1]))
+    initialize("nio", network(), seed=1)
+    assert [vars(config) for config in used] == [
+        {"gamma": 10, "iterations": 100, "rate": 3e-3, "betas": (0.9, 0.999), "lower_bound": 0.01, "clip": 1}
+    ]
+
+
 def test_the_initializer_divides_half_a_batch_into_sub_batches_that_overlap_by_a_fifth(monkeypatch):
     monkeypatch.setattr("gradinit_mt.initializers.nio.NIOConfig", partial(NIOConfig, iterations=3))
     models, chosen = [network() for _ in range(3)], []
