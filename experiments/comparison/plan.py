@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.settings import SETTINGS, WARMUPS
+from comparison.settings import ALL, SETTINGS, WARMUPS
 
 TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
 RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
@@ -20,37 +20,28 @@ RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "tr
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell, the blocks it belongs to, and whether one of them scores its translations."""
+    """A cell, and whether a block to which it belongs scores its translations."""
 
     cell: Cell
-    blocks: tuple[str, ...]
     bleu: bool
-
-
-class ConfigError(ValueError):
-    """A configuration that names something unknown; the message says what was expected."""
 
 
 def plan(config: dict, readings: list[dict]) -> list[Planned]:
     """The cells of all blocks whose corpus is prepared (``config["corpora"]``), each once, in order of priority.
 
     Args:
+        config: as ``configuration.load`` checks it.
         readings: of finished cells; a stage with ``settings: trained`` depends on them.
-
-    Raises:
-        ConfigError: a setting is unknown.
     """
-    found: dict[Cell, Planned] = {}
-    for name, block in config["blocks"].items():
+    scored: dict[Cell, bool] = {}
+    for block in config["blocks"].values():
         if block["corpus"] not in config["corpora"]:
             continue
         for cell in _cells(config, block, readings):
-            known = found.get(cell, Planned(cell, (), False))
-            blocks = known.blocks if name in known.blocks else (*known.blocks, name)
             # the lengths of warmup are chosen by their loss
-            bleu = known.bleu or (block.get("bleu", False) and cell.seed != config["tuning"]["seed"])
-            found[cell] = replace(known, blocks=blocks, bleu=bleu)
-    return list(found.values())
+            bleu = block.get("bleu", False) and cell.seed != config["tuning"]["seed"]
+            scored[cell] = scored.get(cell, False) or bleu
+    return [Planned(cell, bleu) for cell, bleu in scored.items()]
 
 
 def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
@@ -89,12 +80,8 @@ def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[Cell]:
 
 def _settings(named: str | list[str], config: dict, block: dict, readings: list[dict]) -> list[str]:
     if named == "all":
-        return [name for name in SETTINGS if name not in {f"warmup-{length}" for length in WARMUPS}]
-    if named == "trained":
-        return _trained(config, block, readings)
-    if unknown := set(named) - set(SETTINGS):
-        raise ConfigError(f"settings {', '.join(sorted(unknown))}: expected all, trained, or of {', '.join(SETTINGS)}")
-    return list(named)
+        return list(ALL)
+    return _trained(config, block, readings) if named == "trained" else list(named)
 
 
 def _trained(config: dict, block: dict, readings: list[dict]) -> list[str]:
@@ -107,7 +94,8 @@ def _trained(config: dict, block: dict, readings: list[dict]) -> list[str]:
         of_block = (cell.corpus, cell.updates, cell.seed, cell.further) == same
         if of_block and (cell.beta2, cell.momentum) in _moments(block) and trains(reading):
             at[cell.setting].add(cell.lr)
-    return [name for name in SETTINGS if len(at[name]) >= RATES_THAT_TRAIN]
+    able = [name for name, row in SETTINGS.items() if not ("momentum" in block and row.needs_adam)]
+    return [name for name in able if len(at[name]) >= RATES_THAT_TRAIN]
 
 
 def _further(config: dict, block: dict) -> tuple[str, ...]:

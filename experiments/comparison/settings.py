@@ -37,6 +37,7 @@ class Setting:
     beta1: float = 0.9
     by_hand: Scales | None = None  # scales of a record that the run starts from
     tuned: bool = False  # its warmup is chosen among WARMUPS
+    needs_adam: bool = False  # it changes Adam, or follows beta2: a cell of SGD would be another row under its name
 
     def options_of(self, cell: "Cell") -> Options:
         """The row's options of fairseq-train in this cell, without optimizer and learning rate."""
@@ -76,17 +77,29 @@ SETTINGS = {
         "linear warmup over 2 / (1 - beta2) updates",
         untuned_warmup,
         "2,000 updates at beta2 0.999: a shorter run ends below its rate",
+        needs_adam=True,
     ),
-    "adam-eps": Setting("A", "Adam with epsilon 1e-4", (*PLAIN, "--adam-eps", "1e-4")),
+    "adam-eps": Setting("A", "Adam with epsilon 1e-4", (*PLAIN, "--adam-eps", "1e-4"), needs_adam=True),
     "radam": Setting(
-        "A", "rectified Adam", caveat="its author: it did not remove every need for warmup", optimizer="torch_radam"
+        "A",
+        "rectified Adam",
+        caveat="its author: it did not remove every need for warmup",
+        optimizer="torch_radam",
+        needs_adam=True,
     ),
     "pre-ln": Setting(
         "A", "LayerNorm before each sublayer", (*PLAIN, *PRE_LN), "another model: fairseq's own, in full precision"
     ),
-    "gi-adam": Setting("A", "Adam whose second moment starts at the first gradient's square", optimizer="gi_adam"),
+    "gi-adam": Setting(
+        "A", "Adam whose second moment starts at the first gradient's square", optimizer="gi_adam", needs_adam=True
+    ),
     "novograd": Setting(
-        "A", "NovoGrad: one second moment per tensor", caveat="beta1 is 0.95", optimizer="novograd", beta1=0.95
+        "A",
+        "NovoGrad: one second moment per tensor",
+        caveat="beta1 is 0.95",
+        optimizer="novograd",
+        beta1=0.95,
+        needs_adam=True,
     ),
     "t-fixup": Setting("B", "T-Fixup's scales", initializer("t-fixup"), "LayerNorm is kept; the paper removes it"),
     "ds-init": Setting("B", "depth-scaled uniform matrices", initializer("ds-init")),
@@ -132,3 +145,5 @@ SETTINGS = {
         "D", "the form signal, from T-Fixup's start", ("--initializer", "t-fixup", "--gradinit-form", "signal")
     ),
 }
+
+ALL = tuple(name for name in SETTINGS if name not in {f"warmup-{updates}" for updates in WARMUPS})

@@ -18,15 +18,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
 from comparison.cells import Cell  # noqa: E402 - needs the path above
+from comparison.configuration import load  # noqa: E402
 from comparison.known import known  # noqa: E402
 from comparison.left import status  # noqa: E402
-from comparison.plan import ConfigError, Planned, finished, plan  # noqa: E402
+from comparison.plan import Planned, finished, plan  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError, differing  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402
@@ -41,9 +40,10 @@ def configuration(chosen: argparse.Namespace) -> dict:
     """The configuration file with this command's corpora, output, blocks and device.
 
     Raises:
-        UserError: a corpus has the name of none in the file, or a block is not in it.
+        UserError: the file is not as expected, a corpus has the name of none in it, or a block is not in it or has
+            another corpus than these.
     """
-    config = yaml.safe_load(chosen.config.read_text(encoding="utf-8"))
+    config = load(chosen.config)
     corpora = {corpus.name: str(corpus.directory) for corpus in map(PreparedCorpus.load, chosen.corpora)}
     expected = {block["corpus"] for block in config["blocks"].values()}
     if unknown := corpora.keys() - expected:
@@ -52,6 +52,9 @@ def configuration(chosen: argparse.Namespace) -> dict:
         raise UserError(f"--blocks {', '.join(unknown)}: expected of {', '.join(config['blocks'])}")
     if chosen.blocks:
         config["blocks"] = {name: config["blocks"][name] for name in chosen.blocks}
+    for name in chosen.blocks or ():
+        if (needed := config["blocks"][name]["corpus"]) not in corpora:
+            raise UserError(f"--blocks {name}: its corpus {needed} is not among the arguments; add its directory")
     own = {"corpora": corpora, "output": str(chosen.output), "python": sys.executable, "device": chosen.device}
     return config | own
 
@@ -60,12 +63,9 @@ def planned_cells(config: dict, further: Sequence[dict] = ()) -> list[Planned]:
     """The cells of the configuration, of which ``further`` readings are known beside those in its output.
 
     Raises:
-        UserError: the configuration names something unknown, or a cell has changed.
+        UserError: a cell has changed.
     """
-    try:
-        planned = plan(config, [*finished(Path(config["output"])), *further])
-    except ConfigError as error:
-        raise UserError(str(error)) from error
+    planned = plan(config, [*finished(Path(config["output"])), *further])
     for entry in planned:
         directory = Path(config["output"], "cells", entry.cell.name)
         for path in filter(Path.exists, (directory / "trained.json", directory / "reading.json")):

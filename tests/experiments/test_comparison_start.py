@@ -7,6 +7,7 @@ import pytest
 import yaml
 from comparison import report, study
 from comparison.cells import Cell
+from comparison.configuration import load
 from comparison.plan import finished, plan
 
 from gradinit_mt.common.errors import UserError
@@ -37,7 +38,7 @@ def start(root, tmp_path, monkeypatch):
 @pytest.fixture
 def cells(root):
     """The cells of the smoke configuration."""
-    config = yaml.safe_load((root / "experiments/comparison/smoke.yaml").read_text(encoding="utf-8"))
+    config = load(root / "experiments/comparison/smoke.yaml")
     return [planned.cell for planned in plan(config | {"corpora": {"toy": ""}}, [])]
 
 
@@ -97,3 +98,81 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
     monkeypatch.setattr("sys.argv", ["report.py", str(tmp_path / "runs"), "--output", str(tmp_path / "report")])
     with pytest.raises(UserError, match=r"reading\.json: the setting hand is not in settings\.py"):
         report.main()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("", [1], "[1], expected the fields baselines, tuning, further, blocks"),
+        ("baselines", ["lamb"], "baselines is ['lamb'], expected a list of xavier, "),
+        ("tuning seed", None, "tuning has no seed: expected a whole number, at least 0"),
+        ("further", ["--dropout", 0.3], "further is ['--dropout', 0.3], expected a list of options of fairseq-train"),
+        ("blocks", {}, "blocks is {}, expected blocks by name"),
+        ("blocks a", "toy", "block a is 'toy', expected the fields about, corpus, "),
+        ("blocks a stages", None, "block a has no stages: expected a list of stages"),
+        ("blocks a updates", 2.5, "block a: updates is 2.5, expected a whole number above 0"),
+        ("blocks a bleu", "yes", "block a: bleu is 'yes', expected true or false"),
+        ("blocks a beta2", None, "block a has neither beta2 nor momentum: give it beta2 for Adam, or momentum for SGD"),
+        ("blocks a beta2", [1.0], "block a: beta2 is [1.0], expected a list of numbers from 0 to below 1"),
+        ("blocks a betas", [0.9], "block a has the unknown field betas: expected of about, corpus, "),
+        (
+            "blocks a stages 0 lr",
+            ["1e-3"],
+            "stage 1: lr is ['1e-3'], expected a list of numbers above 0 (YAML",
+        ),
+        ("blocks a stages 0 lr", 0.001, "block a, stage 1: lr is 0.001, expected a list"),
+        ("blocks a stages 0 lr", [], "block a, stage 1: lr is [], expected a list"),
+        ("blocks a stages 0 seeds", [True], "block a, stage 1: seeds is [True], expected a list of whole numbers"),
+        ("blocks a stages 0 settings", "xavier", "stage 1: settings is 'xavier', expected all, trained, or a list of "),
+        ("blocks a stages 0 settings", ["xavier", "lamb"], "settings is ['xavier', 'lamb'], expected all, trained, or"),
+        ("blocks a momentum", [0.9], "block a, stage 1: radam change Adam, but momentum makes cells of SGD"),
+    ],
+)
+def test_a_configuration_is_refused_with_block_field_value_and_what_is_expected(path, value, message, tmp_path):
+    stage = {"settings": ["xavier", "radam"], "lr": [0.001], "seeds": [1]}
+    block = {"corpus": "toy", "updates": 2, "beta2": [0.98], "stages": [stage]}
+    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert load(file) == config
+    file.write_text(yaml.safe_dump(changed(config, path.split(), value)))
+    with pytest.raises(UserError) as refused:
+        load(file)
+    assert str(refused.value).startswith(str(file))
+    assert message in str(refused.value)
+
+
+def changed(config, path, value):
+    """The configuration with another value at the end of the path, or without the field if the value is None."""
+    if not path:
+        return value
+    *parents, last = [int(part) if part.isdigit() else part for part in path]
+    inner = config
+    for name in parents:
+        inner = inner[name]
+    if value is None:
+        del inner[last]
+    else:
+        inner[last] = value
+    return config
+
+
+def test_text_that_is_no_yaml_is_refused(tmp_path):
+    (tmp_path / "study.yaml").write_text("blocks: [")
+    with pytest.raises(UserError, match=r"study\.yaml is not YAML: "):
+        load(tmp_path / "study.yaml")
+
+
+def test_all_settings_are_too_many_for_sgd(tmp_path):
+    stage = {"settings": "all", "lr": [0.1], "seeds": [1]}
+    block = {"corpus": "toy", "updates": 2, "momentum": [0.9], "stages": [stage]}
+    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(UserError, match="stage 1: warmup-untuned, adam-eps, radam, gi-adam, novograd change Adam"):
+        load(tmp_path / "study.yaml")
+
+
+def test_a_block_that_is_asked_for_needs_its_corpus(start, root, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="--blocks d-tatoeba: its corpus tatoeba is not among the arguments"):
+        start("--config", root / "experiments/comparison/config.yaml", "--blocks", "d-tatoeba", corpora=["multi30k"])
+    assert not list(tmp_path.iterdir())
