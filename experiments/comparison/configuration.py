@@ -1,6 +1,6 @@
 """The file that names what the study trains, checked as a whole before anything starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,7 @@ def load(path: Path) -> dict:
             _check(stage, STAGE, f"{where}, stage {number}")
             if "momentum" in block:
                 _require_rows_of_sgd(stage["settings"], f"{where}, stage {number}")
+    _require_trained(config["baselines"], config["blocks"], str(path))
     return config
 
 
@@ -109,8 +110,19 @@ def _check(given: object, fields: dict[str, Field], where: str) -> None:
             raise UserError(f"{where}: {name} is {given[name]!r}, expected {field.expected}")
 
 
+def _require_trained(baselines: list[str], blocks: dict[str, dict], where: str) -> None:
+    """Refuses baselines that no block trains: no score would ever be compared with theirs."""
+    trained = {name for block in blocks.values() for stage in block["stages"] for name in _named(stage["settings"])}
+    if missing := [name for name in baselines if name not in trained]:
+        raise UserError(f"{where}: no block trains {', '.join(missing)}: add it to one, or choose other baselines")
+
+
+def _named(settings: str | list[str]) -> Sequence[str]:
+    """The settings that a stage names; one of those that trained names none."""
+    return ALL if settings == "all" else () if settings == "trained" else settings
+
+
 def _require_rows_of_sgd(settings: str | list[str], where: str) -> None:
     """Refuses rows that are about Adam; a stage of those that trained leaves them out by itself."""
-    named = ALL if settings == "all" else () if settings == "trained" else settings
-    if wrong := [name for name in named if SETTINGS[name].needs_adam]:
+    if wrong := [name for name in _named(settings) if SETTINGS[name].needs_adam]:
         raise UserError(f"{where}: {', '.join(wrong)} change Adam, but momentum makes cells of SGD: leave them out")

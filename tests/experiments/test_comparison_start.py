@@ -105,6 +105,7 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
     [
         ("", [1], "[1], expected the fields baselines, tuning, further, blocks"),
         ("baselines", ["lamb"], "baselines is ['lamb'], expected a list of xavier, "),
+        ("baselines", ["t-fixup"], "no block trains t-fixup: add it to one, or choose other baselines"),
         ("tuning seed", None, "tuning has no seed: expected a whole number, at least 0"),
         ("further", ["--dropout", 0.3], "further is ['--dropout', 0.3], expected a list of options of fairseq-train"),
         ("blocks", {}, "blocks is {}, expected blocks by name"),
