@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradinit_mt.common import command, journal
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 
 READINGS = Path(__file__).resolve().parents[2] / "docs" / "results" / "comparison" / "readings.jsonl"
@@ -28,13 +29,22 @@ SAME = {"corpus": "multi30k", "updates": LAST, "beta2": 0.98, "further": []}
 
 
 def curves(readings: list[dict], setting: str, lr: float) -> list[dict[int, float]]:
-    """The training loss by update of each seed."""
-    shown = SAME | {"setting": setting, "lr": lr}
-    return [
-        {int(update): bits for update, bits in reading["training"].items()}
+    """The training loss of each seed in bits per target token, at the updates at which all seeds have one.
+
+    Raises:
+        UserError: there is no reading, or no such update.
+    """
+    chosen = SAME | {"setting": setting, "lr": lr}
+    runs = [
+        {int(update): bits for update, bits in reading["training"].items() if bits is not None}
         for reading in readings
-        if all(reading[name] == value for name, value in shown.items())
+        if all(reading[name] == value for name, value in chosen.items())
     ]
+    common = set.intersection(*map(set, runs)) if runs else set()
+    if not common:
+        lacking = "training losses that all seeds have" if runs else "reading"
+        raise UserError(f"{READINGS} has no {lacking} of {setting} at a learning rate of {lr:g}, as the picture needs")
+    return [{update: run[update] for update in sorted(common)} for run in runs]
 
 
 def draw(readings: list[dict]) -> Figure:
@@ -52,7 +62,7 @@ def draw(readings: list[dict]) -> Figure:
 
 
 def _draw_line(axes: Axes, runs: list[dict[int, float]], name: str, colour: str) -> None:
-    shown = sorted(set.intersection(*(set(run) for run in runs)))
+    shown = list(runs[0])
     for run in runs:
         axes.plot(shown, [run[update] for update in shown], color=colour, linewidth=0.5, alpha=0.4)
     mean = [statistics.mean(run[update] for run in runs) for update in shown]

@@ -27,7 +27,10 @@ def scales_by_hand(rule: Scales, names: list[str]) -> torch.Tensor:
     for ends, scale in rule.items():
         scaled = [index for index, name in enumerate(names) if name.endswith(ends)]
         if not scaled:
-            raise UserError(f"the rule scales {ends}, but no tensor's name ends with it: use a model of 6+6 layers")
+            raise UserError(
+                f"the rule scales {ends}, but no tensor's name ends with it: use a model of 6+6 layers, whose encoder "
+                "does not share the decoder's embedding (--share-all-embeddings)"
+            )
         scales[scaled] = scale
     return scales
 
@@ -39,10 +42,16 @@ def fairseq_config(cell: Cell, corpus: PreparedCorpus, save_dir: Path) -> DictCo
 
 
 def write_record(cell: Cell, corpus: PreparedCorpus, directory: Path) -> None:
-    """Writes the record of the cell's rule into ``directory``, for the cell's model."""
+    """Writes the record of the cell's rule into ``directory``, for the cell's model.
+
+    Raises:
+        UserError: the model lacks a tensor that the rule scales.
+        ValueError: the cell's setting has no such rule.
+    """
+    if cell.row.by_hand is None:
+        raise ValueError(f"{cell.setting} has no scales set by hand: expected hand-output or branches")
     cfg = fairseq_config(cell, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))
-    assert cell.row.by_hand is not None
     state.scales = scales_by_hand(cell.row.by_hand, [block["name"] for block in blocks])
     Record({"iterations": 0, "rule": cell.row.about}, blocks, "", state).save(directory)

@@ -23,8 +23,15 @@ def test_the_rule_scales_the_branches_and_two_more_tensors(toy_corpus, tmp_path)
     assert list(scales.values()).count(0.3) == 6 * 4 + 6 * 6
 
 
-def test_a_rule_for_other_layers_is_refused():
-    names = ["decoder.embed_tokens.weight", "decoder.layers.3.final_layer_norm.weight", "encoder.layers.0.fc1.weight"]
+@pytest.mark.parametrize("lacking", LAST)
+def test_a_rule_for_another_model_is_refused(lacking):
+    names = [name for name in LAST if name != lacking]
     rule = {name: SETTINGS["hand-output"].by_hand[name] for name in LAST}
-    with pytest.raises(UserError, match=r"decoder.layers.5.final_layer_norm.weight, but no tensor's name ends with it"):
+    with pytest.raises(UserError, match=rf"{lacking}, but no tensor's name ends with it: use a model of 6\+6 "):
         scales_by_hand(rule, names)
+
+
+def test_a_setting_without_a_rule_has_no_record(toy_corpus, tmp_path):
+    with pytest.raises(ValueError, match="gradinit has no scales set by hand"):
+        write_record(Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 2), PreparedCorpus.load(toy_corpus), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -27,22 +27,6 @@ def reading(cell, gain, seconds=100.0):
     return cell.fields | {"source_gain": gain, "end": "complete", "seconds": seconds}
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_the_launcher_takes_the_options_of_every_setting(setting, toy_corpus, tmp_path):
-    from gradinit_mt.corpora.layout import PreparedCorpus
-    from gradinit_mt.training import launch
-    from gradinit_mt.training.options import compose, given
-
-    arguments = launch.parse_arguments(replace(CELL, setting=setting).launch(toy_corpus, tmp_path, "cpu"))
-    corpus = PreparedCorpus.load(toy_corpus)
-    options = given(compose(arguments.preset, corpus, tmp_path, arguments.seed, arguments.further))
-    assert options["adam_betas"] == ("(0.95, 0.98)" if setting == "novograd" else "(0.9, 0.98)")
-    assert options["lr"] == [1e-3]
-    assert (options["total_num_update"], options["dropout"], options["label_smoothing"]) == (10_000, 0.1, 0.1)
-    assert options["encoder_layers"] == 6
-    assert options["watch_updates"] == 0, "a run that fails makes all its updates, too"
-
-
 def test_sgd_replaces_the_optimizer_and_keeps_the_row():
     options = replace(CELL, setting="t-fixup", beta2=None, momentum=0.9).options()
     assert options[options.index("--optimizer") + 1] == "sgd"

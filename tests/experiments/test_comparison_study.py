@@ -96,7 +96,9 @@ def test_readings_have_what_the_report_needs_and_checkpoints_are_gone(study):
         assert reading["validation"][str(reading["updates"])] > 0
         assert reading["end"] == "complete"
         assert reading["seconds"] > 0
-        assert reading["source_gain"] == pytest.approx(0, abs=1)
+    gains = [reading["source_gain"] for reading in readings(output).values()]
+    assert any(gains), "they are measured"
+    assert gains == pytest.approx([0] * len(gains), abs=0.1), "a few updates teach nothing about the source"
     assert not list(output.rglob("*.pt"))
     assert str(output) not in (output / "report" / "readings.jsonl").read_text()
 
