@@ -1,7 +1,6 @@
 """Shared by the benchmarks: time, memory, the machine's name, batches, and random pairs of sentences."""
 
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import torch
 from fairseq.data import Dictionary, LanguagePairDataset, data_utils
 from tqdm import tqdm
+
+from gradinit_mt.common.processor import processor_name
 
 STOCK, FLOAT32, BFLOAT16 = "stock", "ours, float32", "ours, bfloat16"  # the contenders that all comparisons have
 TYPES = {"source": 8848, "target": 6632}  # dictionary sizes of the reference preparation of IWSLT'14 De-En
@@ -116,9 +117,7 @@ def describe_machine(device: torch.device) -> str:
     """The device, and the threads used if it is a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
 def report(facts: dict, text: str, directory: Path | None, name: str) -> None:
