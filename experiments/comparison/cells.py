@@ -67,3 +67,16 @@ class Cell:
         own = [str(corpus), "--save-dir", str(save_dir), "--preset", PRESET, "--seed", str(self.seed)]
         whole = ("--watch-updates", "0")  # a run that fails makes all its updates, and is read at its end like others
         return [*own, "--device", device, "--processes", "1", "--", *whole, *self.options(), *further]
+
+
+def by_name(options: Iterable[str]) -> dict[str, str]:
+    """Options of fairseq-train by name, with their values as text: ``set`` for a flag, the last of a repeated one."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for part in options:
+        if part.startswith("--"):
+            name, equals, value = part.partition("=")
+            found[name] = [value] if equals else []
+        else:
+            found.setdefault(name, []).append(part)
+    return {name: " ".join(values) or "set" for name, values in found.items()}

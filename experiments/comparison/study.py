@@ -9,7 +9,6 @@ A failed cell leaves the others alone. ``-n`` shows what is left. Options after 
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -23,11 +22,12 @@ sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder:
 
 from comparison.cells import Cell  # noqa: E402 - needs the path above
 from comparison.configuration import load  # noqa: E402
+from comparison.earlier import require_usable  # noqa: E402
 from comparison.known import known  # noqa: E402
 from comparison.left import status  # noqa: E402
 from comparison.plan import Planned, finished, plan  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
-from gradinit_mt.common.errors import UserError, differing  # noqa: E402
+from gradinit_mt.common.errors import UserError  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402
 from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
 
@@ -63,16 +63,12 @@ def planned_cells(config: dict, further: Sequence[dict] = ()) -> list[Planned]:
     """The cells of the configuration, of which ``further`` readings are known beside those in its output.
 
     Raises:
-        UserError: a cell has changed.
+        UserError: what there is of a cell is not what the configuration asks for.
     """
-    planned = plan(config, [*finished(Path(config["output"])), *further])
+    output = Path(config["output"])
+    planned = plan(config, [*finished(output), *further])
     for entry in planned:
-        directory = Path(config["output"], "cells", entry.cell.name)
-        for path in filter(Path.exists, (directory / "trained.json", directory / "reading.json")):
-            there, here = json.loads(path.read_text(encoding="utf-8"))["options"], entry.cell.options()
-            only = {"options": [part for part in there if part not in here]}
-            if changes := differing(only, {"options": [part for part in here if part not in there]}):
-                raise UserError(f"{path.parent} differs ({changes[0]}): remove it, or use another --output")
+        require_usable(entry, output, further)
     return planned
 
 
@@ -133,13 +129,14 @@ def _heed_interrupts() -> None:
 
 
 def failures(planned: list[Planned], output: Path) -> list[str]:
-    """The cells without a reading, with the end of the last thing their steps printed."""
+    """The cells without a reading, with the end of the last thing that their steps printed."""
     lines = []
     for entry in planned:
         directory = output / "cells" / entry.cell.name
         if not (directory / "reading.json").exists():
-            logs = [directory / name for name in ("read.txt", "score.txt", "train.txt") if (directory / name).exists()]
-            text = logs[0].read_text(encoding="utf-8", errors="replace").strip() if logs else ""
+            logs = filter(Path.exists, (directory / name for name in ("train.txt", "score.txt", "read.txt")))
+            newest = max(logs, key=lambda log: log.stat().st_mtime_ns, default=None)
+            text = newest.read_text(encoding="utf-8", errors="replace").strip() if newest else ""
             lines.append(f"{entry.cell.name}: {text.splitlines()[-1] if text else 'it waited for another cell'}")
     return lines
 
@@ -148,7 +145,7 @@ def run_all(config: dict, chosen: argparse.Namespace) -> None:
     """Runs the engine until no finished cell adds others to the plan."""
     while True:
         planned = planned_cells(config)
-        result = run_engine(engine(config, chosen), config, chosen.gpus or chosen.cores)
+        result = run_engine(engine(config, chosen), config, chosen.side_by_side)
         if len(planned_cells(config)) == len(planned):
             break
     if finished(chosen.output):
@@ -186,15 +183,16 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--output", type=Path, default=Path("runs/comparison"), metavar="DIR", help="(default: %(default)s)")
     add("--config", type=Path, default=HERE / "config.yaml", metavar="FILE", help="the study (default: config.yaml)")
     add("--blocks", nargs="+", metavar="NAME", help="(default: all)")
-    add("--cores", type=command.positive_int, default=2, metavar="N", help="cells side by side (default: %(default)s)")
-    add(
-        "--gpus", type=int, default=0, metavar="N", help="train on so many GPUs, one cell on each (default: on the CPU)"
-    )
+    add("--cores", type=command.positive_int, metavar="N", help="cells side by side (default: 2, or one for each GPU)")
+    gpus = "train on so many GPUs, one cell on each (default: on the CPU)"
+    add("--gpus", type=command.number(int, 0), default=0, metavar="N", help=gpus)
     known = "readings.jsonl of an earlier study, whose cells are not trained again"
     add("--known", type=Path, metavar="FILE", help=known)
     add("-n", "--dry-run", action="store_true", help="show what is left, and write nothing")
     chosen = command.parse_with_further(parser, arguments)
     chosen.corpora = [corpus.resolve() for corpus in chosen.corpora]
+    chosen.cores = chosen.cores or max(2, chosen.gpus)
+    chosen.side_by_side = min(chosen.cores, chosen.gpus or chosen.cores)
     chosen.output, chosen.device = chosen.output.resolve(), "gpu" if chosen.gpus else "cpu"
     return chosen
 
@@ -204,12 +202,13 @@ def main() -> None:
     config = configuration(chosen)
     readings = known(chosen.known) if chosen.known else []
     if chosen.dry_run:
-        show_left(config, readings, chosen.gpus or chosen.cores)
+        show_left(config, readings, chosen.side_by_side)
         return
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
     chosen.output.mkdir(parents=True, exist_ok=True)
     with locked(chosen.output):
+        planned_cells(config, readings)
         adopt(readings, chosen.output)
         run_all(config, chosen)
 
