@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -14,15 +14,22 @@ from gradinit_mt.common.errors import UserError
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
+def place(device: str) -> AbstractContextManager[None]:
+    """Where a step runs: on one GPU (see ``one_gpu``) with the device ``gpu``, anywhere with ``cpu``."""
+    return one_gpu() if device == "gpu" else nullcontext()
+
+
 @contextmanager
 def one_gpu() -> Iterator[None]:
     """Shows the processes started inside only one of the visible GPUs, which no other such process uses meanwhile.
 
     Raises:
-        UserError: all of them are in use, or there is none.
+        UserError: there is none, or all of them are in use.
     """
     given = os.environ.get(VISIBLE)
     visible = given.split(",") if given else [str(number) for number in range(torch.cuda.device_count())]
+    if not visible:
+        raise UserError("no GPU was found: start study.py without --gpus, or where nvidia-smi lists a GPU")
     for name in visible:
         with (_locks() / name).open("a") as file:
             try:
@@ -32,7 +39,9 @@ def one_gpu() -> Iterator[None]:
             os.environ[VISIBLE] = name
             yield
             return
-    raise UserError(f"no free GPU among {visible or 'none'}: lower --gpus of study.py, or wait for the other processes")
+    raise UserError(
+        f"no free GPU among {', '.join(visible)}: lower --gpus of study.py, or wait for the other processes"
+    )
 
 
 def _locks() -> Path:

@@ -3,51 +3,75 @@
 import argparse
 import json
 import math
-import re
-from datetime import datetime
 from pathlib import Path
 
 import torch
 from fairseq import checkpoint_utils
 
+from comparison.facts import facts
 from comparison.score import CHECKPOINTS, SCORES
-from comparison.train import SAVE_DIR, TRAINED
+from comparison.times import times
+from comparison.train import MEASURED, SAVE_DIR, TRAINED
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
 from gradinit_mt.evaluation import results
 from gradinit_mt.plugin.precision import working_precision
 from gradinit_mt.plugin.source_gain import source_gain
-from gradinit_mt.record.record import Record, RecordError
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.save_dir import LOG
 
 READING = "reading.json"
-_STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| (\S+) \| (.*)")  # a line of fairseq's log
 TOKENS = 4096  # per batch of the source gain, whose sources are permuted within a batch
 
 
+def read(directory: Path) -> dict:
+    """The reading of the trained cell in ``directory``, whose checkpoints are removed.
+
+    The engine removes ``reading.json`` if the step that writes it is interrupted. The checkpoints go only when the
+    reading is whole in ``measured.json``, which the engine does not know; a later start takes it from there.
+    """
+    kept = directory / MEASURED
+    if not kept.exists():
+        write_json(kept, reading(directory))
+    for checkpoint in (directory / SAVE_DIR).glob("*.pt"):
+        checkpoint.unlink()
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
 def reading(directory: Path) -> dict:
-    """The reading of the trained cell in ``directory``; losses are in bits per target token.
+    """What the trained cell in ``directory`` tells; losses are in bits per target token.
 
     ``smoothed`` (the validation loss of the last checkpoint) and ``source_gain`` include label smoothing, the other
     losses do not. Numbers that are not finite, and those of a model that is not there, are None.
+
+    Raises:
+        UserError: a file of the run is missing or damaged.
     """
     trained = json.loads((directory / TRAINED).read_text(encoding="utf-8"))
-    save_dir = directory / SAVE_DIR
-    found = trained["cell"] | {name: trained[name] for name in ("options", "chosen", "end")}
-    found |= losses(save_dir) | {"initialization_seconds": initialization_seconds(save_dir)}
-    if trained["end"] == "complete":
-        return found | at_the_end(save_dir) | scores(directory)
-    return found | {"smoothed": None, "source_gain": None, "seconds": None, "precision": None}
+    save_dir, end = directory / SAVE_DIR, trained["end"]
+    found = trained.pop("cell") | trained | losses(save_dir, end) | facts(save_dir)
+    if end == "complete":
+        measured, seconds = at_the_end(save_dir)
+        return found | measured | times(save_dir, seconds) | scores(directory)
+    return found | {"smoothed": None, "source_gain": None, "precision": None} | times(save_dir, None)
 
 
-def losses(save_dir: Path) -> dict:
-    """The losses on the training and the validation set by update; empty if the run ended before the first of them."""
+def losses(save_dir: Path, end: str) -> dict:
+    """The losses on the training and the validation set by update.
+
+    Args:
+        end: ``complete``, or ``diverged``: such a run may have ended before its first loss, and then there are none.
+
+    Raises:
+        UserError: a complete run has logged no training loss, or its log is damaged.
+    """
     try:
         curve = read_log(save_dir / LOG, save_dir.name)
     except UserError:
+        if end != "diverged":
+            raise
         return {"training": {}, "validation": {}}
     return {
         name: {str(update): finite(loss) for update, loss in series.items()}
@@ -55,8 +79,8 @@ def losses(save_dir: Path) -> dict:
     }
 
 
-def at_the_end(save_dir: Path) -> dict:
-    """What the last checkpoint tells."""
+def at_the_end(save_dir: Path) -> tuple[dict, float]:
+    """What the last checkpoint tells, and fairseq's count of the seconds up to it."""
     last = checkpoints.choose(save_dir, "last")
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(last)])
     task.load_dataset("valid")
@@ -64,33 +88,12 @@ def at_the_end(save_dir: Path) -> dict:
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=TOKENS)
     samples = (dataset.collater([dataset[index] for index in batch]) for batch in batches)
     gain = source_gain(models[0], task.build_criterion(cfg.criterion), samples)
-    return {
+    found = {
         "smoothed": finite(gain.loss),
         "source_gain": finite(gain.gain),
-        "seconds": checkpoints.facts(last).training_seconds,
         "precision": working_precision(cfg.task, models[0]),
     }
-
-
-def initialization_seconds(save_dir: Path) -> float:
-    """The time that the initializer and GradInit took together: 0 for a model's own initialization."""
-    try:
-        learning = Record.load(save_dir).state.seconds
-    except RecordError:
-        learning = 0.0
-    log = save_dir / LOG
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return round(learning + rule_seconds(lines), 1)
-
-
-def rule_seconds(lines: list[str]) -> float:
-    """The time from fairseq's last line before the log's last ``initializer: NAME`` to that line; in whole seconds."""
-    stamped = [match.groups() for line in lines if (match := _STAMPED.match(line))]
-    found = [number for number, (*_, message) in enumerate(stamped) if message.startswith("initializer: ")]
-    before = [time for time, logger, _ in stamped[: max(found, default=0)] if logger.startswith("fairseq")]
-    if not before:
-        return 0.0
-    return (datetime.fromisoformat(stamped[found[-1]][0]) - datetime.fromisoformat(before[-1])).total_seconds()
+    return found, checkpoints.facts(last).training_seconds
 
 
 def scores(directory: Path) -> dict:
@@ -116,9 +119,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="the cell's directory")
     directory = parser.parse_args().directory
     torch.set_num_threads(1)
-    write_json(directory / READING, reading(directory))
-    for checkpoint in (directory / SAVE_DIR).glob("*.pt"):
-        checkpoint.unlink()
+    write_json(directory / READING, read(directory))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
+from comparison.gpu import place
 from comparison.train import SAVE_DIR, TRAINED
 from gradinit_mt.common import command
 from gradinit_mt.common.files import write_json
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="the cell's directory")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(default: %(default)s)")
     chosen = parser.parse_args()
-    score(chosen.directory, chosen.device)
+    with place(chosen.device):
+        score(chosen.directory, chosen.device)
 
 
 if __name__ == "__main__":

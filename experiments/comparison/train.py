@@ -6,11 +6,12 @@ A run that diverges is a result: it ends with ``trained.json`` like one that arr
 import argparse
 import json
 import sys
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.gpu import one_gpu
+from comparison.facts import device_name
+from comparison.gpu import place
 from comparison.hand import write_record
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
@@ -21,6 +22,7 @@ from gradinit_mt.training.save_dir import LOG
 
 SAVE_DIR = "save"  # below the cell's directory
 TRAINED = "trained.json"
+MEASURED = "measured.json"  # what ``read`` found out of it, which belongs to this training
 DIVERGED = "FloatingPointError: gradients are Nan/Inf"  # fairseq's trainer, after which it ends
 
 
@@ -36,11 +38,12 @@ def outcome(arguments: list[str], log: Path) -> str:
 
 
 def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | None) -> None:
-    """Trains the cell in ``directory``, and writes its outcome there.
+    """Trains the cell in ``directory``, and writes its outcome there, with what it was asked to be.
 
     Args:
         tuned: the file with the chosen length of warmup, for a row that has one.
     """
+    (directory / MEASURED).unlink(missing_ok=True)
     further = []
     if tuned is not None:
         further = ["--warmup-updates", str(json.loads(tuned.read_text(encoding="utf-8"))["warmup"])]
@@ -51,21 +54,28 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
     save_dir = directory / SAVE_DIR
     found = outcome(cell.launch(corpus, save_dir, device, further), save_dir / LOG)
     chosen = [part.removeprefix(f"{directory}/") for part in further]  # a reading names no directory of this machine
-    write_json(directory / TRAINED, {"cell": cell.fields, "options": cell.options(), "chosen": chosen, "end": found})
+    asked = {"options": cell.options(), "by_hand": cell.row.by_hand, "chosen": chosen}
+    write_json(directory / TRAINED, {"cell": cell.fields, **asked, "device": device_name(device), "end": found})
 
 
-def main() -> None:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The options; ``output`` is an absolute path."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cell", type=json.loads, required=True, metavar="JSON", help="the fields of the cell")
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR", help="the prepared corpus")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the cell's directory")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(default: %(default)s)")
     parser.add_argument("--tuned", type=Path, metavar="FILE", help="the chosen length of warmup")
-    chosen = parser.parse_args()
-    cell = Cell.of(chosen.cell)
-    with one_gpu() if chosen.device == "gpu" else nullcontext():
-        train(cell, chosen.corpus.resolve(), chosen.output.resolve(), chosen.device, chosen.tuned)
+    chosen = parser.parse_args(arguments)
+    chosen.output = chosen.output.resolve()
+    return chosen
+
+
+def main(chosen: argparse.Namespace) -> None:
+    with place(chosen.device):
+        train(Cell.of(chosen.cell), chosen.corpus.resolve(), chosen.output, chosen.device, chosen.tuned)
 
 
 if __name__ == "__main__":
-    command.run(main, interrupted=f"the same command continues the run ({' '.join(sys.argv[-2:])})")
+    options = parse_arguments(sys.argv[1:])
+    command.run(partial(main, options), interrupted=f"the same command continues the run in {options.output}")

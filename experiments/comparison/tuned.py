@@ -5,19 +5,37 @@ import json
 import math
 from pathlib import Path
 
+from comparison.cells import Cell
 from comparison.settings import WARMUPS
 from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
 
 
 def last_validation(reading: dict) -> float:
-    """The validation loss after the last update; infinite if there is none or it is not finite."""
-    losses = list(reading["validation"].values())
-    return math.inf if reading["end"] == "diverged" or not losses or losses[-1] is None else losses[-1]
+    """The validation loss after the last update; infinite if the run diverged or the loss is not finite.
+
+    Raises:
+        UserError: a complete run has no loss after its last update.
+    """
+    if reading["end"] == "diverged":
+        return math.inf
+    last = str(reading["updates"])
+    if last not in reading["validation"]:
+        raise UserError(
+            f"{Cell.of(reading).name} has no validation loss after update {last}: remove the cell's directory, and its "
+            "line in the file of --known if it came from there, to train it again"
+        )
+    loss = reading["validation"][last]
+    return math.inf if loss is None else loss
 
 
 def choose(readings: list[dict]) -> dict:
-    """The length with the lowest loss, and all losses by length; the shortest of equals."""
+    """The length with the lowest loss, and all losses by length; the shortest of equals.
+
+    Raises:
+        UserError: a complete run has no loss after its last update.
+    """
     lengths = {f"warmup-{length}": length for length in WARMUPS}
     losses = {lengths[reading["setting"]]: last_validation(reading) for reading in readings}
     best = min(sorted(losses), key=lambda length: losses[length])

@@ -115,11 +115,17 @@ def test_the_runs_of_the_earlier_study_can_be_planned(root):
 
 def test_the_length_with_the_lowest_validation_loss_is_chosen():
     def of(length, *losses, end="complete"):
-        return {"setting": f"warmup-{length}", "end": end, "validation": dict(enumerate(losses))}
+        cell = replace(CELL, setting=f"warmup-{length}", updates=len(losses))
+        return cell.fields | {"end": end, "validation": {str(at): loss for at, loss in enumerate(losses, start=1)}}
 
     assert choose([of(100, 3.0, 5.0), of(200, 6.0, 4.0), of(400, 4.5)])["warmup"] == 200
     assert choose([of(400, 4.0), of(200, 4.0), of(100, 1.0, end="diverged")])["warmup"] == 200
-    assert choose([of(400, None), of(200, 9.0), of(100)])["validation"] == {"100": None, "200": 9.0, "400": None}
+    diverged = of(100, end="diverged")
+    assert choose([of(400, None), of(200, 9.0), diverged])["validation"] == {"100": None, "200": 9.0, "400": None}
+    for losses in ({}, {"1": 1.0}):  # none, and none after the last update
+        incomplete = of(100, 2.0, 3.0) | {"validation": losses}
+        with pytest.raises(UserError, match=r"warmup-100-.*-2updates has no validation loss after update 2: remove"):
+            choose([of(200, 9.0), incomplete, of(400, 9.0)])
 
 
 def test_the_time_left_follows_finished_cells_of_the_same_setting():
@@ -143,5 +149,5 @@ def test_cells_side_by_side_take_different_gpus(monkeypatch, tmp_path):
         with gpu.one_gpu():
             assert os.environ[gpu.VISIBLE] == "5"
             monkeypatch.setenv(gpu.VISIBLE, "2,5")
-            with pytest.raises(UserError, match=r"no free GPU among \['2', '5'\]"), gpu.one_gpu():
+            with pytest.raises(UserError, match="no free GPU among 2, 5"), gpu.one_gpu():
                 pass

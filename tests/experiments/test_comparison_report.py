@@ -10,7 +10,6 @@ from comparison import groups as of
 from comparison import pictures, tables
 from comparison.cells import Cell
 from comparison.collect import collect, score_of
-from comparison.read import finite, rule_seconds
 from comparison.report import make
 
 from gradinit_mt.evaluation.results import Texts
@@ -184,20 +183,3 @@ def test_scored_cells_are_tested_against_the_baselines_of_the_same_seed(tmp_path
     assert rows["gradinit"]["BLEU - t-fixup"] == ""
     assert rows["pre-ln"]["BLEU - t-fixup"] == "+1.00 (seed 3, p 0.500)"
     assert "BLEU - t-fixup" not in tables.details(part, groups, ["warmup-tuned"]).columns
-
-
-def test_the_time_of_a_rule_is_that_since_fairseqs_last_line():
-    lines = [
-        "2026-01-31 23:59:50 | INFO | fairseq_cli.train | Start iterating over samples",
-        "a line without a time",
-        "2026-01-31 23:59:58 | INFO | gradinit_mt.common.progress | NIO: 5/100, 60 s left",
-    ]
-    assert rule_seconds(lines) == 0
-    lines.append("2026-02-01 00:00:02 | INFO | gradinit_mt.plugin.initialize | initializer: nio")
-    assert rule_seconds(lines) == 12
-    lines.append("2026-02-01 00:00:09 | INFO | fairseq.trainer | Saving checkpoint")
-    assert rule_seconds(lines) == 12
-
-
-def test_numbers_that_json_does_not_know_are_none():
-    assert [finite(value) for value in (1.23456, float("nan"), float("inf"))] == [1.235, None, None]

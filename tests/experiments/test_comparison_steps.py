@@ -1,0 +1,131 @@
+"""The steps of a cell of the comparison study: trained, scored and read, without a run."""
+
+import json
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from comparison import facts, gpu, read, score, train
+from comparison.cells import Cell
+from comparison.study import parse_arguments
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import sha256
+
+CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
+
+
+# An interruption
+
+
+def test_a_reading_outlives_an_interruption_while_the_checkpoints_are_removed(monkeypatch, tmp_path):
+    save_dir = tmp_path / train.SAVE_DIR
+    save_dir.mkdir()
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
+        (save_dir / name).touch()
+
+    unlink = Path.unlink
+
+    def interrupted(path, **options):
+        unlink(path, **options)
+        if path.suffix == ".pt":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["read", str(tmp_path)])
+    monkeypatch.setattr(read, "reading", lambda directory: {"source_gain": len(list(save_dir.glob("*.pt")))})
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "unlink", interrupted)
+        read.main()
+    assert len(list(save_dir.glob("*.pt"))) == 1
+    (tmp_path / read.READING).unlink(missing_ok=True)  # as the engine does with the output of an interrupted step
+    read.main()
+    assert json.loads((tmp_path / read.READING).read_text()) == {"source_gain": 2}
+    assert not list(save_dir.glob("*.pt"))
+
+
+def test_another_training_is_measured_anew(monkeypatch, tmp_path):
+    (tmp_path / train.MEASURED).write_text("{}")
+    monkeypatch.setattr(train.launch, "train", lambda arguments: None)
+    train.train(CELL, tmp_path, tmp_path, "cpu", None)
+    assert not (tmp_path / train.MEASURED).exists()
+    trained = json.loads((tmp_path / train.TRAINED).read_text())
+    assert trained["end"] == "complete"
+    assert trained["device"] == facts.device_name("cpu")
+
+
+def test_an_interrupted_training_names_its_output():
+    given = ["--cell", json.dumps(CELL.fields), "--corpus", "toy", "--output", "some/cell", "--device", "cpu"]
+    assert train.parse_arguments(given).output == Path("some/cell").resolve()
+
+
+# Losses and facts
+
+
+def test_only_a_diverged_run_may_have_no_losses(tmp_path):
+    assert read.losses(tmp_path, "diverged") == {"training": {}, "validation": {}}
+    with pytest.raises(UserError, match="no such log"):
+        read.losses(tmp_path, "complete")
+
+
+def test_numbers_that_json_does_not_know_are_none():
+    assert [read.finite(value) for value in (1.23456, float("nan"), float("inf"))] == [1.235, None, None]
+
+
+def test_the_facts_of_a_run_are_those_of_its_corpus_and_its_log(toy_corpus, tmp_path):
+    arguments = CELL.launch(toy_corpus, tmp_path, "cpu")
+    chosen = train.launch.parse_arguments(arguments)
+    corpus = facts.PreparedCorpus.load(toy_corpus)
+    options = facts.options.compose(
+        chosen.preset, corpus, tmp_path, chosen.seed, [*chosen.further, "--update-freq", "3"]
+    )
+    (tmp_path / "run.json").write_text(json.dumps({"data": str(toy_corpus), "options": options, "starts": []}))
+    assert facts.facts(tmp_path)["parameters"] is None
+    (tmp_path / "train.log").write_text("num. shared model params: 1,082,816 (num. trained: 82,816)\n")
+    found = facts.facts(tmp_path)
+    assert found["parameters"] == 1_082_816
+    assert found["tokens_per_update"] == 3 * 2048
+    assert found["vocabulary"] == corpus.dictionary
+    assert found["data_sha256"]["train.de"] == sha256(toy_corpus / "train.de")
+    assert len(found["data_sha256"]) == 6
+    with pytest.raises(UserError, match=r"holds no run\.json"):
+        facts.facts(tmp_path / "elsewhere")
+
+
+# GPUs
+
+
+@pytest.mark.parametrize(("given", "cores"), [([], 2), (["--gpus", "8"], 8), (["--gpus", "8", "--cores", "3"], 3)])
+def test_there_is_a_core_for_every_gpu(given, cores):
+    chosen = parse_arguments(["corpus", *given])
+    assert chosen.cores == cores
+    assert chosen.side_by_side == cores
+
+
+def test_a_negative_number_of_gpus_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["corpus", "--gpus", "-1"])
+    assert "-1: expected a whole number of at least 0" in capsys.readouterr().err
+
+
+def test_without_a_gpu_the_message_says_so(monkeypatch):
+    monkeypatch.setenv(gpu.VISIBLE, "")
+    monkeypatch.setattr(gpu.torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"no GPU was found: start study\.py without --gpus"), gpu.one_gpu():
+        pass
+
+
+def test_scoring_takes_one_gpu_as_training_does(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv(gpu.VISIBLE, "2,5")
+    seen = []
+    monkeypatch.setattr(score, "score", lambda directory, device: seen.append(os.environ[gpu.VISIBLE]))
+    monkeypatch.setattr(train, "train", lambda *arguments: seen.append(os.environ[gpu.VISIBLE]))
+    monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), "--device", "gpu"])
+    with gpu.place("gpu"):
+        monkeypatch.setenv(gpu.VISIBLE, "2,5")
+        score.main()
+        monkeypatch.setenv(gpu.VISIBLE, "2,5")
+        train.main(Namespace(cell=CELL.fields, corpus=tmp_path, output=tmp_path, device="gpu", tuned=None))
+    assert seen == ["5", "5"]
