@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from comparison import facts, gpu, read, score, train
 from comparison.cells import Cell
+from comparison.known import check
 from comparison.study import parse_arguments
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.training.options import compose
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
 
@@ -73,24 +76,41 @@ def test_numbers_that_json_does_not_know_are_none():
     assert [read.finite(value) for value in (1.23456, float("nan"), float("inf"))] == [1.235, None, None]
 
 
-def test_the_facts_of_a_run_are_those_of_its_corpus_and_its_log(toy_corpus, tmp_path):
-    arguments = CELL.launch(toy_corpus, tmp_path, "cpu")
-    chosen = train.launch.parse_arguments(arguments)
-    corpus = facts.PreparedCorpus.load(toy_corpus)
-    options = facts.options.compose(
-        chosen.preset, corpus, tmp_path, chosen.seed, [*chosen.further, "--update-freq", "3"]
-    )
-    (tmp_path / "run.json").write_text(json.dumps({"data": str(toy_corpus), "options": options, "starts": []}))
-    assert facts.facts(tmp_path)["parameters"] is None
-    (tmp_path / "train.log").write_text("num. shared model params: 1,082,816 (num. trained: 82,816)\n")
-    found = facts.facts(tmp_path)
+@pytest.fixture
+def save_dir(toy_corpus, tmp_path):
+    """The save dir of a run of three batches per update, in the cell's directory, with its description alone."""
+    directory = tmp_path / train.SAVE_DIR
+    directory.mkdir()
+    corpus = PreparedCorpus.load(toy_corpus)
+    further = [*CELL.options(), "--update-freq", "3"]
+    options = compose("multi30k", corpus, directory, CELL.seed, further)
+    (directory / "run.json").write_text(json.dumps({"data": str(toy_corpus), "options": options, "starts": []}))
+    return directory
+
+
+def test_the_facts_of_a_run_are_those_of_its_corpus_and_its_log(toy_corpus, save_dir):
+    assert facts.facts(save_dir)["parameters"] is None
+    (save_dir / "train.log").write_text("num. shared model params: 1,082,816 (num. trained: 82,816)\n")
+    found = facts.facts(save_dir)
     assert found["parameters"] == 1_082_816
     assert found["tokens_per_update"] == 3 * 2048
-    assert found["vocabulary"] == corpus.dictionary
+    assert found["vocabulary"] == PreparedCorpus.load(toy_corpus).dictionary
     assert found["data_sha256"]["train.de"] == sha256(toy_corpus / "train.de")
     assert len(found["data_sha256"]) == 6
     with pytest.raises(UserError, match=r"holds no run\.json"):
-        facts.facts(tmp_path / "elsewhere")
+        facts.facts(save_dir / "elsewhere")
+
+
+def test_a_diverged_run_is_a_reading_without_the_numbers_of_a_model(monkeypatch, save_dir):
+    monkeypatch.setattr(train, "outcome", lambda arguments, log: "diverged")
+    train.train(CELL, save_dir, save_dir.parent, "cpu", None)
+    reading = read.read(save_dir.parent)
+    check(reading, "the reading of a diverged run")
+    assert Cell.of(reading) == CELL
+    assert reading["end"] == "diverged"
+    measured = ("smoothed", "source_gain", "precision", "seconds")
+    assert [reading[name] for name in measured] == [None] * len(measured)
+    assert reading["device"] == facts.device_name("cpu")
 
 
 # GPUs
