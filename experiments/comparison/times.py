@@ -8,7 +8,7 @@ from gradinit_mt.record.record import Record, RecordError
 from gradinit_mt.training.save_dir import LOG
 
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| (\S+) \| (.*)")  # a line of fairseq's log
-_LEARNED = re.compile(r"GradInit: (found complete, learned|\d+ iterations) in ")  # its last line
+_LEARNED = re.compile(r"GradInit: (found complete, learned|\d+ iterations) in ")  # how the last line of GradInit begins
 _FIRST = ("fairseq_cli.train", "{")  # each start begins with its configuration: the logger, and the first character
 Line = tuple[datetime, str, str]  # time, logger, message
 

@@ -22,7 +22,7 @@ from gradinit_mt.training.save_dir import LOG
 
 SAVE_DIR = "save"  # below the cell's directory
 TRAINED = "trained.json"
-MEASURED = "measured.json"  # what ``read`` found out of it, which belongs to this training
+MEASURED = "measured.json"  # what ``read`` learned from this training
 DIVERGED = "FloatingPointError: gradients are Nan/Inf"  # fairseq's trainer, after which it ends
 
 
