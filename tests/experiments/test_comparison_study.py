@@ -140,7 +140,7 @@ def test_the_warmup_is_the_one_with_the_lowest_validation_loss(study):
 
 def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
     config = {
-        "baselines": ["warmup-tuned"],
+        "baselines": ["xavier"],
         "tuning": {"seed": 101, "updates": 2},
         "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
         "blocks": {
