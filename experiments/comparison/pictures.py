@@ -23,6 +23,7 @@ SECTIONS = {"A": "one flag", "B": "scales", "C": "residual sums", "D": "learned"
 BEST = 5.0  # bits of source gain at the end of the colours
 WIDEST = 4  # panels side by side
 LOWEST = 1.8  # inches
+SHOWN = 0.6  # bits of validation loss above the lowest
 
 
 def over_moments(found: dict[Part, list[Group]]) -> Iterator[tuple[str, str, Figure]]:
@@ -123,12 +124,17 @@ def _bar(figure: Figure, image: object, axes: object) -> None:
     bar.set_label("source gain (bits)", fontsize=8)
 
 
-def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
-    """Training loss over updates: a column of panels per rate, the baseline in each panel.
+def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figure:
+    """Losses over updates: a column of panels per rate, the baseline in each panel.
 
     A few settings share a row of panels; of many, each section has a row of its own.
+
+    Args:
+        groups: of one part.
+        baseline: a setting.
+        losses: ``training``, or ``validation``, of which the lowest are shown.
     """
-    logged = [group for group in groups if any(reading["training"] for reading in group.readings)]
+    logged = [group for group in groups if any(reading[losses] for reading in group.readings)]
     rates = of.rates(logged or groups)
     rows = _rows(list(dict.fromkeys(group.setting for group in groups)))
     with pyplot.rc_context(STYLE):
@@ -146,7 +152,7 @@ def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
             for axes, lr in zip(row, rates, strict=True):
                 for group in groups:
                     if group.lr == lr and group.setting in styles:
-                        _draw_line(axes, group, *styles[group.setting])
+                        _draw_line(axes, group, losses, *styles[group.setting])
             lines = {line.get_label(): line for axes in row for line in axes.get_lines()}
             lines = {name: lines[name] for name in styles if name in lines}
             row[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=7)
@@ -155,6 +161,9 @@ def curves(part: Part, groups: list[Group], baseline: str) -> Figure:
             axes.set_title(f"learning rate {lr:g}", fontsize=9)
         for axes in panels[-1]:
             axes.set_xlabel("updates")
+        lowest = [min(line.get_ydata(), default=np.inf) for axes in panels.flat for line in axes.get_lines()]
+        if losses == "validation" and lowest:
+            panels[0, 0].set_ylim(min(lowest) - 0.05, min(lowest) + SHOWN)
     return figure
 
 
@@ -168,10 +177,10 @@ def _rows(settings: list[str]) -> dict[str, list[str]]:
     return {label: inside for label, inside in by_section.items() if inside}
 
 
-def _draw_line(axes: Axes, group: Group, style: str, colour: str) -> None:
+def _draw_line(axes: Axes, group: Group, losses: str, style: str, colour: str) -> None:
     """The mean over seeds, where all have a loss that can be drawn; a cross ends it if a seed diverged."""
     runs = [
-        {int(update): loss for update, loss in reading["training"].items() if loss is not None and not diverged(loss)}
+        {int(update): loss for update, loss in reading[losses].items() if loss is not None and not diverged(loss)}
         for reading in group.readings
     ]
     shared = sorted(set.intersection(*map(set, runs)))

@@ -29,6 +29,7 @@ from gradinit_mt.common.figures import write  # noqa: E402
 from gradinit_mt.common.files import whole  # noqa: E402
 
 PIXELS = 110  # of the page, per inch of a figure
+VALIDATIONS = 10  # of a run, from which on they make a curve
 TITLE = "Remedies for learning-rate warmup under one protocol"
 ABOUT = (
     "Mean ± standard deviation over seeds; a single number is one seed. Losses are in bits per target token, without "
@@ -76,8 +77,12 @@ def section(part: of.Part, groups: list[of.Group], output: Path, baselines: list
     by_rate = [tables.by_rate(part, groups, name, value) for name, value in several.items()]
     drawn = [
         (f"rates-{part.name}", "Source gain", pictures.over_settings(groups)),
-        (f"curves-{part.name}", "Training loss", pictures.curves(part, groups, baselines[0])),
+        (f"curves-{part.name}", "Training loss", pictures.curves(groups, baselines[0])),
     ]
+    if max(len(reading["validation"]) for group in groups for reading in group.readings) >= VALIDATIONS:
+        drawn.append(
+            (f"validation-{part.name}", "Validation loss", pictures.curves(groups, baselines[0], "validation"))
+        )
     return {
         "title": part.title,
         "pictures": [embed(*entry, output) for entry in drawn],

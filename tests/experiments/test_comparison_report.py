@@ -96,8 +96,17 @@ def test_a_cross_ends_the_curve_of_a_setting_of_which_a_run_diverged():
     broken = reading(replace(CELL, seed=2), end="diverged", training={"50": 4.0, "100": None})
     for readings, marker, updates in (((reading(CELL), broken), "x", [50]), ((reading(CELL),), "None", [50, 100])):
         group = of.Group("gradinit", 1e-3, readings)
-        [line] = pictures.curves(of.Part.of(readings[0]), [group], "warmup-tuned").axes[0].get_lines()
+        [line] = pictures.curves([group], "warmup-tuned").axes[0].get_lines()
         assert (line.get_marker(), list(line.get_xdata())) == (marker, updates)
+
+
+def test_validation_losses_are_shown_where_they_are_low():
+    falling = {str(update): 2.0 + 10 / update for update in range(1, 101)}
+    group = of.Group("gradinit", 1e-3, (reading(CELL, validation=falling),))
+    [axes] = pictures.curves([group], "warmup-tuned", "validation").axes
+    low, high = axes.get_ylim()
+    assert low < min(falling.values()) < high < 3
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [list(falling.values())]
 
 
 def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
@@ -105,7 +114,7 @@ def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
     many = [*few, "pre-ln", "radam", "gi-adam", "ds-init", "nio", "metainit"]
     for settings, lines in ((few, [3]), (many, [4, 2, 3])):
         groups = [of.Group(name, 1e-3, (reading(replace(CELL, setting=name), 3.0, 2.0),)) for name in settings]
-        panels = pictures.curves(of.Part.of(groups[0].readings[0]), groups, "warmup-tuned").axes
+        panels = pictures.curves(groups, "warmup-tuned").axes
         assert [len(axes.get_lines()) for axes in panels] == lines
 
 
