@@ -34,7 +34,7 @@ def command(root, toy_corpus):
 
 @pytest.fixture(scope="module")
 def study(root, command, tmp_path_factory):
-    """The smoke configuration: its output after a start in which a cell fails, and after the next start."""
+    """The smoke configuration: its output, and a start in which a cell fails, and the next one."""
     output = tmp_path_factory.mktemp("a study")
     smoke = root / "experiments/comparison/smoke.yaml"
     [blocked] = [cell for cell in cells(smoke) if "hand-output" in cell]
@@ -42,7 +42,7 @@ def study(root, command, tmp_path_factory):
     notes.parent.mkdir(parents=True)
     notes.write_text("someone else's")
     starts = []
-    for _ in range(3):
+    for _ in range(2):
         starts.append(subprocess.run(command(smoke, output), capture_output=True, text=True))
         stamps = {path.parent.name: path.stat().st_mtime_ns for path in output.glob("cells/*/*/reading.json")}
         starts[-1].stamps = stamps
@@ -67,7 +67,7 @@ def readings(output):
 
 
 def test_a_failed_cell_leaves_the_others_alone_and_is_reported(study):
-    _, blocked, (first, *_) = study
+    _, blocked, (first, _second) = study
     assert first.returncode == 2
     assert f"error: 1 of 5 cells failed:\n{blocked}: error: " in first.stderr
     assert "is not empty and holds no run.json" in first.stderr
@@ -75,13 +75,10 @@ def test_a_failed_cell_leaves_the_others_alone_and_is_reported(study):
 
 
 def test_the_next_start_does_only_what_is_left(study):
-    _, blocked, (first, second, third) = study
+    _, blocked, (first, second) = study
     assert second.returncode == 0, second.stderr[-2000:]
     assert second.stamps.keys() - first.stamps.keys() == {Path(blocked).name}
     assert first.stamps.items() <= second.stamps.items()
-    assert third.returncode == 0
-    assert "5 of 5 cells done" in third.stderr
-    assert third.stamps == second.stamps
 
 
 def test_known_readings_are_not_trained_again(study, command, root, tmp_path):
