@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from comparison.collect import score_of
 from comparison.plan import trains
-from comparison.settings import SETTINGS, WARMUPS
+from comparison.settings import LENGTHS, SETTINGS
 
 TUNED = "warmup-tuned"
-LENGTHS = {f"warmup-{length}" for length in WARMUPS}  # which only choose its length, where it is there
 
 
 @dataclass(frozen=True, order=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.settings import ALL, SETTINGS, WARMUPS
+from comparison.settings import ALL, LENGTHS, SETTINGS
 
 TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
 RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
@@ -47,9 +47,7 @@ def plan(config: dict, readings: list[dict]) -> list[Planned]:
 def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
     """The cells that choose the warmup of a tuned cell: one per length."""
     tuning = config["tuning"]
-    return [
-        replace(cell, setting=f"warmup-{length}", seed=tuning["seed"], updates=tuning["updates"]) for length in WARMUPS
-    ]
+    return [replace(cell, setting=name, seed=tuning["seed"], updates=tuning["updates"]) for name in LENGTHS]
 
 
 def trains(reading: dict) -> bool:

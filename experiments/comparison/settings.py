@@ -146,4 +146,5 @@ SETTINGS = {
     ),
 }
 
-ALL = tuple(name for name in SETTINGS if name not in {f"warmup-{updates}" for updates in WARMUPS})
+LENGTHS = {f"warmup-{updates}": updates for updates in WARMUPS}  # rows from which that of warmup-tuned is chosen
+ALL = tuple(name for name in SETTINGS if name not in LENGTHS)

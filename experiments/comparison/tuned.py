@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.settings import WARMUPS
+from comparison.settings import LENGTHS
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
@@ -36,8 +36,7 @@ def choose(readings: list[dict]) -> dict:
     Raises:
         UserError: a complete run has no loss after its last update.
     """
-    lengths = {f"warmup-{length}": length for length in WARMUPS}
-    losses = {lengths[reading["setting"]]: last_validation(reading) for reading in readings}
+    losses = {LENGTHS[reading["setting"]]: last_validation(reading) for reading in readings}
     best = min(sorted(losses), key=lambda length: losses[length])
     shown = {str(length): loss if math.isfinite(loss) else None for length, loss in sorted(losses.items())}
     return {"warmup": best, "validation": shown}
