@@ -55,7 +55,7 @@ STAGE = {
     "seeds": Field("a list of whole numbers, at least 0", lambda value: _each(value, lambda x: _whole(x, 0))),
 }
 BLOCK = {
-    "about": Field("text", lambda value: isinstance(value, str), False),
+    "about": Field("text: what the block is about", lambda value: isinstance(value, str)),
     "corpus": Field("the name of a prepared corpus", lambda value: isinstance(value, str)),
     "updates": UPDATES,
     "beta2": MOMENTS,

@@ -82,9 +82,13 @@ def adopt(readings: list[dict], output: Path) -> None:
 
 
 def show_left(config: dict, readings: list[dict], side_by_side: int) -> None:
-    """Prints the names of the cells that are left, where these readings are known; writes nothing."""
+    """Prints what is left of each block, and the names of the cells that are, where these readings are known."""
     planned, there = planned_cells(config, readings), [*readings, *finished(Path(config["output"]))]
-    command.step(status(planned, there, side_by_side))
+    for name, block in config["blocks"].items():
+        if block["corpus"] in config["corpora"]:
+            of_block = plan(config | {"blocks": {name: block}}, there)
+            command.step(f"{name}, {block['about']}: {status(of_block, there, side_by_side)}")
+    command.step(f"together: {status(planned, there, side_by_side)}")
     done = {Cell.of(reading) for reading in there}
     for entry in planned:
         if entry.cell not in done:

@@ -33,8 +33,7 @@ from gradinit_mt.initializers.residual import Block, blocks_of, set_weight
 @register("admin-closed", about="Admin's residual weights by their closed form (Liu et al., 2020)")
 def admin_closed(start: Start) -> None:
     """Weighs all residual sums of a stack alike; raises GradInitError, see ``blocks_of``."""
-    for stack in STACKS:
-        blocks = blocks_of(start.model, stack)
+    for blocks in [blocks_of(start.model, stack) for stack in STACKS]:
         for block in blocks:
             set_weight(block, closed_form(len(blocks)))
 

@@ -27,12 +27,13 @@ def deepnorm(start: Start) -> None:
     """
     generator = start.generator("deepnorm")
     sizes = [len(layers_of(start.model, stack)) for stack in STACKS]
-    for stack, (alpha, beta) in zip(STACKS, constants(*sizes), strict=True):
+    residual_blocks = [blocks_of(start.model, stack) for stack in STACKS]
+    for stack, blocks, (alpha, beta) in zip(STACKS, residual_blocks, constants(*sizes), strict=True):
         for layer in layers_of(start.model, stack):
             for matrix in matrices(layer):
                 weight, gain = matrix.linear.weight, 1.0 if matrix.role in ("q_proj", "k_proj") else beta
                 weight.copy_(nn.init.xavier_normal_(torch.empty(weight.shape), gain, generator))
-        for block in blocks_of(start.model, stack):
+        for block in blocks:
             set_weight(block, alpha)
 
 

@@ -53,7 +53,9 @@ def test_a_dry_run_names_what_is_left_beside_known_readings_and_writes_nothing(s
     start("-n", "--known", known)
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [cell.name for cell in others]
-    assert f"1 of {len(cells)} cells done" in shown.err
+    assert "rates, a rule by hand: 1 of 1 cells done\n" in shown.err
+    assert "bleu, one with scores: 0 of 4 cells done, " in shown.err
+    assert "together: 1 of 5 cells done" in shown.err
     assert list(tmp_path.iterdir()) == [known]
 
 
@@ -110,6 +112,7 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
         ("further", ["--dropout", 0.3], "further is ['--dropout', 0.3], expected a list of options of fairseq-train"),
         ("blocks", {}, "blocks is {}, expected blocks by name"),
         ("blocks a", "toy", "block a is 'toy', expected the fields about, corpus, "),
+        ("blocks a about", None, "block a has no about: expected text: what the block is about"),
         ("blocks a stages", None, "block a has no stages: expected a list of stages"),
         ("blocks a updates", 2.5, "block a: updates is 2.5, expected a whole number above 0"),
         ("blocks a bleu", "yes", "block a: bleu is 'yes', expected true or false"),
@@ -131,7 +134,7 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
 )
 def test_a_configuration_is_refused_with_block_field_value_and_what_is_expected(path, value, message, tmp_path):
     stage = {"settings": ["xavier", "radam"], "lr": [0.001], "seeds": [1]}
-    block = {"corpus": "toy", "updates": 2, "beta2": [0.98], "stages": [stage]}
+    block = {"about": "a test", "corpus": "toy", "updates": 2, "beta2": [0.98], "stages": [stage]}
     config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(config))
@@ -166,7 +169,7 @@ def test_text_that_is_no_yaml_is_refused(tmp_path):
 
 def test_all_settings_are_too_many_for_sgd(tmp_path):
     stage = {"settings": "all", "lr": [0.1], "seeds": [1]}
-    block = {"corpus": "toy", "updates": 2, "momentum": [0.9], "stages": [stage]}
+    block = {"about": "a test", "corpus": "toy", "updates": 2, "momentum": [0.9], "stages": [stage]}
     config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="stage 1: warmup-untuned, adam-eps, radam, gi-adam, novograd change Adam"):

@@ -142,6 +142,7 @@ def test_a_terminated_study_leaves_no_training_running_and_continues(command, tm
         "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
         "blocks": {
             "long": {
+                "about": "one that can be stopped",
                 "corpus": "toy",
                 "updates": 150,
                 "beta2": [0.98],

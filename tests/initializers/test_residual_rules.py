@@ -113,5 +113,8 @@ def test_deepnorm_draws_matrices_of_its_gains(make, initialize):
 def test_pre_norm_is_refused(initialize, task, make, rule):
     model = make()
     model.decoder.layers[1].normalize_before = True
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     with pytest.raises(GradInitError, match="drop --decoder-normalize-before"):
         initialize(rule, model)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name]), f"{name} has changed"
