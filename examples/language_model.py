@@ -3,7 +3,7 @@
     python examples/language_model.py            # with GradInit
     python examples/language_model.py --plain    # from PyTorch's default initialization
 
-Twelve layers, on the German side of the embedded sample; tokens are words and punctuation marks. With seed 1, the mean
+Twelve layers, on the German side of the bundled sample; tokens are words and punctuation marks. With seed 1, the mean
 loss of updates 251 to 300 is 4.08 bits per token with GradInit, and 7.80 without.
 """
 

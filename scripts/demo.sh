@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All steps on the embedded sample: prepare, learn scales, train without warmup, translate, score, plot.
+# All steps on the bundled sample: prepare, learn scales, train without warmup, translate, score, plot.
 #
 #   make demo          (or scripts/demo.sh, after scripts/install.sh)
 #

@@ -58,7 +58,7 @@ class Preset:
 
 PRESETS = {
     "sample": Preset(
-        about="the embedded sample: minutes on two CPU cores",
+        about="the bundled sample: minutes on two CPU cores",
         tokens_per_update=1024,
         gradinit_tokens=2048,
         options={

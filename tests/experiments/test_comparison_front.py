@@ -1,5 +1,6 @@
 """The README's picture, from the committed readings and from invented ones."""
 
+import itertools
 import statistics
 
 import pytest
@@ -10,8 +11,9 @@ from gradinit_mt.common import journal
 from gradinit_mt.common.errors import UserError
 
 
-def reading(setting, lr, seed, training):
-    return front.SAME | {"setting": setting, "lr": lr, "seed": seed, "training": training}
+def reading(setting, lr, seed, training, source_gain=2.0):
+    own = {"setting": setting, "lr": lr, "seed": seed, "training": training, "source_gain": source_gain}
+    return front.SAME | own
 
 
 @pytest.fixture
@@ -35,6 +37,34 @@ def test_a_line_is_the_mean_over_seeds_at_the_updates_that_all_have(readings):
             assert [list(line.get_xdata()) for line in (first, second, mean)] == [[400, 800]] * 3
             assert [list(line.get_ydata()) for line in (first, second, mean)] == [[7, 5], [8, 6], [7.5, 5.5]]
     pyplot.close(figure)
+
+
+def test_a_line_whose_seeds_all_failed_says_so(readings):
+    for entry in readings:
+        failed = entry["setting"] == "xavier" or (entry["setting"], entry["seed"]) == ("pre-ln", 1)
+        entry["source_gain"] = 0.5 if failed else 2.0
+    figure = front.draw(readings)
+    for axes in figure.axes:
+        names = [text.get_text() for text in axes.texts]
+        assert len(names) == len(front.LINES)
+        assert [name for name in names if name.endswith(" (fails)")] == ["xavier, no warmup (fails)"]
+    pyplot.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("heights", "moved"),
+    [
+        ([3.0, 1.0, 2.0], [3.0, 1.0, 2.0]),
+        ([1.0, 1.0], [0.75, 1.25]),
+        ([1.2, 1.0], [1.35, 0.85]),
+        ([2.0, 1.0, 1.1, 1.7, 4.0], [2.2, 0.7, 1.2, 1.7, 4.0]),
+    ],
+)
+def test_names_are_moved_apart_in_their_order_and_no_farther_than_needed(heights, moved):
+    found = front.apart(heights, 0.5)
+    assert found == pytest.approx(moved)
+    assert statistics.mean(found) == pytest.approx(statistics.mean(heights))
+    assert min(b - a for a, b in itertools.pairwise(sorted(found))) > 0.499
 
 
 def test_the_committed_readings_have_every_line():

@@ -1,0 +1,159 @@
+"""The tables of README and docs that summarize the comparison study say what its committed readings say."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from comparison import groups as of
+from comparison.collect import BLEU, chosen_checkpoint
+from comparison.groups import Group, Part
+from comparison.known import known
+from comparison.settings import SETTINGS
+from comparison.tables import spread
+
+RATES = {"5e-4": 0.0005, "1e-3": 0.001, "2e-3": 0.002, "3e-3": 0.003}
+NAMES = {
+    "xavier with tuned warmup": "warmup-tuned",
+    "warmup, tuned": "warmup-tuned",
+    "T-Fixup's scales": "t-fixup",
+    "Pre-LN": "pre-ln",
+    "pre-ln, another model": "pre-ln",
+    "GradInit": "gradinit",
+    "GradInit, default form": "gradinit",
+    "form `branches`": "gradinit",
+    "*branches*: GradInit's start, nothing learned": "branches",
+    "*branches*: the start alone, nothing learned": "branches",
+    "*hand-output*": "hand-output",
+}
+CORPORA = {"English to German": "multi30k.en-de", "tatoeba, German to English": "tatoeba"}
+ADAM = ("Adam", 0.98)
+LONG = 4920  # updates
+
+
+@pytest.fixture(scope="module")
+def group(root):
+    """A function that finds committed readings: of a setting and a rate in a part of the study."""
+    found = of.parts(known(root / "docs/results/comparison/readings.jsonl"))
+    there = {(part, group.setting, group.lr): group for part, groups in found.items() for group in groups}
+
+    def at(label, lr, updates=800, corpus="multi30k", further=(), optimizer=ADAM) -> Group:
+        return there[Part(corpus, updates, further, *optimizer), setting(label), lr]
+
+    return at
+
+
+def setting(label: str) -> str:
+    """The row of settings.py that a table's label means."""
+    name = label.split(" (")[0]
+    return NAMES.get(name, name)
+
+
+def table(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of the only table with these columns, by column, without bold type."""
+    text = path.read_text(encoding="utf-8").replace("**", "")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    [start] = [number for number, line in enumerate(lines) if line == list(columns)]
+    body = itertools.takewhile(lambda line: len(line) == len(columns), lines[start + 2 :])
+    return [dict(zip(columns, line, strict=True)) for line in body]
+
+
+def shown(group: Group, value, digits: int = 2) -> str:
+    """What a table says of a group: mean, deviation and number of seeds, or that it fails."""
+    seeds = f"({len(group.readings)})"
+    if group.failed == len(group.readings):
+        return f"fails {seeds}"
+    values = group.values(value)
+    return f"{spread(values, digits)} {seeds}" if values else "not logged"
+
+
+def lowest(reading):
+    """The lowest validation loss of the run."""
+    return min(reading["validation"].values())
+
+
+def validation_bleu(reading):
+    """Of the checkpoint that is scored on the test set."""
+    return reading["scores"][chosen_checkpoint(reading)]["valid"][BLEU]["value"]
+
+
+def bleu_of_the_last(reading, split):
+    """Whatever the other checkpoint has."""
+    return reading["scores"]["last"][split][BLEU]["value"]
+
+
+def test_readme_has_the_training_losses_by_rate(group, root):
+    settings = ("xavier with tuned warmup", "T-Fixup's scales", "Pre-LN", "GradInit")
+    rows = table(root / "README.md", "learning rate", *settings)
+    assert [row["learning rate"] for row in rows] == list(RATES)
+    for row in rows:
+        for label in settings:
+            assert row[label] == shown(group(label, RATES[row["learning rate"]]), of.training), (row, label)
+
+
+@pytest.mark.parametrize(
+    ("file", "first"), [("docs/results/README.md", "setting"), ("docs/small-branches.md", "initialization")]
+)
+def test_docs_have_the_training_losses_by_setting(group, root, file, first):
+    rows = [row for row in table(root / file, first, *RATES) if setting(row[first]) in SETTINGS]
+    assert len(rows) >= 3
+    for row in rows:
+        for label, lr in RATES.items():
+            assert row[label] == shown(group(row[first], lr), of.training), (row, label)
+
+
+def test_readme_has_the_scores_after_20_epochs(group, root):
+    rows = table(root / "README.md", "", "validation", "test")
+    assert len(rows) == 4
+    for row in rows:
+        found = group(row[""], 0.001, LONG)
+        assert (row["validation"], row["test"]) == (shown(found, validation_bleu, 1), shown(found, of.bleu, 1)), row
+
+
+def test_docs_have_the_losses_and_scores_after_20_epochs(group, root):
+    losses = {"training loss": of.training, "validation loss, lowest": lowest, "at the end": of.validation}
+    scores = {"BLEU, validation": validation_bleu, "test": of.bleu}
+    rows = table(root / "docs/results/README.md", "setting", "seeds", *losses, *scores)
+    assert len(rows) == 4
+    for row in rows:
+        found = group(row["setting"], 0.001, LONG)
+        assert row["seeds"] == str(len(found.readings))
+        for column, value in (losses | scores).items():
+            assert row[column] == spread(found.values(value)), (row, column)
+
+
+def test_docs_have_every_seed_of_20_epochs(group, root):
+    losses = {"validation loss, lowest": lowest, "at the end": of.validation}
+    scores = {"BLEU of the last, validation": "valid", "test": "test"}
+    columns = ("dropout", "initialization", "seed", "training loss", *losses, *scores)
+    rows = table(root / "docs/small-branches.md", *columns)
+    assert len(rows) == 16
+    for row in rows:
+        further = () if row["dropout"] == "0.1" else ("--dropout", row["dropout"])
+        readings = group(row["initialization"], 0.001, LONG, further=further).readings
+        [reading] = [reading for reading in readings if str(reading["seed"]) == row["seed"]]
+        assert row["training loss"] == f"{of.training(reading):.2f}", row
+        for column, value in losses.items():
+            assert row[column] == f"{value(reading):.3f}", (row, column)
+        for column, split in scores.items():
+            assert row[column] == f"{bleu_of_the_last(reading, split):.2f}", (row, column)
+
+
+def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
+    rows = table(root / "docs/small-branches.md", "beta2", "initialization", *RATES)
+    known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
+    assert len(known_rows) >= 4
+    for row in known_rows:
+        for label, lr in RATES.items():
+            found = group(row["initialization"], lr, optimizer=("Adam", float(row["beta2"])))
+            assert f"{row[label]} (1)" == shown(found, of.training), (row, label)
+
+
+def test_docs_have_the_losses_on_other_corpora(group, root):
+    measured = {"training loss": (of.training, 2), "validation loss": (of.validation, 2), "source gain": (of.gain, 1)}
+    rows = table(root / "docs/small-branches.md", "corpus", "initialization", *measured)
+    known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
+    assert len(known_rows) == 4
+    for row in known_rows:
+        [reading] = group(row["initialization"], 0.001, corpus=CORPORA[row["corpus"]]).readings
+        for column, (value, digits) in measured.items():
+            assert row[column] == f"{value(reading):.{digits}f}", (row, column)
