@@ -21,13 +21,15 @@ class ProjectedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     """Options, loss and logging outputs of fairseq's ``label_smoothed_cross_entropy``, without logits of a whole batch.
 
     The model's decoder ends in ``output_projection``, a linear layer without bias, as fairseq's Transformers do. Where
-    the logits themselves are needed (accuracy, losses of single tokens, second derivatives), and in float16, fairseq's
-    own computation runs.
+    the logits themselves are needed (accuracy, losses of single tokens, second derivatives), in float16, and with
+    ``--find-unused-parameters``, fairseq's own computation runs.
     """
 
     def forward(self, model: BaseFairseqModel, sample: dict, reduce: bool = True) -> tuple:
         """The summed loss, its size and the logging outputs; see fairseq's."""
         needs_logits = not reduce or self.report_accuracy or self.ignore_prefix_size or hvp.needs_second_derivatives()
+        # PyTorch's DDP would take the projection for unused, since no output of the model depends on it
+        needs_logits = needs_logits or getattr(model, "find_unused_parameters", False)
         # in float16, small derivatives would be lost before the loss is scaled up
         if needs_logits or working_type(next(model.parameters())) == torch.float16:
             return super().forward(model, sample, reduce)

@@ -94,9 +94,10 @@ def narrowed(generator: SequenceGenerator) -> Iterator[None]:
 
 
 def _is_plain(generator: SequenceGenerator) -> bool:
-    beam_search = type(generator) is SequenceGenerator and type(generator.search) is BeamSearch
+    if type(generator) is not SequenceGenerator or type(generator.search) is not BeamSearch:
+        return False
     further = (generator.repeat_ngram_blocker, generator.lm_model, generator.token_indices_to_suppress)
-    if not beam_search or any(part is not None for part in further):
+    if any(part is not None for part in further):
         return False
     return generator.model.models_size == 1 and isinstance(generator.model.single_model.decoder, Decoder)
 

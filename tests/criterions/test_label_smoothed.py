@@ -5,7 +5,9 @@ import argparse
 import pytest
 import torch
 from fairseq.criterions import CRITERION_REGISTRY, label_smoothed_cross_entropy
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.models import build_model
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gradinit_mt import criterions  # noqa: F401 - registers the criterion
@@ -59,6 +61,24 @@ def test_losses_sizes_logs_and_gradients_are_those_of_fairseq(both, model, sampl
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     for mine, theirs in zip(*gradients, strict=True):
         assert (mine - theirs).norm() <= 1e-5 * theirs.norm() + 1e-6
+
+
+@pytest.fixture
+def data_parallel(model, tmp_path):
+    """The model as fairseq wraps it for ``pytorch_ddp`` with ``--find-unused-parameters``, in one process."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    yield ModuleProxyWrapper(DistributedDataParallel(model, find_unused_parameters=True))
+    torch.distributed.destroy_process_group()
+
+
+def test_gradients_are_those_of_fairseq_while_ddp_looks_for_unused_parameters(both, model, data_parallel, sample):
+    assert model.decoder.output_projection.weight is not model.decoder.embed_tokens.weight, "what DDP could overlook"
+    gradients = []
+    for criterion in both():
+        data_parallel.zero_grad()
+        criterion(data_parallel, sample)[0].backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    assert all(map(torch.equal, *gradients))
 
 
 def test_the_logs_can_be_summed_over_processes_like_those_of_fairseq(both):

@@ -7,6 +7,7 @@ import torch
 from fairseq.models import build_model
 from fairseq.search import BeamSearch, Sampling
 from fairseq.sequence_generator import SequenceGenerator
+from fairseq.sequence_scorer import SequenceScorer
 
 from gradinit_mt.models.narrow_search import GROUPS, NarrowSearch, largest, narrowed
 
@@ -51,6 +52,14 @@ def test_translations_and_scores_are_the_same(model, dictionary, sentences, beam
             assert torch.equal(a["tokens"], b["tokens"])
             for part in ("score", "positional_scores", "attention"):
                 assert torch.allclose(a[part], b[part], atol=1e-6)
+
+
+def test_a_scorer_of_references_stays_what_it_is(dictionary):
+    """What ``fairseq-generate --score-reference`` uses: no generator, and without most of its attributes."""
+    scorer = SequenceScorer(dictionary)
+    before = dict(vars(scorer))
+    with narrowed(scorer):
+        assert vars(scorer) == before
 
 
 def test_any_other_search_stays_what_it_is(model, dictionary):
