@@ -19,7 +19,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
-from gradinit_mt.evaluation import checks, folding, run
+from gradinit_mt.evaluation import checks, folding, run, systems
 from gradinit_mt.evaluation.translate import DESCRIPTION, VOCABULARY_MAP, ExportedModel, load_ctranslate2
 from gradinit_mt.evaluation.vocabulary_map import vocabulary_map
 from gradinit_mt.training import checkpoints
@@ -34,7 +34,7 @@ def export(options: argparse.Namespace) -> None:
     """
     with new_directory(options.output) as directory:
         corpus = run.prepared_corpus(options)
-        path = run.checkpoint_path(options)
+        path = systems.checkpoint_path(options)
         facts = checkpoints.facts(path)
         checks.require_model(corpus, facts)
         state = checkpoints.load(path)

@@ -6,7 +6,6 @@ Choose the checkpoint on the validation set; the test set is only for the report
 """
 
 import argparse
-import os
 import platform
 import shlex
 import sys
@@ -14,25 +13,15 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError, differing
-from gradinit_mt.common.files import new_directory, sha256, write_json
+from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
-from gradinit_mt.evaluation import average, checks, generate, hypotheses, paired, results, scores
-from gradinit_mt.evaluation.translate import (
-    BATCH_HELP,
-    VOCABULARY_MAP,
-    WEIGHTS,
-    ExportedModel,
-    Search,
-    all_threads,
-    translate_subwords,
-)
-from gradinit_mt.training import checkpoints
+from gradinit_mt.evaluation import checks, generate, hypotheses, paired, results, scores
+from gradinit_mt.evaluation.systems import System, chosen_system
+from gradinit_mt.evaluation.translate import BATCH_HELP
 from gradinit_mt.training.save_dir import RUN, read_run
 
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "ctranslate2", "sacrebleu", "sacremoses")
@@ -77,13 +66,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExcl
     return choice
 
 
-def checkpoint_path(options: argparse.Namespace) -> Path:
-    """The checkpoint that the options choose; an average is made if it does not exist."""
-    if options.average:
-        return average.average_last(options.save_dir, options.average)
-    return checkpoints.choose(options.save_dir, options.checkpoint or "best")
-
-
 def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     """The corpus of ``--data``, or the one named in the training run's ``run.json``.
 
@@ -122,34 +104,21 @@ def evaluate(options: argparse.Namespace) -> Path:
         UserError: see the message; no result directory was made.
     """
     corpus = prepared_corpus(options)
-    if options.exported:
-        model = ExportedModel.load(options.exported)
-        checks.require_subwords(corpus, model)
-        try:
-            facts = checkpoints.CheckpointFacts(**model.checkpoint)
-        except TypeError as error:
-            raise UserError(f"{options.exported}: lacks facts of its checkpoint ({error}); export it again") from error
-        name = f"{Path(facts.file).stem}-ctranslate2-{model.kind}"
-    else:
-        model, path = None, checkpoint_path(options)
-        facts, name = _facts(path, corpus), path.stem
-    checks.require_model(corpus, facts)
-    checks.require_short(corpus, options.split, facts)
+    system = chosen_system(options, corpus)
+    checks.require_model(corpus, system.facts)
+    checks.require_short(corpus, options.split, system.facts)
     settings = {
-        "checkpoint_sha256": facts.sha256,
+        "checkpoint_sha256": system.facts.sha256,
         "data_sha256": checks.data_checksums(corpus, options.split),
         "split": options.split,
         "beam": options.beam,
         "lenpen": options.lenpen,
         "further_options": options.further,
+        **system.settings(),
     }
     if options.paired_with:  # before minutes of translation
         paired.require_same_data(settings, results.load(options.paired_with), options.paired_with)
-    if model:
-        settings["exported_sha256"] = sha256(model.directory / WEIGHTS)
-        if model.vocabulary_map:
-            settings["vocabulary_map_sha256"] = sha256(model.directory / VOCABULARY_MAP)
-    name = f"{options.split}-{name}-beam{options.beam}-lenpen{options.lenpen}"
+    name = f"{options.split}-{system.name}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
         if changes := differing(results.load(output)["settings"], settings):
@@ -157,54 +126,19 @@ def evaluate(options: argparse.Namespace) -> Path:
         print(f"{output}: exists already, with this checkpoint and these settings", file=sys.stderr)
         return output
     with new_directory(output) as directory:
-        _make_result(directory, options, corpus, facts, settings, model)
+        _make_result(directory, options, corpus, settings, system)
     return output
-
-
-def _facts(path: Path, corpus: PreparedCorpus) -> checkpoints.CheckpointFacts:
-    """The facts of a checkpoint whose subwords are those of the corpus."""
-    state = checkpoints.load(path)
-    facts = checkpoints.facts_of(state, path)
-    checks.require_vocabulary(corpus, state["model"], path)
-    return facts
-
-
-def _translate(
-    directory: Path,
-    options: argparse.Namespace,
-    corpus: PreparedCorpus,
-    facts: checkpoints.CheckpointFacts,
-    model: ExportedModel | None,
-) -> tuple[list[str], dict]:
-    """The hypotheses as subwords, and what the result reports of the system that made them."""
-    if model:
-        lines, threads = read_lines(corpus.text(options.split, corpus.source)), all_threads()
-        tokens = options.max_tokens or model.batch_tokens
-        sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
-        subwords = translate_subwords(model, lines, Search(length_penalty=options.lenpen, **sizes))
-        system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({model.kind})"}
-        return subwords, {**system, "max_tokens": tokens, "exported": model.stored()}
-    arguments = generate.command_line(corpus, facts, options)
-    sentences = corpus.counts[options.split]
-    output = generate.run(arguments, directory, sentences)
-    checks.require_unchanged(facts)
-    on_gpu = torch.cuda.is_available() and not options.cpu
-    device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
-    subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
-    system = {"device": device, "precision": generate.precision(directory), "max_tokens": options.max_tokens}
-    return subwords, {**system, "command": shlex.join(arguments)}
 
 
 def _make_result(
     directory: Path,
     options: argparse.Namespace,
     corpus: PreparedCorpus,
-    facts: checkpoints.CheckpointFacts,
     settings: dict,
-    model: ExportedModel | None,
+    system: System,
 ) -> None:
     start = time.monotonic()
-    subwords, system = _translate(directory, options, corpus, facts, model)
+    subwords, made = system.translate(options, directory)
     generated = time.monotonic()
     both = texts(corpus, options.split, subwords)
     both.write(directory)
@@ -212,7 +146,7 @@ def _make_result(
     result = {
         "settings": settings,
         "scores": {"sentences": len(subwords), **{key: asdict(score) for key, score in found.items()}},
-        "checkpoint": asdict(facts),
+        "checkpoint": asdict(system.facts),
         "data": {
             **{key: getattr(corpus, key) for key in ("name", "source", "target", "lowercased")},
             "directory": str(corpus.directory.resolve()),
@@ -220,7 +154,7 @@ def _make_result(
         "unknown_symbols": sum(line.split().count(hypotheses.UNKNOWN) for line in subwords),
         "seconds": {"generation": round(generated - start, 1), "scoring": round(time.monotonic() - generated, 1)},
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
-        **system,
+        **made,
     }
     (directory / results.TABLE).write_text(f"{_setting(result)}\n{scores.table(found)}\n", encoding="utf-8")
     write_json(directory / results.SCORES, result)

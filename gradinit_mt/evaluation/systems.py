@@ -1,0 +1,134 @@
+"""What evaluation can translate with: a checkpoint of a training run, or a model that was exported from one."""
+
+import argparse
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import sha256
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.evaluation import average, checks, generate, hypotheses
+from gradinit_mt.evaluation.translate import (
+    VOCABULARY_MAP,
+    WEIGHTS,
+    ExportedModel,
+    Search,
+    all_threads,
+    translate_subwords,
+)
+from gradinit_mt.training import checkpoints
+
+
+class System(Protocol):
+    """A model whose translations are scored."""
+
+    @property
+    def facts(self) -> checkpoints.CheckpointFacts:
+        """Of the checkpoint that it is, or comes from."""
+
+    @property
+    def name(self) -> str:
+        """For the name of the result."""
+
+    def settings(self) -> dict[str, str]:
+        """Checksums, beside the checkpoint's, of the files that determine its translations."""
+
+    def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
+        """The hypotheses of the split as subwords, and what the result reports of how they were made."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint, which fairseq-generate translates with."""
+
+    corpus: PreparedCorpus
+    facts: checkpoints.CheckpointFacts
+    name: str
+
+    @classmethod
+    def load(cls, path: Path, corpus: PreparedCorpus) -> "Checkpoint":
+        """Raises UserError unless the checkpoint is whole, and its vocabulary is that of the corpus."""
+        state = checkpoints.load(path)
+        facts = checkpoints.facts_of(state, path)
+        checks.require_vocabulary(corpus, state["model"], path)
+        return cls(corpus, facts, path.stem)
+
+    def settings(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
+        """See ``System``; fairseq's output is kept in ``directory``."""
+        arguments = generate.command_line(self.corpus, self.facts, options)
+        sentences = self.corpus.counts[options.split]
+        output = generate.run(arguments, directory, sentences)
+        checks.require_unchanged(self.facts)
+        on_gpu = torch.cuda.is_available() and not options.cpu
+        device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
+        subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
+        system = {"device": device, "precision": generate.precision(directory), "max_tokens": options.max_tokens}
+        return subwords, {**system, "command": shlex.join(arguments)}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model of ``scripts/export.sh``, which CTranslate2 translates with."""
+
+    corpus: PreparedCorpus
+    facts: checkpoints.CheckpointFacts
+    model: ExportedModel
+
+    @classmethod
+    def load(cls, directory: Path, corpus: PreparedCorpus) -> "Exported":
+        """Raises UserError unless the model is whole, and its subwords are those of the corpus."""
+        model = ExportedModel.load(directory)
+        checks.require_subwords(corpus, model)
+        try:
+            return cls(corpus, checkpoints.CheckpointFacts(**model.checkpoint), model)
+        except TypeError as error:
+            raise UserError(f"{directory}: lacks facts of its checkpoint ({error}); export it again") from error
+
+    @property
+    def name(self) -> str:
+        """That of its checkpoint's file, and the type of its weights."""
+        return f"{Path(self.facts.file).stem}-ctranslate2-{self.model.kind}"
+
+    def settings(self) -> dict[str, str]:
+        """Of its weights, and of its vocabulary map if it has one."""
+        files = {"exported_sha256": WEIGHTS}
+        if self.model.vocabulary_map:
+            files["vocabulary_map_sha256"] = VOCABULARY_MAP
+        return {name: sha256(self.model.directory / file) for name, file in files.items()}
+
+    def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
+        """See ``System``; ``directory`` is left as it is."""
+        lines, threads = read_lines(self.corpus.text(options.split, self.corpus.source)), all_threads()
+        tokens = options.max_tokens or self.model.batch_tokens
+        sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
+        subwords = translate_subwords(self.model, lines, Search(length_penalty=options.lenpen, **sizes))
+        system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({self.model.kind})"}
+        return subwords, {**system, "max_tokens": tokens, "exported": self.model.stored()}
+
+
+def chosen_system(options: argparse.Namespace, corpus: PreparedCorpus) -> System:
+    """The system that the options choose.
+
+    Raises:
+        UserError: it is missing, damaged, or does not belong to the corpus.
+    """
+    if options.exported:
+        return Exported.load(options.exported, corpus)
+    return Checkpoint.load(checkpoint_path(options), corpus)
+
+
+def checkpoint_path(options: argparse.Namespace) -> Path:
+    """The checkpoint that the options choose; an average is made if it does not exist."""
+    if options.average:
+        return average.average_last(options.save_dir, options.average)
+    return checkpoints.choose(options.save_dir, options.checkpoint or "best")
