@@ -120,9 +120,9 @@ def train(arguments: list[str]) -> None:
         preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, everywhere
     )
     rehearsal.require_sound(fairseq_arguments)
-    line = command_line(fairseq_arguments, processes, chosen.nodes, chosen.node, chosen.rendezvous)
+    started = partial(_line, directory, fairseq_arguments, processes, chosen)
     if chosen.dry_run:
-        print(shlex.join(line))
+        print(shlex.join(started()))
         return
     owner = chosen.node == 0  # of the save dir; another machine keeps its log beside it
     own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
@@ -139,6 +139,7 @@ def train(arguments: list[str]) -> None:
             command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
             return
         stop_note.remove(directory)
+        line = started()
         if run is not None:
             save_dir.note_start(directory, run, line)
         place = f"preset {preset}; {_place(gpus, processes, chosen)}"
@@ -152,6 +153,14 @@ def train(arguments: list[str]) -> None:
             "so this model hardly translates; try more updates, a lower --lr, or warmup (--warmup-updates)"
         )
     command.step(f"done; next: scripts/evaluate.sh {shown}")
+
+
+def _line(directory: Path, arguments: list[str], processes: int, chosen: argparse.Namespace) -> list[str]:
+    """The command line of this start."""
+    if (directory / newest.LAST).exists() and (remaining := options.continuing(arguments)) != arguments:
+        command.step(f"continuing from {newest.LAST}: --restore-file and --reset-* applied to the first start")
+        arguments = remaining
+    return command_line(arguments, processes, chosen.nodes, chosen.node, chosen.rendezvous)
 
 
 def _place(gpus: int, processes: int, chosen: argparse.Namespace) -> str:

@@ -1,5 +1,6 @@
 """The options of fairseq-train: composed of preset, run and user's choice, and parsed as fairseq-train parses them."""
 
+import argparse
 import contextlib
 import io
 import logging
@@ -25,6 +26,9 @@ FREE |= {"watch_updates", "watch_language_model_updates"}
 
 # Files of other runs: different spellings of a path are the same option.
 PATHS = ("gradinit_from", "finetune_from_model")
+
+# What a start takes from a checkpoint of another run.
+RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
 
 USAGE = 2  # argparse's exit status for options that it refuses
 USER_DIR = str(Path(gradinit_mt.__file__).parent)
@@ -160,6 +164,15 @@ def fairseq_options() -> Iterator[ModuleType]:
         raise UserError(f"fairseq-train refuses its options: {reason}") from error
     except (SyntaxError, ValueError, RuntimeError) as error:
         raise UserError(f"fairseq-train refuses its options: {str(error) or '--arch is missing or unknown'}") from error
+
+
+def continuing(arguments: list[str]) -> list[str]:
+    """The arguments of a run that has a checkpoint of its own: those about another run's applied to its first start."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--restore-file")
+    for name in RESETS:
+        parser.add_argument(name, action="store_true")
+    return parser.parse_known_args(arguments)[1]
 
 
 def changed(before: list[str], now: list[str]) -> list[str]:

@@ -97,6 +97,39 @@ def test_a_stopped_run_has_its_own_status_on_every_machine(toy_corpus, tmp_path,
     assert text.count("=> stopped after update 400: why") == 1, "where the first process did not show it"
 
 
+def save(path, updates):
+    """Writes what the launcher reads of a checkpoint."""
+    cfg = {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": {"_name": "x"}, "task": {}}
+    extra_state = {"val_loss": None, "previous_training_time": 1.0}
+    state = {"model": {}, "cfg": cfg, "extra_state": extra_state, "optimizer_history": [{"num_updates": updates}]}
+    torch.save(state, path)
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """The command lines of training processes, which save a checkpoint of 5 updates and end with status 1."""
+    started = []
+
+    def run(line, _environment, log_file, *_arguments, **_options) -> Outcome:
+        started.append(line)
+        save(log_file.with_name("checkpoint_last.pt"), 5)
+        return Outcome(1, None, [])
+
+    monkeypatch.setattr(launch, "watch", run)
+    return started
+
+
+def test_a_run_that_began_from_another_checkpoint_continues_from_its_own(toy_corpus, tmp_path, lines, capsys):
+    save(tmp_path / "other.pt", 9)
+    restore = ["--restore-file", str(tmp_path / "other.pt"), "--reset-optimizer"]
+    for _ in range(2):
+        start(toy_corpus, tmp_path / "run", "--", *restore)
+    first, second = lines
+    assert [part for part in first if part not in second] == restore
+    assert "--restore-file and --reset-* applied to the first start" in capsys.readouterr().err
+    assert "holds a run with other settings (reset-optimizer set there" in start(toy_corpus, tmp_path / "run")
+
+
 def test_an_earlier_stop_is_not_taken_for_the_end_of_this_start(toy_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "watch", fails(1))
     assert start(toy_corpus, tmp_path / "run") == stop_note.STATUS

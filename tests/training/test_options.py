@@ -79,6 +79,13 @@ def test_options_that_fairseq_train_would_refuse_are_refused_in_its_words(compos
         composed(*further)
 
 
+def test_only_what_the_first_start_took_from_another_run_is_left_out_later(composed):
+    start = ["--restore-file", "a.pt", *options.RESETS]
+    values = ["--lr=-1e-3", "--adam-betas", "(0.9, 0.98)", "--eval-bleu-args", '{"beam": 5}', "--no-gradinit"]
+    assert options.continuing(composed(*start, *values)) == composed(*values)
+    assert options.continuing(composed("--restore-file=a.pt")) == composed()
+
+
 def test_a_signal_during_parsing_is_not_a_refusal():
     with pytest.raises(SystemExit, match="143"), options.fairseq_options():
         sys.exit(143)
