@@ -21,8 +21,10 @@ def mend(save_dir: Path) -> list[str]:
     """Makes ``checkpoint_last.pt`` the newest whole checkpoint, and clears away what a kill left of a save.
 
     A damaged checkpoint is renamed, never deleted. A kill between the files of one save leaves a numbered checkpoint
-    that is newer than the last one, and perhaps than the best one, whose place it then takes, too. A file that is
-    whole, but no checkpoint that can be loaded, stays: loading it gives an error that names it.
+    with more updates than the last one, written after it. It takes the last one's place, and perhaps that of the best
+    one. One with more updates that was written earlier is from before the last one: the updates count from 0 again
+    after ``--reset-optimizer``, and the user may have gone back to an earlier checkpoint. A file that is whole, but no
+    checkpoint that can be loaded, stays: loading it gives an error that names it.
 
     Returns:
         What was done, to be shown.
@@ -31,7 +33,12 @@ def mend(save_dir: Path) -> list[str]:
         path.unlink()
     last = save_dir / LAST
     updates = {path: _updates(path) for path in save_dir.iterdir() if _SAVED.fullmatch(path.name)}
-    newest_first = sorted(updates, key=lambda path: (updates[path], path == last), reverse=True)
+    written = {path: path.lstat().st_mtime_ns for path in updates}  # of a link, which may be broken: its own
+
+    def newness(path: Path) -> tuple:
+        return path == last or written[path] > written.get(last, -1), updates[path], path == last
+
+    newest_first = sorted(updates, key=newness, reverse=True)
     damaged = [path for path in newest_first if updates[path] < 0 and not _is_whole(path)]
     readable = [path for path in newest_first if updates[path] >= 0]
     while readable and not _is_whole(readable[0]):
@@ -43,7 +50,8 @@ def mend(save_dir: Path) -> list[str]:
         _put(readable[0], last)
         said.append(f"resuming from {readable[0].name} (update {updates[readable[0]]})")
         best = save_dir / BEST
-        if updates.get(best, -1) < updates[readable[0]] and _is_best(readable[0]):
+        is_newer = updates.get(best, -1) < updates[readable[0]] and written.get(best, -1) < written[readable[0]]
+        if (is_newer or not best.exists()) and _is_best(readable[0]):
             _put(readable[0], best)
             said.append(f"{readable[0].name} is the best so far")
     return said

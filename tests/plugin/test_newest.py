@@ -74,7 +74,7 @@ def test_every_damaged_checkpoint_is_kept_under_another_name(tmp_path, saved):
 
 
 def test_a_kill_between_the_files_of_a_save_loses_no_update(tmp_path, saved):
-    saved(checkpoint_2_12=12, checkpoint_last=9)
+    saved(checkpoint_last=9, checkpoint_2_12=12)
     assert mend(tmp_path) == ["resuming from checkpoint_2_12.pt (update 12)"]
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == (tmp_path / "checkpoint_2_12.pt").read_bytes()
 
@@ -92,6 +92,42 @@ def test_a_kill_between_the_files_of_a_save_loses_no_best_checkpoint(tmp_path, s
     expected = (tmp_path / "checkpoint_2_12.pt").read_bytes() if is_best else content
     assert (best.read_bytes() if best.exists() else None) == expected
     assert mend(tmp_path) == []
+
+
+def test_more_updates_written_earlier_are_not_newer(tmp_path, saved):
+    """Updates count from 0 again after --reset-optimizer. And users copy an earlier checkpoint over the last."""
+    saved({"val_loss": 2.0, "best": 2.0}, checkpoint_1_20=20)
+    saved({"val_loss": 3.0, "best": 3.0}, checkpoint_best=5, checkpoint_last=5)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert mend(tmp_path) == []
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_best_checkpoint_written_later_stays_when_an_earlier_one_replaces_a_damaged_last_one(tmp_path, saved):
+    saved({"val_loss": 2.0, "best": 2.0}, checkpoint_1_20=20)
+    saved({"val_loss": 3.0, "best": 3.0}, checkpoint_best=5, checkpoint_last=5)
+    flip(tmp_path / "checkpoint_last.pt")
+    best = (tmp_path / "checkpoint_best.pt").read_bytes()
+    assert mend(tmp_path)[1:] == ["resuming from checkpoint_1_20.pt (update 20)"]
+    assert (tmp_path / "checkpoint_best.pt").read_bytes() == best
+
+
+def test_a_damaged_best_checkpoint_is_replaced_by_the_best_one_before_it(tmp_path, saved):
+    saved({"val_loss": 2.0, "best": 2.0}, checkpoint_1_20=20, checkpoint_best=25, checkpoint_last=30)
+    for name in ("best", "last"):
+        flip(tmp_path / f"checkpoint_{name}.pt")
+    assert mend(tmp_path)[-1] == "checkpoint_1_20.pt is the best so far"
+    assert (tmp_path / "checkpoint_best.pt").read_bytes() == (tmp_path / "checkpoint_1_20.pt").read_bytes()
+
+
+@pytest.mark.parametrize("link", ["checkpoint1.pt", "gone.pt"])
+def test_a_link_is_as_old_as_itself(tmp_path, saved, link):
+    saved(checkpoint1=5, checkpoint2=10)
+    last = tmp_path / "checkpoint_last.pt"
+    last.symlink_to(link)
+    said = mend(tmp_path)
+    assert ("is damaged" in " ".join(said)) == (link == "gone.pt")
+    assert last.read_bytes() == (tmp_path / ("checkpoint2.pt" if said else link)).read_bytes()
 
 
 def test_without_a_whole_checkpoint_the_run_starts_over(tmp_path):
