@@ -66,7 +66,8 @@ def learn_scales(
         state: the state of an interrupted run. It is kept up to date, even if anything is raised, so that learning
             resumes with pair number ``state.iteration``, counted from 0.
         on_iteration: called with the state after each iteration, as soon as its outcome has been read from the
-            device, when the next iteration is already under way.
+            device, when the next iteration is already under way. Not called once anything is raised, so that a
+            callback may communicate with the other ranks.
 
     Returns:
         ``state``, or a new one.
@@ -97,6 +98,7 @@ def learn_scales(
                 raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
             learner.iterate(*pair)
         learner.settle()
+        learner.report()
         scaled.load(learner.scales.m)
     return state
 
@@ -118,11 +120,15 @@ class _Learner:
         # The history entry of the last iteration, and what is still on the device, [2 + 5 * blocks]: the objective
         # ahead, a sum that is finite if all derivatives are, m, moments.
         self.unread: tuple[dict, Tensor] | None = None
+        self.reported = self.state.iteration
         self.last_read_at = time.perf_counter()
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """As ``ScaledModel.restoring``; if anything is raised, theta0 is restored once the state is up to date."""
+        """As ``ScaledModel.restoring``; if anything is raised, theta0 is restored once the state is up to date.
+
+        ``on_iteration`` is not called then: the error may be this rank's alone.
+        """
         with self.scaled.restoring():
             try:
                 yield
@@ -141,34 +147,44 @@ class _Learner:
         self.scaled.load(self.scales.m)
         g, loss = self.gradients.of(self.loss_fn, first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
-        loss_value, norm_value = self._read(torch.stack([loss, norm]).double())
+        (loss_value, norm_value), outcome = self._read(torch.stack([loss, norm]).double())
+        self._record(outcome)
+        self.report()
         self._require_finite(norm_value, loss=loss_value, norm=norm_value)
         if norm_value > self.config.gamma:
             kind, ahead, h = CONSTRAINT, loss, self._constraint(g, norm, first)
         else:
             kind = OBJECTIVE
             h, ahead = self._objective(g, later, s_tilde)
-        # the state is up to date: it has just been read
+        # the state is up to date: the outcome has just been recorded
         self.scales.update(h.double(), kind, norm.double(), self.state.steps[KINDS.index(kind)])
         results = [ahead.double()[None], h.sum()[None], self.scales.m, self.scales.moments.flatten()]
         self.unread = {"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": None}, torch.cat(results)
 
     def settle(self) -> None:
-        """Reads the outcome of the last iteration, if it is not read yet."""
-        self._read(self.scales.m[:0])
+        """Adds the last iteration to the state, if it is not there yet."""
+        self._record(self._read(self.scales.m[:0])[1])
 
-    def _read(self, values: Tensor) -> list[float]:
-        """The values, float64, and in the same transfer the outcome of the previous iteration."""
+    def report(self) -> None:
+        """Calls ``on_iteration`` if an iteration has been added to the state since the last call."""
+        if self.on_iteration is not None and self.reported < self.state.iteration:
+            self.reported = self.state.iteration
+            self.on_iteration(self.state)
+
+    def _read(self, values: Tensor) -> tuple[list[float], tuple[dict, Tensor] | None]:
+        """The values, float64, and in the same transfer what is unread, whose results are then on the host."""
         unread, self.unread = self.unread, None
         if unread is None:
-            return values.cpu().tolist()
+            return values.cpu().tolist(), None
         entry, results = unread
         everything = torch.cat([values, results]).cpu()
-        self._record(entry, everything[len(values) :])
-        return everything[: len(values)].tolist()
+        return everything[: len(values)].tolist(), (entry, everything[len(values) :])
 
-    def _record(self, entry: dict, results: Tensor) -> None:
-        """Adds an iteration, whose results are now on the host, to the state."""
+    def _record(self, outcome: tuple[dict, Tensor] | None) -> None:
+        """Adds an iteration, whose results are on the host, to the state; nothing for None."""
+        if outcome is None:
+            return
+        entry, results = outcome
         n, state = len(self.scaled.blocks), self.state
         (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([n, 4 * n])
         self._require_finite(entry["norm"], look_ahead_loss=ahead, derivative_of_a_scale=derivatives)
@@ -180,8 +196,6 @@ class _Learner:
         state.trajectory.append(state.scales)
         before, self.last_read_at = self.last_read_at, time.perf_counter()
         state.seconds += self.last_read_at - before
-        if self.on_iteration is not None:
-            self.on_iteration(state)
 
     def _objective(
         self, g: list[Tensor], later: Sequence[Sequence[Any]], s_tilde: Sequence[Any]
