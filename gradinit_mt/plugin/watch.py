@@ -5,6 +5,7 @@ A run with the watch computes the same as one without, bit for bit, until it is 
 
 import logging
 import math
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +30,13 @@ logger = logging.getLogger(__name__)
 
 PRIORITY = 3000  # in what is logged: after all that fairseq logs
 
-# How fairseq's trainer reports that it cannot use a gradient, before it repeats the batch in search of the reason.
-_NOT_FINITE = ("gradients are Nan/Inf", "Minimum loss scale reached", "AMP: Minimum loss scale reached")
+# How fairseq's trainer reports that it cannot use a gradient, before it repeats the batch in search of the reason. On
+# several GPUs it compares the norms first: those that are not finite count as inconsistent.
+_NOT_FINITE = re.compile(
+    r"gradients are Nan/Inf|(AMP: )?Minimum loss scale reached"
+    r"|Fatal error: gradients are inconsistent between workers.*\nrank +\d+ = -?(nan|inf)\n",
+    re.DOTALL,
+)
 
 
 def require_valid(cfg: GradInitTranslationConfig) -> None:
@@ -66,7 +72,7 @@ class Watch:
         if self._stop is not None:
             self._end(self._stop)
         failure = sys.exc_info()[1]  # that the trainer is handling
-        if isinstance(failure, FloatingPointError) and str(failure).startswith(_NOT_FINITE):
+        if isinstance(failure, FloatingPointError) and _NOT_FINITE.match(str(failure)):
             reading = Reading(self._update, 1, math.nan, math.nan)
             self._end(stopping.stop(End.NOT_FINITE, reading, 1, math.nan, self._cfg))
         self._update, self._rate = update_num + 1, optimizer.get_lr()

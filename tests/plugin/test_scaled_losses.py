@@ -1,9 +1,14 @@
-"""The watch where the loss is scaled up for the backward pass: the scale does not reach what it logs or decides."""
+"""The watch where the loss is scaled up, as on GPUs: the scale does not reach what it logs or decides.
+
+Also how it learns from fairseq's trainer that a gradient is not finite.
+"""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
+from fairseq.distributed import utils
 from fairseq.logging import metrics
 from in_process import configured, trainer_of, updates_of
 
@@ -56,12 +61,20 @@ def test_norms_are_those_of_the_loss_itself(watched, options):
     assert found == pytest.approx(plain, rel=1e-3 if "--amp" in options else 1e-2)
 
 
-@pytest.mark.parametrize("options", [HALF, ["--amp"]], ids=" ".join)
-def test_a_run_that_no_scale_can_save_is_stopped(watched, options, tmp_path, monkeypatch):
-    """The loss stays infinite while the scale is halved down to its minimum."""
-    trainer = watched(*options, "--min-loss-scale", "1")
+@pytest.mark.parametrize(
+    ("options", "gpus"), [([*HALF, "--min-loss-scale", "1"], 1), (["--amp", "--min-loss-scale", "1"], 1), ([], 2)]
+)
+def test_a_run_whose_gradient_is_never_finite_is_stopped(watched, options, gpus, tmp_path, monkeypatch):
+    """The loss stays infinite, also while the scale is halved down to its minimum.
+
+    On several GPUs fairseq compares the gradient norms first, and takes norms that are not finite for unequal ones.
+    """
+    trainer = watched(*options)
     with torch.no_grad():
         trainer.model.decoder.embed_tokens.weight.fill_(math.inf)
+    if gpus > 1:
+        trainer._grad_norm_buf = torch.zeros(gpus, dtype=torch.float64)
+        monkeypatch.setattr(utils, "all_reduce", lambda norms, group: norms.fill_(norms[0]))
     left = []
 
     def leave():
@@ -74,3 +87,14 @@ def test_a_run_that_no_scale_can_save_is_stopped(watched, options, tmp_path, mon
             trainer.train_step(update)
     assert left
     assert "not finite" in (tmp_path / "stopped.json").read_text()
+
+
+def test_gradients_that_differ_between_gpus_remain_fairseqs_error(watched, tmp_path, monkeypatch):
+    trainer = watched()
+    trainer._grad_norm_buf = torch.zeros(2, dtype=torch.float64)
+    monkeypatch.setattr(utils, "all_reduce", lambda norms, group: norms[1:].fill_(2 * norms[0]))
+    # its hooks fail on what an encoder returns, in recent versions of PyTorch
+    monkeypatch.setattr("fairseq.trainer.NanDetector", nullcontext)
+    with pytest.raises(FloatingPointError, match="gradients are inconsistent between workers"):
+        trainer.train_step(next(updates_of(trainer)))
+    assert not (tmp_path / "stopped.json").exists()
