@@ -66,8 +66,9 @@ def gradinit(
             ``step="adam"`` for an optimizer whose first steps are not known.
 
     Raises:
-        ValueError: a setting is out of its range, the optimizer has taken steps, lacks a trainable tensor of the
-            model or is not known, its groups differ in their rates, or no stack of layers is found.
+        ValueError: a setting is out of its range, there is no such form, the optimizer has taken steps, lacks a
+            trainable tensor of the model or is not known, its groups differ in their rates, or no stack of layers is
+            found.
         GradInitError: see ``learn_scales``.
     """
     steps = step_settings(optimizer, known_step(optimizer))

@@ -112,8 +112,11 @@ def settings_for(
         given: settings of ``GradInitConfig`` that override the form and the optimizer; None counts as not given.
 
     Raises:
-        ValueError: a setting is out of its range, or the optimizer is unknown and ``step`` is not given.
+        ValueError: a setting is out of its range, there is no such form, or the optimizer is unknown and ``step`` is
+            not given.
     """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}, expected {', '.join(list(FORMS)[:-1])} or {list(FORMS)[-1]}")
     given = steps | {name: value for name, value in given.items() if value is not None}
     step = given["step"]
     if step not in ("adam", "sgd"):

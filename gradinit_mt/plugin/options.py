@@ -42,7 +42,9 @@ CaptureSteps = StrEnum("CaptureSteps", ["off", "auto", "on"])
 
 def _by_form(name: str) -> str:
     """The end of a help text: the default of a setting in each form."""
-    return "default by form: " + ", ".join(f"{form} {getattr(FORMS[form], name):g}" for form in FORMS)
+    values = {form: getattr(settings, name) for form, settings in FORMS.items()}
+    shown = {form: value if isinstance(value, str) else f"{value:g}" for form, value in values.items()}
+    return "default by form: " + ", ".join(f"{form} {value}" for form, value in shown.items())
 
 
 @dataclass
@@ -98,8 +100,8 @@ class GradInitTranslationConfig(TranslationConfig):
         "--sentence-avg also times the mean target length)"
     )
     gradinit_gamma: Optional[float] = option(
-        "upper bound on the gradient norm, above 0; inf for none (default by form: signal inf, paper the bound at "
-        "which a step of eta promises a drop of 1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
+        "upper bound on the gradient norm, above 0; inf for none (default by form: branches and signal inf, paper the "
+        "bound at which a step of eta promises a drop of 1 nat: 1/eta for adam, sqrt(1/eta) for sgd)"
     )
     gradinit_signal_weight: Optional[float] = option(
         "weight of the signal lost in the layers, added to the loss after the look-ahead; at least 0 "
@@ -108,7 +110,7 @@ class GradInitTranslationConfig(TranslationConfig):
     )
     gradinit_update: Optional[Update] = option(
         "how the scales move: adam (Adam on the scale, as published) or descent (gradient descent on its logarithm) "
-        "(default by form: signal descent, paper adam)"
+        f"({_by_form('update')})"
     )
     gradinit_tau: Optional[float] = option(
         "learning rate of the scales, above 0 (default by --gradinit-update: "
@@ -127,9 +129,9 @@ class GradInitTranslationConfig(TranslationConfig):
         f"from eta {_SIGNAL.rise_from:g}, to twice the value at {1.5 * _SIGNAL.rise_from:g})"
     )
     gradinit_embedding_upper_bound: Optional[float] = option(
-        "largest scale of an embedding, above 0, if lower than that of a matrix; below 1, an embedding starts there "
-        "(default: that of a matrix; branches with Adam and no --initializer: where its root mean square is "
-        f"{FORMS['branches'].embedding_steps:g} steps of eta, and at least {FORMS['branches'].lower_bound:g})"
+        "largest scale of an embedding, if lower than that of a matrix; at least --gradinit-lower-bound. Below 1, an "
+        "embedding starts there (default: that of a matrix; branches with Adam and no --initializer: where its root "
+        f"mean square is {FORMS['branches'].embedding_steps:g} steps of eta, but at least --gradinit-lower-bound)"
     )
     gradinit_vector_lower_bound: Optional[float] = option(
         f"smallest scale of a vector (LayerNorm weight or bias), in (0, 1] ({_by_form('vector_lower_bound')})"

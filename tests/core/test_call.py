@@ -170,6 +170,12 @@ def test_an_optimizer_that_does_not_fit_is_an_error(change, message):
         gradinit_mt.gradinit(model, token_loss, batches(), change(model))
 
 
+def test_an_unknown_form_is_an_error_that_names_the_forms():
+    model = network()
+    with pytest.raises(ValueError, match="form is 'sginal', expected branches, signal or paper"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model), form="sginal")
+
+
 def test_a_trained_optimizer_a_model_without_layers_and_batches_without_tensors_are_errors():
     model = network()
     optimizer = adam(model)

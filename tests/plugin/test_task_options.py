@@ -1,6 +1,7 @@
 """How the task's options become GradInit's settings."""
 
 import argparse
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from fairseq.optim import adam as fairseq_adam
 
 from gradinit_mt.core import GradInitError
+from gradinit_mt.core.forms import FORMS
 from gradinit_mt.optim.gi_adam import GIAdam
 from gradinit_mt.optim.novograd import NovoGrad
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config, first_steps_of
@@ -79,6 +81,13 @@ def test_an_embedding_keeps_the_bound_of_matrices_where_the_rule_does_not_apply(
     given = core_config(options(gradinit_embedding_upper_bound=0.8), ADAM, CPU, embedding_rms=0.09)
     assert given.embedding_upper_bound == 0.8
     assert core_config(options(gradinit_lower_bound=0.6), ADAM, CPU, embedding_rms=0.09).embedding_upper_bound == 0.6
+
+
+def test_a_default_that_depends_on_the_form_is_given_for_every_form():
+    texts = [setting.metadata["help"] for setting in fields(GradInitTranslationConfig) if "help" in setting.metadata]
+    by_form = [text for text in texts if "default by form" in text]
+    assert len(by_form) > 5
+    assert all(form in text.partition("default by form")[2] for text in by_form for form in FORMS)
 
 
 def test_given_options_override_the_form():
