@@ -66,6 +66,11 @@ def shown(group: Group, value, digits: int = 2) -> str:
     return f"{spread(values, digits)} {seeds}" if values else "not logged"
 
 
+def dropout(value: str) -> tuple[str, ...]:
+    """The options of a run with this dropout; the bench's is 0.1."""
+    return () if value == "0.1" else ("--dropout", value)
+
+
 def lowest(reading):
     """The lowest validation loss of the run."""
     return min(reading["validation"].values())
@@ -112,10 +117,10 @@ def test_readme_has_the_scores_after_20_epochs(group, root):
 def test_docs_have_the_losses_and_scores_after_20_epochs(group, root):
     losses = {"training loss": of.training, "validation loss, lowest": lowest, "at the end": of.validation}
     scores = {"BLEU, validation": validation_bleu, "test": of.bleu}
-    rows = table(root / "docs/results/README.md", "setting", "seeds", *losses, *scores)
-    assert len(rows) == 4
+    rows = table(root / "docs/results/README.md", "dropout", "setting", "seeds", *losses, *scores)
+    assert len(rows) >= 6
     for row in rows:
-        found = group(row["setting"], 0.001, LONG)
+        found = group(row["setting"], 0.001, LONG, further=dropout(row["dropout"]))
         assert row["seeds"] == str(len(found.readings))
         for column, value in (losses | scores).items():
             assert row[column] == spread(found.values(value)), (row, column)
@@ -128,8 +133,7 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
     rows = table(root / "docs/small-branches.md", *columns)
     assert len(rows) == 16
     for row in rows:
-        further = () if row["dropout"] == "0.1" else ("--dropout", row["dropout"])
-        readings = group(row["initialization"], 0.001, LONG, further=further).readings
+        readings = group(row["initialization"], 0.001, LONG, further=dropout(row["dropout"])).readings
         [reading] = [reading for reading in readings if str(reading["seed"]) == row["seed"]]
         assert row["training loss"] == f"{of.training(reading):.2f}", row
         for column, value in losses.items():
@@ -141,7 +145,7 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
 def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
     rows = table(root / "docs/small-branches.md", "beta2", "initialization", *RATES)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
-    assert len(known_rows) >= 4
+    assert len(known_rows) >= 2
     for row in known_rows:
         for label, lr in RATES.items():
             found = group(row["initialization"], lr, optimizer=("Adam", float(row["beta2"])))
