@@ -54,7 +54,7 @@ SETTINGS = [
     *("--encoder-attention-heads", "2", "--decoder-attention-heads", "2", "--dropout", "0.3"),
     *("--gradinit-iterations", "30", "--gradinit-look-ahead", "2", "--log-interval", "2"),
     *("--save-interval-updates", "5", "--keep-interval-updates", "2", "--keep-last-epochs", "2"),
-    *("--max-epoch", "2", "--total-num-update", "1000"),
+    *("--max-epoch", "2", "--max-update", "1000", "--total-num-update", "1000"),
 ]
 SHORTEST = 0.001  # seconds of a phase that can be aimed at
 HANGS = 120  # seconds after the signal until a launcher counts as hanging

@@ -20,7 +20,9 @@ class LinearScheduleConfig(FairseqDataclass):
     warmup_updates: int = option(
         "updates of linear warmup, for baselines; at least 0 and fewer than --total-num-update", default=0
     )
-    total_num_update: Optional[int] = option("update at which the decay ends, above 0 (default: --max-update)")
+    total_num_update: Optional[int] = option(
+        "update at which the decay ends, above 0; with --lr-min 0 at least --max-update (default: --max-update)"
+    )
     max_update: int = II("optimization.max_update")
     lr: List[float] = II("optimization.lr")
 
@@ -68,6 +70,11 @@ class LinearSchedule(FairseqLRScheduler):
             )
         if not 0 <= cfg.lr_min <= lr:
             raise ValueError(f"--lr-min is {cfg.lr_min}, expected 0 to --lr ({lr})")
+        if cfg.max_update > total and cfg.lr_min == 0:
+            raise ValueError(
+                f"--max-update is {cfg.max_update}, expected at most the {total} of --total-num-update, after which "
+                "the learning rate is 0: lower --max-update, raise --total-num-update, or give an --lr-min above 0"
+            )
         self.step_update(0)
 
     def step_update(self, num_updates: int) -> float:

@@ -147,6 +147,10 @@ OPTIONS = [
     ("-- --lr nan", rf"{REFUSED}argument --lr: expected numbers, got: 'nan'"),
     ("-- --lr -1", rf"{REFUSED}--lr is -1\.0, expected a finite number above 0"),
     ("-- --lr-min 5", rf"{REFUSED}--lr-min is 5\.0, expected 0 to --lr"),
+    (
+        "-- --max-update 30 --total-num-update 20",
+        rf"{REFUSED}--max-update is 30, expected at most the 20 of --total-num-update, after which .* is 0: lower",
+    ),
     ("-- --warmup-updates -5", rf"{REFUSED}--warmup-updates is -5, expected at least 0"),
     ("-- --adam-betas (2,0.9)", rf"{REFUSED}--adam-betas is \(2,0\.9\), expected two numbers in \[0, 1\)"),
     ("-- --weight-decay inf", rf"{REFUSED}--weight-decay is inf, expected at least 0"),

@@ -40,6 +40,8 @@ def test_the_first_update_runs_at_the_peak_and_the_end_follows_max_update():
     assert linear.optimizer.get_lr() == 1e-3
     assert linear.step_update(5) == linear.optimizer.get_lr() == pytest.approx(5e-4)
     assert schedule(total_num_update=20).step_update(5) == pytest.approx(7.5e-4)
+    assert schedule(total_num_update=10).step_update(9) == pytest.approx(1e-4), "the last update has a rate"
+    assert schedule(total_num_update=5, lr_min=1e-5).step_update(9) == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,10 @@ def test_the_first_update_runs_at_the_peak_and_the_end_follows_max_update():
         ({"warmup_updates": 10}, "--warmup-updates is 10, expected .* fewer than the 10 updates"),
         ({"warmup_updates": -1}, "--warmup-updates is -1"),
         ({"lr_min": 2e-3}, "--lr-min is 0.002, expected 0 to --lr"),
+        (
+            {"total_num_update": 9},
+            "--max-update is 10, expected at most the 9 of --total-num-update, after which the learning rate is 0",
+        ),
         ({"lr": [1e-3, 5e-4]}, "takes one --lr"),
         ({"lr": [float("nan")]}, "--lr is nan"),
     ],

@@ -199,6 +199,7 @@ def test_a_run_that_stands_still_is_stopped_with_its_own_status(train, toy_corpu
     """torchrun knows no other status than 1. TensorBoard shows the collapse."""
     directory = tmp_path / "run"
     stuck = (*SMALL, "--no-gradinit", "--lr", "0.2", "--max-update", "100", "--log-interval", "2")
+    stuck = (*stuck, "--total-num-update", "100")
     here = (toy_corpus, "--save-dir", directory, "--processes", "2", "--", *stuck)
     status, output = train(*here, "--watch-updates", "4")
     assert status == 3, output
