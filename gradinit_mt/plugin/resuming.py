@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import interruption, newest, stop_note, stopping, unsaved
+from gradinit_mt.plugin import interruption, newest, stop_note, stopping, unsaved, untrusted
 from gradinit_mt.plugin.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def resume_exactly() -> None:
         unsaved.note_early_stopping(trainer, training)
         from_first_rank(lambda: stop_note.remove(Path(cfg.save_dir)))
         _mend(cfg)
-        extra_state, epoch_itr = load(cfg, trainer, **options)
+        with untrusted.resuming(trainer.cfg):
+            extra_state, epoch_itr = load(cfg, trainer, **options)
         if extra_state and trainer.get_num_updates() and not cfg.reset_meters:
             _restore(trainer, extra_state)
         at_start = epoch_itr.epoch > 1 and epoch_itr.iterations_in_epoch == 0

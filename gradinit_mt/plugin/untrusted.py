@@ -5,14 +5,17 @@ when it builds the model: text that it evaluates, interpolations that it resolve
 """
 
 import argparse
+import contextlib
 import functools
 import re
 import zipfile
 from collections.abc import Collection, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.common.errors import UserError
@@ -36,6 +39,9 @@ _FILE = re.compile(
     r"|load_pretrained_\w+_from"
 )
 _SIDE = re.compile(r"^(encoder|decoder)_")
+
+# The settings of the training that resumes, as pairs of name and value: its model is built of these alone.
+_OWN: ContextVar[Collection[tuple[str, object]]] = ContextVar("_OWN", default=())
 
 
 def read(path: Path, **options: Any) -> Any:
@@ -74,13 +80,16 @@ def _reason(error: Exception) -> str:
     return f"{first_line or type(error).__name__} (was the training killed while it saved?)"
 
 
-def require_harmless(state: Any, path: Path, overridden: Collection[str] = ()) -> None:
+def require_harmless(
+    state: Any, path: Path, overridden: Collection[str] = (), own: Collection[tuple[str, object]] = ()
+) -> None:
     """Checks the settings of a checkpoint, as ``read`` returns it.
 
     Args:
         state: has its settings in "cfg" or "args".
         path: of the checkpoint, for the message.
         overridden: the options for which the user gives another value.
+        own: names and values that the checkpoint may repeat, since the user's own command line has them.
 
     Raises:
         UserError: fairseq would run a setting as code, resolve it, or read the file that it names.
@@ -91,9 +100,11 @@ def require_harmless(state: Any, path: Path, overridden: Collection[str] = ()) -
             try:
                 _require_harmless(name, value)
             except UserError as error:
+                if (name, value) in own:
+                    continue
                 raise UserError(
-                    f"{path}: {error}. If you trust the file, use fairseq-generate with another value: "
-                    f'--model-overrides "{{{name!r}: None}}"'
+                    f"{path}: {error}. If you trust the file, train with the same value, or use fairseq-generate with "
+                    f'another one: --model-overrides "{{{name!r}: None}}"'
                 ) from error
 
 
@@ -129,6 +140,17 @@ def require_plain(name: str, value: object) -> None:
             raise UserError(f"{name}: {error}") from error
 
 
+@contextlib.contextmanager
+def resuming(cfg: Any) -> Iterator[None]:
+    """In this block fairseq loads checkpoints that repeat a setting of ``cfg``, of which the model has been built."""
+    settings = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)  # as fairseq stores them
+    token = _OWN.set(list(_settings(settings)))
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
+
+
 def refuse_harmful_checkpoints() -> None:
     """Makes fairseq check each checkpoint before it loads it."""
     from fairseq import checkpoint_utils
@@ -140,7 +162,7 @@ def refuse_harmful_checkpoints() -> None:
     def load_checkpoint_to_cpu(path: str, arg_overrides: dict | None = None, load_on_all_ranks: bool = False) -> dict:
         local = Path(PathManager.get_local_path(path))  # fairseq also takes addresses
         if local.is_file():
-            require_harmless(_settings_only(local), local, arg_overrides or ())
+            require_harmless(_settings_only(local), local, arg_overrides or (), _OWN.get())
         return load(path, arg_overrides, load_on_all_ranks)
 
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu

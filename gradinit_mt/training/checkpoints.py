@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,12 @@ class CheckpointFacts:
     averaged_from: list[dict] | None  # "file" and "sha256" of each, if it is an average
 
 
-def load(path: Path) -> dict:
+def load(path: Path, own: Collection[tuple[str, object]] = ()) -> dict:
     """Loads a fairseq checkpoint to the CPU with PyTorch's safe loader.
+
+    Args:
+        path: of the checkpoint.
+        own: names and values of options that it may repeat, since they are also those of the run that continues.
 
     Raises:
         UserError: the file is missing, truncated, not from fairseq, or holds types that are not allowed, or settings
@@ -46,7 +51,7 @@ def load(path: Path) -> dict:
         raise UserError(f"{path}: not a fairseq checkpoint (it lacks one of {', '.join(kinds)})")
     if not isinstance(state.get("args"), argparse.Namespace) and not isinstance(state.get("cfg"), dict):
         raise UserError(f"{path}: not a fairseq checkpoint (no settings in 'cfg' or 'args')")
-    untrusted.require_harmless(state, path)
+    untrusted.require_harmless(state, path, own=own)
     return state
 
 
@@ -64,9 +69,9 @@ def settings(state: dict, part: str) -> dict:
     return settings if isinstance(settings, dict) else {}
 
 
-def facts(path: Path) -> CheckpointFacts:
-    """The facts of a checkpoint; raises as ``load`` does."""
-    return facts_of(load(path), path)
+def facts(path: Path, own: Collection[tuple[str, object]] = ()) -> CheckpointFacts:
+    """The facts of a checkpoint; arguments and errors are those of ``load``."""
+    return facts_of(load(path, own), path)
 
 
 def facts_of(state: dict, path: Path) -> CheckpointFacts:

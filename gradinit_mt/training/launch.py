@@ -134,8 +134,9 @@ def train(arguments: list[str]) -> None:
     with save_dir.locked(own) as lock:
         run = _prepared_run(directory, corpus, fairseq_arguments) if owner else None
         shown = shlex.quote(str(_from_here(directory)))
-        max_update = options.given(fairseq_arguments).get("max_update")
-        if save_dir.is_complete(directory, max_update):
+        given = options.given(fairseq_arguments)
+        max_update = given.get("max_update")
+        if save_dir.is_complete(directory, given):
             command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
             return
         stop_note.remove(directory)

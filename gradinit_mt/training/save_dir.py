@@ -88,7 +88,13 @@ def note_start(save_dir: Path, run: dict, command: list[str]) -> None:
     write_json(save_dir / RUN, run)
 
 
-def is_complete(save_dir: Path, max_update: int | None) -> bool:
-    """Whether the last checkpoint has all updates: fairseq-train would still make another one, and save again."""
+def is_complete(save_dir: Path, options: dict) -> bool:
+    """Whether the last checkpoint has all updates: fairseq-train would still make another one, and save again.
+
+    Args:
+        save_dir: of the run.
+        options: those of its command line, of which the checkpoint may repeat any.
+    """
     last = checkpoints.choose(save_dir, "last")
-    return bool(max_update and last.exists() and checkpoints.facts(last).updates >= max_update)
+    max_update = options.get("max_update")
+    return bool(max_update and last.exists() and checkpoints.facts(last, options.items()).updates >= max_update)

@@ -191,6 +191,18 @@ def test_no_path_in_a_checkpoint_is_followed(fairseq, trained, tmp_path):
     assert not ran.exists()
 
 
+def test_training_resumes_with_the_pretrained_embeddings_of_its_own_command_line(fairseq, tmp_path):
+    """Whose file the checkpoint names: evaluation would read it, and refuses it."""
+    (tmp_path / "words.txt").write_text("0 32\n")
+    stock = ["--arch", "transformer", "--decoder-embed-dim", "32", "--decoder-layers", "1", "--disable-validation"]
+    own = [*ADAM, *stock, "--encoder-embed-path", tmp_path / "words.txt"]
+    fairseq.train(tmp_path / "run", 1, *own)
+    output = fairseq.train(tmp_path / "run", 2, *own)
+    assert re.search(r"checkpoint_last\.pt \(epoch 1 @ 1 updates\)", output)
+    with pytest.raises(UserError, match=CRAFTED[path]):
+        checkpoints.load(tmp_path / "run" / "checkpoint_last.pt")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

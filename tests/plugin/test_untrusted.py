@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from omegaconf import OmegaConf
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.plugin import untrusted
@@ -50,6 +51,10 @@ def test_harm_is_found_at_any_depth_and_in_settings_that_hold_themselves(name, v
     with pytest.raises(UserError, match=rf"a\.pt: {name}: .*--model-overrides \"{{'{name}': None}}\""):
         untrusted.require_harmless({"cfg": settings}, FILE)
     untrusted.require_harmless({"cfg": settings}, FILE, {name})
+    own = [(name, text) for text in ("x", "f()", "${x}", "${oc.env:HOME}")]
+    untrusted.require_harmless({"cfg": settings}, FILE, own=own)
+    with pytest.raises(UserError, match=rf"a\.pt: {name}: "):
+        untrusted.require_harmless({"cfg": settings}, FILE, own=[(name, "other"), ("other", value)])
 
 
 def test_fairseq_loads_a_checkpoint_whose_harm_the_user_overrides(tmp_path, monkeypatch):
@@ -62,6 +67,15 @@ def test_fairseq_loads_a_checkpoint_whose_harm_the_user_overrides(tmp_path, monk
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "a.pt"))
     loaded = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "a.pt"), {"encoder_embed_path": None})
     assert loaded["cfg"]["model"]["encoder_embed_path"] is None
+    with untrusted.resuming(OmegaConf.create({"model": {"encoder_embed_path": "/nowhere"}})):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "a.pt"))
+    with (
+        untrusted.resuming(OmegaConf.create({"model": {"encoder_embed_path": "/other"}, "path": "/nowhere"})),
+        pytest.raises(UserError, match="encoder_embed_path: '/nowhere' is a file"),
+    ):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "a.pt"))
+    with pytest.raises(UserError, match="train with the same value"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "a.pt"))
 
 
 def test_one_changed_bit_of_a_tensor_is_noticed(tmp_path):

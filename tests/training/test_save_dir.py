@@ -16,10 +16,10 @@ from gradinit_mt.training import save_dir
 def trained_checkpoint():
     """Writes a file with the progress that a fairseq checkpoint records."""
 
-    def write(path, updates):
+    def write(path, updates, **settings):
         extra = {"val_loss": None, "previous_training_time": 1.0}
         history = [{"num_updates": updates}]
-        model = argparse.Namespace(_name="transformer")
+        model = argparse.Namespace(_name="transformer", **settings)
         cfg = {"checkpoint": {"best_checkpoint_metric": "loss"}, "model": model, "task": {}}
         torch.save({"model": {}, "cfg": cfg, "optimizer_history": history, "extra_state": extra}, path)
 
@@ -101,7 +101,16 @@ def test_after_a_failed_first_save_a_run_has_not_begun(tmp_path):
 
 def test_a_complete_run_is_recognized_by_its_last_checkpoint(tmp_path, trained_checkpoint):
     trained_checkpoint(tmp_path / "checkpoint_last.pt", updates=8)
-    assert save_dir.is_complete(tmp_path, 8)
-    assert not save_dir.is_complete(tmp_path, 9)
-    assert not save_dir.is_complete(tmp_path, None)
-    assert not save_dir.is_complete(tmp_path / "none", 8)
+    assert save_dir.is_complete(tmp_path, {"max_update": 8})
+    assert not save_dir.is_complete(tmp_path, {"max_update": 9})
+    assert not save_dir.is_complete(tmp_path, {})
+    assert not save_dir.is_complete(tmp_path / "none", {"max_update": 8})
+
+
+def test_a_run_with_pretrained_embeddings_may_name_their_file_again(tmp_path, trained_checkpoint):
+    trained_checkpoint(tmp_path / "checkpoint_last.pt", updates=8, encoder_embed_path="a.txt")
+    options = {"max_update": 8, "lr": [0.1], "encoder_embed_path": "a.txt"}
+    assert save_dir.is_complete(tmp_path, options)
+    for other in ({"encoder_embed_path": "b.txt"}, {"encoder_embed_path": None, "decoder_embed_path": "a.txt"}):
+        with pytest.raises(UserError, match=r"encoder_embed_path: 'a\.txt' is a file"):
+            save_dir.is_complete(tmp_path, options | other)
