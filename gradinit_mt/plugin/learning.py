@@ -12,7 +12,7 @@ from torch import nn
 
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
-from gradinit_mt.core.blocks import block_facts, embedding_rms
+from gradinit_mt.core.blocks import Block, block_facts, embedding_rms
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.core.starts import branches
@@ -144,9 +144,17 @@ def fresh_record(
     blocks = find_blocks(model)
     state = State.fresh(len(blocks))
     if FORMS[str(cfg.gradinit_form)].from_branches and cfg.initializer is None:
-        state = State.starting(branches(blocks, stacks_of(model)))
+        state = _from_branches(blocks, model)
         settings["start"] = "branches"  # a record of another start says nothing of it
     return Record(settings, block_facts(model), fingerprint(model), state)
+
+
+def _from_branches(blocks: list[Block], model: BaseFairseqModel) -> State:
+    stacks = stacks_of(model)
+    try:
+        return State.starting(branches(blocks, stacks))
+    except ValueError as error:
+        raise GradInitError(f"--gradinit-form branches: {error}") from error
 
 
 def _log_outcome(record: Record, save_dir: str, reused: bool) -> None:

@@ -22,8 +22,8 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
         layers = getattr(getattr(model, name, None), "layers", ())
         if not len(layers):
             raise GradInitError(
-                f"the signal is measured between layers, but the {name} of {type(model).__name__} has none: give "
-                "--gradinit-signal-weight 0 or --gradinit-form paper"
+                f"the {name} of {type(model).__name__} has no list of layers, which the forms branches and signal "
+                "need: give --gradinit-form paper, or --gradinit-form signal with --gradinit-signal-weight 0"
             )
         # by index, because iterating over a list with LayerDrop draws random numbers
         layers = [layers[index] for index in range(len(layers))]

@@ -141,7 +141,8 @@ def test_a_model_without_layers_is_an_error(missing):
     model.encoder.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
     if missing == "layers":
         model.decoder = torch.nn.LSTM(2, 2)
-    with pytest.raises(GradInitError, match="the decoder of Module has none: give --gradinit-signal-weight 0"):
+    advice = "--gradinit-form paper, or --gradinit-form signal with --gradinit-signal-weight 0"
+    with pytest.raises(GradInitError, match=f"the decoder of Module has no list of layers, .*: give {advice}"):
         SignalLoss(stacks_of(model))
 
 

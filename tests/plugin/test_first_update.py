@@ -10,6 +10,7 @@ import pytest
 import torch
 from in_process import configured, parameters, trainer_of, updates_of
 
+from gradinit_mt.core import GradInitError, starts
 from gradinit_mt.record.record import Record
 from gradinit_mt.tasks import gradinit_translation
 
@@ -50,6 +51,12 @@ def start(toy_corpus, tmp_path_factory):
         return trainer, theta0
 
     return started
+
+
+def test_layers_without_a_known_name_are_refused_with_the_option(start, monkeypatch):
+    monkeypatch.setattr(starts, "_IN_BRANCHES", ("inner", "outer"))
+    with pytest.raises(GradInitError, match=r"--gradinit-form branches: no matrix .* is called inner or outer"):
+        start()
 
 
 @pytest.fixture(scope="module")
