@@ -69,7 +69,9 @@ def _at_bounds(record: Record, scales: list[Scale]) -> list[str]:
             if bound in values:
                 lines.append(f"{values.count(bound)} of {len(values)} {kind} at their {end} bound {bound:g}")
         bound = record.settings.get("embedding_upper_bound")  # records of earlier versions have none
-        if kind == "matrices" and bound in values and bound != record.settings["upper_bound"]:
+        # at a bound that all matrices have, embeddings cannot be told apart
+        shared = (record.settings["lower_bound"], record.settings["upper_bound"])
+        if kind == "matrices" and bound in values and bound not in shared:
             lines.append(f"{values.count(bound)} at the upper bound {bound:g} of embeddings")
     return lines
 

@@ -87,6 +87,14 @@ def test_the_report_names_a_bound_of_embeddings_that_is_reached():
     assert "1 at the upper bound 1.5 of embeddings" in text(learned).splitlines()[5]
 
 
+def test_a_matrix_at_its_lower_bound_is_not_taken_for_an_embedding_at_the_same_bound():
+    learned = record(4)
+    learned.settings["embedding_upper_bound"] = learned.settings["lower_bound"]
+    shown = text(learned).splitlines()[5]
+    assert "1 of 5 matrices at their lower bound 0.01" in shown
+    assert "embeddings" not in shown
+
+
 def test_the_picture_shows_every_layer_and_every_trajectory():
     figure = draw(record(4))
     titles = [axes.get_title() for axes in figure.axes]
