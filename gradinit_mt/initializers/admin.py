@@ -27,13 +27,13 @@ from torch import Tensor, nn
 
 from gradinit_mt.initializers.layers import STACKS
 from gradinit_mt.initializers.registry import Start, register
-from gradinit_mt.initializers.residual import Block, blocks_of, set_weight
+from gradinit_mt.initializers.residual import ResidualBlock, residual_blocks_of, set_weight
 
 
 @register("admin-closed", about="Admin's residual weights by their closed form (Liu et al., 2020)")
 def admin_closed(start: Start) -> None:
-    """Weighs all residual sums of a stack alike; raises GradInitError, see ``blocks_of``."""
-    for blocks in [blocks_of(start.model, stack) for stack in STACKS]:
+    """Weighs all residual sums of a stack alike; raises GradInitError, see ``residual_blocks_of``."""
+    for blocks in [residual_blocks_of(start.model, stack) for stack in STACKS]:
         for block in blocks:
             set_weight(block, closed_form(len(blocks)))
 
@@ -46,8 +46,8 @@ def closed_form(blocks: int) -> float:
 @register("admin", about="Admin's residual weights, profiled on one batch with dropout (Liu et al., 2020)")
 @torch.no_grad()
 def admin(start: Start) -> None:
-    """Weighs each residual sum by the profile of the first batch; raises GradInitError, see ``blocks_of``."""
-    stacks = [blocks_of(start.model, stack) for stack in STACKS]
+    """Weighs each residual sum by the profile of the first batch; raises GradInitError, see ``residual_blocks_of``."""
+    stacks = [residual_blocks_of(start.model, stack) for stack in STACKS]
     with ExitStack() as hooks, _dropout(start):
         profiles = [hooks.enter_context(_profiled(blocks, start.all_reduce)) for blocks in stacks]
         start.loss_fn(start.model, next(start.batches))
@@ -100,7 +100,7 @@ class _Profile:
 
 
 @contextmanager
-def _profiled(blocks: list[Block], all_reduce: Callable[[Tensor], Any] | None) -> Iterator[_Profile]:
+def _profiled(blocks: list[ResidualBlock], all_reduce: Callable[[Tensor], Any] | None) -> Iterator[_Profile]:
     profile = _Profile(all_reduce)
     hooks = [layer.register_forward_pre_hook(profile.enter_layer) for layer in {b.layer: None for b in blocks}]
     for block in blocks:

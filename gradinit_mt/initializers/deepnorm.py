@@ -14,7 +14,7 @@ from torch import nn
 
 from gradinit_mt.initializers.layers import STACKS, layers_of, matrices
 from gradinit_mt.initializers.registry import Start, register
-from gradinit_mt.initializers.residual import blocks_of, set_weight
+from gradinit_mt.initializers.residual import residual_blocks_of, set_weight
 
 
 @register("deepnorm", about="DeepNorm's residual weights and gains (Wang et al., 2022)")
@@ -27,7 +27,7 @@ def deepnorm(start: Start) -> None:
     """
     generator = start.generator("deepnorm")
     sizes = [len(layers_of(start.model, stack)) for stack in STACKS]
-    residual_blocks = [blocks_of(start.model, stack) for stack in STACKS]
+    residual_blocks = [residual_blocks_of(start.model, stack) for stack in STACKS]
     for stack, blocks, (alpha, beta) in zip(STACKS, residual_blocks, constants(*sizes), strict=True):
         for layer in layers_of(start.model, stack):
             for matrix in matrices(layer):

@@ -11,7 +11,7 @@ from gradinit_mt.initializers.layers import layers_of
 
 
 @dataclass(frozen=True)
-class Block:
+class ResidualBlock:
     """One residual block of a layer."""
 
     layer: Any
@@ -33,7 +33,7 @@ class Block:
         return getattr(self.layer, f"{self.name}_residual_weight", None)
 
 
-def blocks_of(model: nn.Module, stack: str) -> list[Block]:
+def residual_blocks_of(model: nn.Module, stack: str) -> list[ResidualBlock]:
     """The residual blocks of the encoder or of the decoder, in the order of the forward pass.
 
     Raises:
@@ -46,12 +46,14 @@ def blocks_of(model: nn.Module, stack: str) -> list[Block]:
                 f"--initializer: weights of the residual sums are for Post-LN; drop --{stack}-normalize-before"
             )
         names = ("self_attn", "encoder_attn", "final")
-        blocks += [Block(layer, name) for name in names if getattr(layer, f"{name}_layer_norm", None) is not None]
+        blocks += [
+            ResidualBlock(layer, name) for name in names if getattr(layer, f"{name}_layer_norm", None) is not None
+        ]
     return blocks
 
 
 @torch.no_grad()
-def set_weight(block: Block, omega: float) -> None:
+def set_weight(block: ResidualBlock, omega: float) -> None:
     """Makes omega the block's w.
 
     Without residual weights in the model, f is divided by omega instead: LN(omega x + f) = LN(x + f / omega), but for
