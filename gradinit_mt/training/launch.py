@@ -128,11 +128,11 @@ def train(arguments: list[str]) -> None:
     own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
     if owner:
         save_dir.require_usable(directory)
-        corpus.checksums(corpus.binarized("train", "valid"))
+        here = described(corpus, fairseq_arguments)
         if not save_dir.has_begun(directory):
             rehearsal.require_files(fairseq_arguments)
     with save_dir.locked(own) as lock:
-        run = _prepared_run(directory, corpus, fairseq_arguments) if owner else None
+        run = _prepared_run(directory, here) if owner else None
         shown = shlex.quote(str(_from_here(directory)))
         given = options.given(fairseq_arguments)
         max_update = given.get("max_update")
@@ -194,8 +194,8 @@ def _require_success(outcome: Outcome, log: str) -> None:
         )
 
 
-def _prepared_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:
-    run = checked_run(directory, corpus, arguments)
+def _prepared_run(directory: Path, here: dict) -> dict:
+    run = checked_run(directory, here)
     for message in newest.mend(directory):
         command.step(message)
     if (directory / TENSORS).exists() and not (directory / newest.LAST).exists():
@@ -203,20 +203,35 @@ def _prepared_run(directory: Path, corpus: PreparedCorpus, arguments: list[str])
     return run
 
 
-def checked_run(directory: Path, corpus: PreparedCorpus, arguments: list[str]) -> dict:
-    """The run to note in ``run.json``: the one that the save dir has begun, or a new one.
+def described(corpus: PreparedCorpus, arguments: list[str]) -> dict:
+    """A new run on the corpus with these arguments of fairseq-train, as noted in ``run.json``.
 
     Raises:
-        UserError: the save dir has begun a run with other settings.
+        UserError: the data to train on has changed since the corpus was prepared.
     """
-    run = save_dir.read_run(directory)
-    if run is None or not save_dir.has_begun(directory):
-        return {"data": str(corpus.directory), "options": arguments, "starts": []}
-    if changes := options.changed(run["options"], arguments):
+    checksums = corpus.checksums(corpus.binarized("train", "valid"))
+    return {"data": str(corpus.directory), "data_sha256": checksums, "options": arguments, "starts": []}
+
+
+def checked_run(directory: Path, here: dict) -> dict:
+    """The run to note in ``run.json``: the one that the save dir has begun, or the new one ``here``.
+
+    Raises:
+        UserError: the save dir has begun a run with other settings or data. The data may have moved, if its checksums
+            were noted.
+    """
+    there = save_dir.read_run(directory)
+    if there is None or not save_dir.has_begun(directory):
+        return here
+    noted = there.get("data_sha256")
+    changes = options.changed(there["options"], here["options"], may_move=noted is not None)
+    if noted not in (None, here["data_sha256"]):
+        changes += [f"data of {there['data']} there, other data in {here['data']} here"]
+    if changes:
         raise UserError(
             f"{directory} holds a run with other settings ({'; '.join(changes)}); use another --save-dir, or remove it"
         )
-    return run | {"options": arguments}
+    return there | here | {"starts": there["starts"]}
 
 
 def _from_here(path: Path) -> Path:

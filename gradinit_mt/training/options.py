@@ -175,12 +175,18 @@ def continuing(arguments: list[str]) -> list[str]:
     return parser.parse_known_args(arguments)[1]
 
 
-def changed(before: list[str], now: list[str]) -> list[str]:
-    """The options that differ between two runs' arguments and must not, each with both values."""
+def changed(before: list[str], now: list[str], may_move: bool = False) -> list[str]:
+    """The options that differ between two runs' arguments and must not, each with both values.
+
+    Args:
+        before: of the run that has begun.
+        now: of the run that would continue it.
+        may_move: whether the path of the data may differ, where its content is compared otherwise.
+    """
     # fairseq's parser imports the user dir, which may have been another checkout
     old, new = given([*before, "--user-dir", USER_DIR]), given(now)
     old |= {name: _real_path(old[name]) for name in PATHS if name in old}
-    free = FREE | ({"max_update"} if "total_num_update" in new else set())
+    free = FREE | ({"max_update"} if "total_num_update" in new else set()) | ({"data"} if may_move else set())
     before_shown, now_shown = (
         {name.replace("_", "-"): _shown(value) for name, value in run.items() if name not in free} for run in (old, new)
     )

@@ -1,6 +1,9 @@
 """Devices and processes, the environment of the training process, and the status of a stopped run."""
 
+import hashlib
+import json
 import math
+import shutil
 import signal
 
 import pytest
@@ -128,6 +131,28 @@ def test_a_run_that_began_from_another_checkpoint_continues_from_its_own(toy_cor
     assert [part for part in first if part not in second] == restore
     assert "--restore-file and --reset-* applied to the first start" in capsys.readouterr().err
     assert "holds a run with other settings (reset-optimizer set there" in start(toy_corpus, tmp_path / "run")
+
+
+def test_a_run_continues_on_a_corpus_that_has_moved_if_its_data_is_the_same(toy_corpus, tmp_path, lines):
+    run, corpus = tmp_path / "run", tmp_path / "corpus"
+    shutil.copytree(toy_corpus, corpus)
+    start(corpus, run)
+    moved = corpus.rename(tmp_path / "moved")
+    start(moved, run)
+    assert [str(moved / "bin") in line for line in lines] == [False, True]
+    noted = json.loads((run / "run.json").read_text())
+    assert (noted["data"], len(noted["starts"])) == (str(moved), 2), "evaluate.sh finds the corpus, too"
+
+    described = json.loads((moved / "corpus.json").read_text())
+    (moved / "bin/valid.de-en.de.bin").write_bytes(b"another")
+    described["sha256"]["bin/valid.de-en.de.bin"] = hashlib.sha256(b"another").hexdigest()
+    (moved / "corpus.json").write_text(json.dumps(described))
+    assert f"(data of {moved} there, other data in {moved} here)" in start(moved, run)
+
+    del noted["data_sha256"]
+    (run / "run.json").write_text(json.dumps(noted))
+    assert f"(data {moved}/bin there, {toy_corpus}/bin here)" in start(toy_corpus, run), "noted by an earlier version"
+    assert len(lines) == 2
 
 
 def test_an_earlier_stop_is_not_taken_for_the_end_of_this_start(toy_corpus, tmp_path, monkeypatch):
