@@ -1,6 +1,8 @@
 """The checkpoint to resume from, after kills at any point of a save and after damage."""
 
 import collections
+import itertools
+import os
 
 import pytest
 import torch
@@ -10,12 +12,14 @@ from gradinit_mt.plugin.newest import mend
 
 @pytest.fixture
 def saved(tmp_path):
-    """Writes checkpoints with so many updates each, by name."""
+    """Writes checkpoints with so many updates each, by name, each a second after the one before it."""
+    seconds = itertools.count(10**9)  # long ago; a file system may give files written at once the same time
 
     def save(extra_state=None, **updates):
         for name, number in updates.items():
             state = {"optimizer_history": [{"num_updates": number}], "model": torch.arange(1000.0)}
             torch.save(state | {"extra_state": extra_state or {}}, tmp_path / f"{name}.pt")
+            os.utime(tmp_path / f"{name}.pt", (next(seconds),) * 2)
 
     return save
 
