@@ -21,7 +21,7 @@ from gradinit_mt.plugin import newest, stop_note
 from gradinit_mt.record.record import TENSORS, Record
 from gradinit_mt.training import options, rehearsal, save_dir
 from gradinit_mt.training.presets import PRESETS, preset_for
-from gradinit_mt.training.watch import Outcome, watch
+from gradinit_mt.training.process import Outcome, run_logged
 
 # By default glibc returns each update's large tensors to the system, and the next update faults their pages in again.
 KEEP_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
@@ -145,7 +145,7 @@ def train(arguments: list[str]) -> None:
             save_dir.note_start(directory, run, line)
         place = f"preset {preset}; {_place(gpus, processes, chosen)}"
         command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
-        outcome = watch(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
+        outcome = run_logged(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
     _leave_if_stopped(outcome, directory, shown, owner)
     _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
     if outcome.source_gain < LITTLE_USE:

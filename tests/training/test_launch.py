@@ -12,7 +12,7 @@ import torch
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.plugin import stop_note
 from gradinit_mt.training import launch
-from gradinit_mt.training.watch import Outcome
+from gradinit_mt.training.process import Outcome
 
 
 def test_several_processes_start_under_torchrun():
@@ -93,7 +93,7 @@ def start(toy_corpus, directory, *arguments):
 def test_a_stopped_run_has_its_own_status_on_every_machine(toy_corpus, tmp_path, monkeypatch, capsys):
     machine = ("--nodes", "2", "--rendezvous", "host:29500", "--node")
     for status, arguments in ((3, ()), (1, ("--processes", "2")), (1, (*machine, "0")), (1, (*machine, "1"))):
-        monkeypatch.setattr(launch, "watch", fails(status))
+        monkeypatch.setattr(launch, "run_logged", fails(status))
         assert start(toy_corpus, tmp_path / "run", *arguments) == stop_note.STATUS
     text = capsys.readouterr().err
     assert text.count("run was stopped; other settings need another --save-dir") == 4
@@ -118,7 +118,7 @@ def lines(monkeypatch):
         save(log_file.with_name("checkpoint_last.pt"), 5)
         return Outcome(1, None, [])
 
-    monkeypatch.setattr(launch, "watch", run)
+    monkeypatch.setattr(launch, "run_logged", run)
     return started
 
 
@@ -156,17 +156,17 @@ def test_a_run_continues_on_a_corpus_that_has_moved_if_its_data_is_the_same(toy_
 
 
 def test_an_earlier_stop_is_not_taken_for_the_end_of_this_start(toy_corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "watch", fails(1))
+    monkeypatch.setattr(launch, "run_logged", fails(1))
     assert start(toy_corpus, tmp_path / "run") == stop_note.STATUS
-    monkeypatch.setattr(launch, "watch", lambda *_arguments, **_options: Outcome(1, None, ["out of memory"]))
+    monkeypatch.setattr(launch, "run_logged", lambda *_arguments, **_options: Outcome(1, None, ["out of memory"]))
     assert "out of memory" in start(toy_corpus, tmp_path / "run")
-    monkeypatch.setattr(launch, "watch", fails(143, signal.SIGTERM))
+    monkeypatch.setattr(launch, "run_logged", fails(143, signal.SIGTERM))
     assert start(toy_corpus, tmp_path / "run") == 128 + signal.SIGTERM
 
 
 def test_a_model_that_ignores_its_source_is_named_at_the_end(toy_corpus, tmp_path, monkeypatch, capsys):
     def said(gain: float) -> str:
-        monkeypatch.setattr(launch, "watch", lambda *_arguments, **_options: Outcome(0, None, [], gain))
+        monkeypatch.setattr(launch, "run_logged", lambda *_arguments, **_options: Outcome(0, None, [], gain))
         launch.train([str(toy_corpus), "--save-dir", str(tmp_path / "run"), "--device", "cpu"])
         return capsys.readouterr().err
 

@@ -48,7 +48,7 @@ class Outcome:
     source_gain: float = math.nan
 
 
-def watch(
+def run_logged(
     command: list[str],
     environment: dict[str, str],
     log_file: Path,

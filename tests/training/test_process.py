@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.training import watch
+from gradinit_mt.training.process import run_logged
 
 # A stand-in for fairseq-train: prints its process id, and exits with a message when interrupted.
 PATIENT = """
@@ -28,8 +28,8 @@ STUBBORN = PATIENT.replace("time.sleep(60)", "signal.signal(signal.SIGINT, signa
 DRIVER = """
 import os, sys
 from pathlib import Path
-from gradinit_mt.training.watch import watch
-outcome = watch([sys.executable, "-c", sys.argv[1]], dict(os.environ), Path(sys.argv[2]), None)
+from gradinit_mt.training.process import run_logged
+outcome = run_logged([sys.executable, "-c", sys.argv[1]], dict(os.environ), Path(sys.argv[2]), None)
 print("status", outcome.status, "interrupted by", outcome.interrupted_by)
 """
 
@@ -42,8 +42,8 @@ def printed(*lines: str) -> list[str]:
     return [sys.executable, "-c", f"print({chr(10).join(lines)!r})"]
 
 
-def watched(command, tmp_path, max_update=None):
-    return watch.watch(command, dict(os.environ), tmp_path / "train.log", max_update)
+def run(command, tmp_path, max_update=None):
+    return run_logged(command, dict(os.environ), tmp_path / "train.log", max_update)
 
 
 def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
@@ -53,7 +53,7 @@ def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
         line("train_inner", epoch=1, num_updates="7", loss="9", nll_loss="8.5", lr="0.001", wps="1234"),
         line("valid", epoch=1, valid_loss="9", valid_nll_loss="3", valid_num_updates="7"),
     ]
-    outcome = watched(printed(*said), tmp_path, max_update=20)
+    outcome = run(printed(*said), tmp_path, max_update=20)
     assert (outcome.status, outcome.interrupted_by, outcome.last_lines) == (0, None, said)
     assert (tmp_path / "train.log").read_text().splitlines() == said
     shown = capsys.readouterr().err.splitlines()
@@ -65,48 +65,48 @@ def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("loss", ["1024.5", "1e300", "inf", "nan"])
-def test_a_diverging_run_is_watched_to_its_end(tmp_path, capsys, loss):
+def test_a_diverging_run_is_logged_to_its_end(tmp_path, capsys, loss):
     """The perplexity of a loss above 1,024 bits exceeds the range of floats."""
     said = [
         line("valid", epoch=1, valid_nll_loss=loss, valid_num_updates="7"),
         line("train_inner", epoch=1, num_updates="8", nll_loss=loss, lr="60"),
         "the end",
     ]
-    assert watched(printed(*said), tmp_path).status == 0
+    assert run(printed(*said), tmp_path).status == 0
     assert (tmp_path / "train.log").read_text().splitlines() == said
     assert "update 8/?: loss" in capsys.readouterr().err
 
 
 def test_the_last_source_gain_is_kept(tmp_path):
     said = [line("train_inner", num_updates=update, source_gain=gain) for update, gain in (("5", "3"), ("9", "0.2"))]
-    assert watched(printed(*said), tmp_path).source_gain == 0.2
+    assert run(printed(*said), tmp_path).source_gain == 0.2
     unwatched = line("train_inner", num_updates="50")
-    assert math.isnan(watched(printed(unwatched), tmp_path).source_gain)
+    assert math.isnan(run(printed(unwatched), tmp_path).source_gain)
 
 
 def test_incomplete_lines_are_logged_like_others(tmp_path):
     said = [line("train_inner", num_updates="8", loss="9")[:-9], line("train_inner"), line("valid")]
-    assert watched(printed(*said), tmp_path).status == 0
+    assert run(printed(*said), tmp_path).status == 0
     assert (tmp_path / "train.log").read_text().splitlines() == said
 
 
 def test_a_failure_gives_its_status_and_its_last_lines(tmp_path):
     command = [sys.executable, "-c", "import sys; [print(n) for n in range(40)]; sys.exit(4)"]
-    outcome = watched(command, tmp_path)
+    outcome = run(command, tmp_path)
     assert outcome.status == 4
     assert outcome.last_lines == [str(number) for number in range(25, 40)]
 
 
 def test_the_log_of_an_earlier_start_stays(tmp_path):
-    watched(printed("one"), tmp_path)
-    watched(printed("two"), tmp_path)
+    run(printed("one"), tmp_path)
+    run(printed("two"), tmp_path)
     assert (tmp_path / "train.log").read_text() == "one\ntwo\n"
 
 
 @pytest.fixture
 def driven(root, tmp_path):
     """Starts a process that watches a stand-in; returns it and the stand-in's process id."""
-    processes = []
+    drivers = []
 
     def start(child):
         log = tmp_path / "train.log"
@@ -117,14 +117,14 @@ def driven(root, tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
         )
-        processes.append(driver)
+        drivers.append(driver)
         wait_for(lambda: log.exists() and log.read_text().startswith("pid") and log.read_text().endswith("\n"))
         return driver, int(log.read_text().split()[1])
 
     yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
 
 
 def wait_for(condition, seconds=30):
@@ -213,5 +213,5 @@ def test_the_command_ends_when_the_log_cannot_be_written(tmp_path):
     command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
     began = time.monotonic()
     with pytest.raises(UserError, match=r"/dev/full: cannot be written \(No space left on device\).* make room"):
-        watch.watch(command, dict(os.environ), Path("/dev/full"), None)
+        run_logged(command, dict(os.environ), Path("/dev/full"), None)
     assert time.monotonic() - began < 30, "the command was ended early"
