@@ -27,6 +27,7 @@ NAMES = {
 }
 CORPORA = {"English to German": "multi30k.en-de", "tatoeba, German to English": "tatoeba"}
 ADAM = ("Adam", 0.98)
+WIDE = ("--encoder-embed-dim", "256", "--encoder-ffn-embed-dim", "512")
 LONG = 4920  # updates
 
 
@@ -159,12 +160,23 @@ def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
             assert f"{row[label]} (1)" == shown(found, of.training), (row, label)
 
 
+MEASURED = {"training loss": (of.training, 2), "validation loss": (of.validation, 2), "source gain": (of.gain, 1)}
+
+
+def test_docs_have_the_losses_of_a_wider_model(group, root):
+    rows = table(root / "docs/small-branches.md", "learning rate", "initialization", *MEASURED)
+    assert len(rows) >= 4
+    for row in rows:
+        [reading] = group(row["initialization"], RATES[row["learning rate"]], further=WIDE).readings
+        for column, (value, digits) in MEASURED.items():
+            assert row[column] == f"{value(reading):.{digits}f}", (row, column)
+
+
 def test_docs_have_the_losses_on_other_corpora(group, root):
-    measured = {"training loss": (of.training, 2), "validation loss": (of.validation, 2), "source gain": (of.gain, 1)}
-    rows = table(root / "docs/small-branches.md", "corpus", "initialization", *measured)
+    rows = table(root / "docs/small-branches.md", "corpus", "initialization", *MEASURED)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
     assert len(known_rows) == 4
     for row in known_rows:
         [reading] = group(row["initialization"], 0.001, corpus=CORPORA[row["corpus"]]).readings
-        for column, (value, digits) in measured.items():
+        for column, (value, digits) in MEASURED.items():
             assert row[column] == f"{value(reading):.{digits}f}", (row, column)
