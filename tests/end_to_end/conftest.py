@@ -101,7 +101,7 @@ def record_only(trained, tmp_path) -> Path:
 @pytest.fixture
 def folder(toy_corpus, trained, tmp_path, monkeypatch) -> Path:
     """A corpus, a finished run on it and an exported model without weights. Nothing may start fairseq."""
-    for module, name in ((launch, "watch"), (launch.newest, "_set_aside")):
+    for module, name in ((launch, "run_logged"), (launch.newest, "_set_aside")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("nothing may be started or moved"))
     monkeypatch.setattr("gradinit_mt.evaluation.generate.run", lambda *_: pytest.fail("nothing may be started"))
     shutil.copytree(toy_corpus, tmp_path / "corpus")

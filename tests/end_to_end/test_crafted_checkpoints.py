@@ -129,7 +129,7 @@ def test_the_payloads_do_run_where_nothing_stops_them(tmp_path):
 
 def test_every_command_refuses_them(fairseq, crafted, tmp_path, monkeypatch):
     file = crafted.file
-    monkeypatch.setattr(launch, "watch", None)  # fairseq-train is not even started
+    monkeypatch.setattr(launch, "run_logged", None)  # fairseq-train is not even started
     save_dir, corpus = str(file.parent), ["--data", str(fairseq.corpus)]
     resume = [str(fairseq.corpus), "--save-dir", save_dir, "--device", "cpu"]
     note_run(file.parent, fairseq.corpus, resume)
