@@ -281,7 +281,7 @@ def test_a_checkpoint_that_cannot_be_exported_is_named(toy, tmp_path, change, me
 
 def test_text_in_a_checkpoint_would_not_run_even_if_it_were_not_refused(toy, tmp_path, monkeypatch):
     """fairseq would evaluate this option, and read embeddings from the file."""
-    monkeypatch.setattr(untrusted, "require_harmless", lambda *_: None)
+    monkeypatch.setattr(untrusted, "require_harmless", lambda *_, **__: None)
     state, sign = checkpoints.load(toy.run / "checkpoint_best.pt"), tmp_path / "sign"
     code = f"__import__('pathlib').Path({str(sign)!r}).touch()"
     spoil(state, _name="transformer", adaptive_softmax_cutoff=code, encoder_embed_path="/nowhere")
