@@ -14,7 +14,9 @@ import torch
 # A shell starts background jobs with SIGINT ignored, and processes under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-torch.set_num_threads(1)  # the networks of the tests are too small for more
+# The networks of the tests are too small for more threads, and the workers share the cores.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes under test
 
 ROOT = Path(__file__).resolve().parent.parent
 
