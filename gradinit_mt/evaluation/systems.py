@@ -60,7 +60,7 @@ class Checkpoint:
         return cls(corpus, facts, path.stem)
 
     def settings(self) -> dict[str, str]:
-        """None."""
+        """No other file does."""
         return {}
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
