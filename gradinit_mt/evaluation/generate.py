@@ -27,6 +27,8 @@ _RESERVED = (
     *("--max-source-positions", "--max-target-positions"),
     *("--required-batch-size-multiple", "--skip-invalid-size-inputs-valid-test"),
 )
+# With these, all or the beginning of a hypothesis is the reference.
+_REFERENCE = ("--score-reference", "--prefix-size")
 
 
 def _spells(name: str, reserved: str) -> bool:
@@ -48,11 +50,14 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
 
     Raises:
         UserError: a path contains ``:``, where fairseq would split it; or the further options include one that
-            this package sets, in any spelling.
+            this package sets, or that puts the reference into the hypotheses, in any spelling.
     """
     for option in options.further:
-        if any(_spells(option.split("=")[0], reserved) for reserved in _RESERVED):
+        name = option.split("=")[0]
+        if any(_spells(name, reserved) for reserved in _RESERVED):
             raise UserError(f"{option}: set by this command; leave it out after --")
+        if any(_spells(name, reserved) for reserved in _REFERENCE):
+            raise UserError(f"{option}: would score the reference against itself; use fairseq-generate for it")
     for path in (corpus.bin, Path(facts.file)):
         require_plain_path(path)
     command = [sys.executable, "-m", "fairseq_cli.generate", str(corpus.bin.resolve())]

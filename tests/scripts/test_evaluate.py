@@ -130,6 +130,8 @@ def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path
         (("--average", "9"), "9 checkpoints by epoch wanted, 4 found"),
         (("--output", "new", "--", "-sen"), "-sen: set by this command"),
         (("--output", "new", "--", "-t", "de"), "-t: set by this command"),
+        (("--output", "new", "--", "--score-ref"), "--score-ref: would score the reference against itself"),
+        (("--output", "new", "--", "--prefix-size=2"), "--prefix-size=2: would score the reference against itself"),
     ],
 )
 def test_bad_arguments_are_refused_before_translation(toy, tmp_path, monkeypatch, arguments, message):
