@@ -114,7 +114,7 @@ def evaluate(options: argparse.Namespace) -> Path:
         "beam": options.beam,
         "lenpen": options.lenpen,
         "further_options": options.further,
-        **system.settings(),
+        **system.settings(options),
     }
     if options.paired_with:  # before minutes of translation
         paired.require_same_data(settings, results.load(options.paired_with), options.paired_with)

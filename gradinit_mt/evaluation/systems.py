@@ -36,8 +36,8 @@ class System(Protocol):
     def name(self) -> str:
         """For the name of the result."""
 
-    def settings(self) -> dict[str, str]:
-        """Checksums, beside the checkpoint's, of the files that determine its translations."""
+    def settings(self, options: argparse.Namespace) -> dict[str, str | int]:
+        """What determines its translations, beside the checkpoint: checksums of files, and options that not all use."""
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
         """The hypotheses of the split as subwords, and what the result reports of how they were made."""
@@ -59,8 +59,8 @@ class Checkpoint:
         checks.require_vocabulary(corpus, state["model"], path)
         return cls(corpus, facts, path.stem)
 
-    def settings(self) -> dict[str, str]:
-        """No other file does."""
+    def settings(self, options: argparse.Namespace) -> dict[str, str | int]:
+        """Nothing else does."""
         return {}
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
@@ -99,21 +99,26 @@ class Exported:
         """That of its checkpoint's file, and the type of its weights."""
         return f"{Path(self.facts.file).stem}-ctranslate2-{self.model.kind}"
 
-    def settings(self) -> dict[str, str]:
-        """Of its weights, and of its vocabulary map if it has one."""
+    def settings(self, options: argparse.Namespace) -> dict[str, str | int]:
+        """Checksums of its weights and of its vocabulary map if it has one, with which the size of batches counts."""
         files = {"exported_sha256": WEIGHTS}
-        if self.model.vocabulary_map:
+        sizes = {}
+        if self.model.vocabulary_map:  # a batch is then searched as a whole
             files["vocabulary_map_sha256"] = VOCABULARY_MAP
-        return {name: sha256(self.model.directory / file) for name, file in files.items()}
+            sizes["max_tokens"] = self._batch_tokens(options)
+        return {name: sha256(self.model.directory / file) for name, file in files.items()} | sizes
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
         """See ``System``; ``directory`` is left as it is."""
         lines, threads = read_lines(self.corpus.text(options.split, self.corpus.source)), all_threads()
-        tokens = options.max_tokens or self.model.batch_tokens
+        tokens = self._batch_tokens(options)
         sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
         subwords = translate_subwords(self.model, lines, Search(length_penalty=options.lenpen, **sizes))
         system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({self.model.kind})"}
         return subwords, {**system, "max_tokens": tokens, "exported": self.model.stored()}
+
+    def _batch_tokens(self, options: argparse.Namespace) -> int:
+        return options.max_tokens or self.model.batch_tokens
 
 
 def chosen_system(options: argparse.Namespace, corpus: PreparedCorpus) -> System:

@@ -198,6 +198,8 @@ def test_an_evaluation_knows_the_vocabulary_map(toy, tmp_path):
     options = [toy.run, "--output", tmp_path / "result", "--exported", model]
     result = run.evaluate(run.parse_arguments([str(option) for option in options]))
     assert "CTranslate2 (int8-map20); 0 unknown" in (result / "scores.txt").read_text()
+    with pytest.raises(UserError, match=r"a result with other settings \(max_tokens 256 there, 100 here\)"):
+        run.evaluate(run.parse_arguments([str(option) for option in (*options, "--max-tokens", "100")]))
     (model / "vmap.txt").write_text("\t.\n")
     with pytest.raises(UserError, match=r"a result with other settings \(vocabulary_map_sha256"):
         run.evaluate(run.parse_arguments([str(option) for option in options]))
