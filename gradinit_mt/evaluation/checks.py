@@ -10,6 +10,7 @@ from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation.translate import ExportedModel
 from gradinit_mt.training.checkpoints import CheckpointFacts
+from gradinit_mt.training.save_dir import RUN, read_run
 
 # The plugin's models and their baseline. Other models may read files, or run code in their options.
 MODELS = (
@@ -46,7 +47,12 @@ def require_model(corpus: PreparedCorpus, facts: CheckpointFacts) -> None:
 
 
 def require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, Tensor], path: Path) -> None:
-    """Raises UserError if the checkpoint at ``path`` embeds another number of subwords than the corpus has."""
+    """Checks that the checkpoint at ``path`` was trained with the dictionaries of the corpus.
+
+    Raises:
+        UserError: it embeds another number of subwords, or the run beside it noted other dictionaries. With these the
+            model would read and write the wrong words.
+    """
     for side, lang in zip(("encoder", "decoder"), corpus.languages, strict=True):
         embeddings = parameters.get(f"{side}.embed_tokens.weight")
         rows = len(embeddings) if isinstance(embeddings, Tensor) else 0
@@ -54,6 +60,13 @@ def require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, Tensor], pa
             raise UserError(
                 f"{path}: its {side} has {rows:,} subwords, the dictionary of {corpus.directory} for {lang} "
                 f"{corpus.dictionary[lang]:,}; give the corpus that the model was trained on with --data"
+            )
+    noted = (read_run(path.parent) or {}).get("data_sha256", {})  # runs of earlier versions noted none
+    for name, digest in corpus.checksums(corpus.binarized()).items():
+        if digest != noted.get(name, digest):
+            raise UserError(
+                f"{corpus.directory / name}: not the dictionary that {path} was trained with ({RUN} notes another "
+                "sha256); give the corpus that the model was trained on with --data"
             )
 
 

@@ -59,6 +59,8 @@ def read_run(save_dir: Path) -> dict | None:
             raise ValueError(f"it lacks one of {', '.join(kinds)}")
         if not all(isinstance(option, str) for option in run["options"]):
             raise ValueError("its options are not text")
+        if not isinstance(run.get("data_sha256", {}), dict):  # of a run of this version
+            raise ValueError("its checksums are not listed by name")
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:

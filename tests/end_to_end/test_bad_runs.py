@@ -116,6 +116,7 @@ SAVE_DIRS = [
         entries("run/run.json", options=[1]),
     ),
     Bad("unknown options", RESUME, REFUSED, entries("run/run.json", options=["x", "--none"])),
+    Bad("checksums without names", RESUME, r".*run\.json: cannot be read", entries("run/run.json", data_sha256=[])),
     Bad("no list of starts", RESUME, r".*run\.json: cannot be read \(it lacks", entries("run/run.json", starts=0)),
     Bad(
         "no run.json",
@@ -400,6 +401,12 @@ EVALUATIONS = [
     Bad("a list as a result", f"{EVALUATE} --output result", INCOMPLETE, result("[]")),
     Bad("a result without settings", f"{EVALUATE} --paired-with result", INCOMPLETE, result("{}")),
     Bad("no other result", f"{EVALUATE} --paired-with none", r"none: holds no complete result"),
+    Bad(
+        "a corpus prepared again from other text",
+        EVALUATE,
+        r"corpus/bin/dict\.de\.txt: not the dictionary that run/checkpoint_best\.pt was trained with",
+        entries("run/run.json", data_sha256={"bin/dict.de.txt": "0"}),
+    ),
     Bad("of other data", f"{EVALUATE} --paired-with result", r"result: the result of other data", result(OTHER_DATA)),
     Bad("a log without losses", "curve corpus/test.de --output x.png", r"corpus/test\.de: holds no training loss"),
     Bad(
