@@ -1,5 +1,6 @@
 """Strict reading and writing of text: UTF-8, with lines that end only at newlines."""
 
+import codecs
 import gzip
 import zlib
 from pathlib import Path
@@ -36,11 +37,12 @@ def read_lines(path: Path) -> list[str]:
 
 
 def split_lines(data: bytes, name: str) -> list[str]:
-    """The lines of a UTF-8 text, split only at ``\\n``, without it.
+    """The lines of a UTF-8 text, split only at ``\\n``, without it and without a byte order mark.
 
     Raises:
         UserError: it is not UTF-8 (states ``name`` and the line).
     """
+    data = data.removeprefix(codecs.BOM_UTF8)  # or it would be part of the first word
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

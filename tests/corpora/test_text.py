@@ -14,6 +14,15 @@ def test_lines_end_only_at_newlines(tmp_path):
     assert read_lines(path) == ["a\rb", "", "c\u2028d\x85e\x0cf", "last"]
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("eins\nfünf\n", encoding="utf-8-sig")
+    assert read_lines(path) == ["eins", "fünf"]
+    path.write_bytes(b"\xef\xbb\xbf\xc3\xa4\nf\xfcnf\n")
+    with pytest.raises(UserError, match="line 2: not valid UTF-8"):
+        read_lines(path)
+
+
 def test_lines_survive_writing_and_gzip(tmp_path):
     lines = ["ä\r", "", " two  spaces ", "\u2028"]
     write_lines(tmp_path / "text", lines)
