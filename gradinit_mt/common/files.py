@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,15 @@ from gradinit_mt.common.errors import UserError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, shared: bool = False) -> Iterator[Path]:
     """Yields a temporary name beside ``path``; the file is renamed to ``path`` when the block succeeds.
 
     The file is on the disk before it has its name, and the name before this returns: a power failure leaves the old
     file or the new one. After any exception, including Ctrl-C, the temporary file is removed and ``path`` is unchanged.
+
+    If ``shared``, several processes may write the file at once: no other has this temporary name.
     """
-    temporary = temporary_name(path)
+    temporary = temporary_name(path, f".{secrets.token_hex(4)}" if shared else "")
     try:
         yield temporary
         _sync(temporary)
@@ -33,9 +36,9 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def temporary_name(path: Path) -> Path:
+def temporary_name(path: Path, mark: str = "") -> Path:
     """The name under which ``whole`` writes ``path``, and which a killed process leaves behind."""
-    return path.with_name(f".{path.name}.tmp")
+    return path.with_name(f".{path.stem}{mark}{path.suffix}.tmp")
 
 
 def _sync(path: Path) -> None:

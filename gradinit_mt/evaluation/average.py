@@ -57,7 +57,8 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     """Writes a checkpoint with the mean parameters of ``paths``, and with the settings of the last one.
 
     The result is for translation: it holds no optimizer state. Its "averaged_from" lists the inputs and their
-    checksums. An ``output`` that exists and lists exactly these inputs is left unchanged.
+    checksums. An ``output`` that exists and lists exactly these inputs is left unchanged. Several processes may make
+    the same average at once.
 
     Raises:
         UserError: there are fewer than two inputs, or the same one twice; the inputs do not match; or ``output``
@@ -86,7 +87,7 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     kept = ("train_iterator", "previous_training_time")
     state["extra_state"] = {key: state["extra_state"][key] for key in kept}
     try:
-        with whole(output) as temporary, open(temporary, "wb") as file:
+        with whole(output, shared=True) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)
     except RuntimeError as error:  # in which PyTorch hides the reason, such as a full disk
         raise UserError(

@@ -108,6 +108,22 @@ def test_the_same_average_is_not_made_twice_and_another_is_not_overwritten(tmp_p
     assert output.read_bytes() == before[1]
 
 
+def test_two_processes_may_make_the_same_average_at_once(tmp_path, monkeypatch):
+    paths = [checkpoint(tmp_path / f"{name}.pt", value) for name, value in (("a", 1), ("b", 2))]
+    made, save = [], torch.save
+
+    def overtaken(state, file):
+        monkeypatch.setattr(torch, "save", save)
+        average_checkpoint(paths, tmp_path / "average.pt")
+        made.append((tmp_path / "average.pt").read_bytes())
+        save(state, file)
+
+    monkeypatch.setattr(torch, "save", overtaken)
+    average_checkpoint(paths, tmp_path / "average.pt")
+    assert [(tmp_path / "average.pt").read_bytes()] == made, "the other process does not notice"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pt", "average.pt", "b.pt"]
+
+
 def test_a_failure_leaves_no_file(tmp_path):
     a = checkpoint(tmp_path / "a.pt", 1)
     b = checkpoint(tmp_path / "b.pt", 2, model={"weight": torch.ones(5), "version": torch.tensor([3.0])})
