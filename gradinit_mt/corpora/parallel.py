@@ -79,6 +79,11 @@ def encode(model: SentencePieceProcessor, line: str) -> str:
     return " ".join(model.encode(line, out_type=str))
 
 
+def encode_training(model: SentencePieceProcessor, line: str) -> str:
+    """The same with ``<unk>`` for characters without a piece, which would otherwise get an entry in the dictionary."""
+    return " ".join(model.id_to_piece(model.encode(line)))
+
+
 def require_subwords(text: Text) -> None:
     """Raises UserError if a line became empty: it held only characters that the model ignores."""
     for split, sides in text.items():
@@ -134,8 +139,9 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
         pieces = [f"{model.id_to_piece(i)}\t{model.get_score(i):g}\n" for i in range(model.get_piece_size())]
         (directory / "sentencepiece.vocab").write_text("".join(pieces), encoding="utf-8")
         step("encoding the text")
-        text = map_text(partial(encode, model), raw, options.workers)
-        require_subwords({split: text[split] for split in RAW_SPLITS})
+        text = map_text(partial(encode, model), {split: raw[split] for split in RAW_SPLITS}, options.workers)
+        require_subwords(text)
+        text |= map_text(partial(encode_training, model), {"train": raw["train"]}, options.workers)
         text["train"], dropped = drop_pairs(text["train"], options.max_length, options.max_ratio)
         corpus = PreparedCorpus(
             directory=directory,
@@ -170,7 +176,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--name", help="name of the corpus in reports (default: that of DIR)")
     size = "pieces of the model (default: %(default)s)"
     add("--vocab-size", type=positive_int, default=8000, metavar="N", help=size)
-    coverage = "share of the training text's characters that get a piece (default: %(default)s; 0.9995 suits Chinese)"
+    coverage = (
+        "share of the training text's characters that get a piece; the others are unknown symbols (default: "
+        "%(default)s; 0.9995 suits Chinese)"
+    )
     add("--character-coverage", type=number(float, 0.98, 1), default=1.0, metavar="SHARE", help=coverage)
     length = "drop training pairs with more pieces on a side (default: %(default)s)"
     add("--max-length", type=positive_int, default=175, metavar="N", help=length)

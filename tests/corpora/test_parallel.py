@@ -11,7 +11,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import parallel
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.parallel import drop_pairs, learn_model
-from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.corpora.text import read_lines, write_lines
 
 
 def run(folder, output, *more):
@@ -69,6 +69,19 @@ def test_both_languages_share_one_dictionary_of_the_training_pieces(prepared):
     # fairseq pads its dictionary to a multiple of eight.
     assert used == {line.split()[0] for line in dictionaries[0] if not line.startswith("madeupword")}
     assert prepared.dictionary == {lang: len(dictionaries[0]) + 4 for lang in ("de", "en")}
+
+
+def test_characters_without_a_piece_get_no_entry_in_the_dictionary(parallel_text, monkeypatch):
+    for name in ("train.de", "test.de"):
+        lines = read_lines(parallel_text / name)
+        write_lines(parallel_text / name, [f"{lines[0]} 龘靐", *lines[1:]])
+    texts = []
+    monkeypatch.setattr(parallel, "complete", lambda corpus, text, *_: texts.append(text) or corpus)
+    for coverage in ("1", "0.999"):
+        run(parallel_text, parallel_text.parent / coverage, f"--character-coverage={coverage}")
+    covered, others_unknown = (text["train"]["de"][0].split() for text in texts)
+    assert covered[-3:] == ["▁", "龘", "靐"] and others_unknown[-2:] == ["▁", "<unk>"]
+    assert texts[1]["test"]["de"][0].endswith("▁ 龘靐"), "only training text makes the dictionary"
 
 
 def test_the_files_do_not_depend_on_the_number_of_processes(prepared, parallel_text, tmp_path):
