@@ -10,6 +10,6 @@
 # All options: scripts/evaluate.sh --help
 set -euo pipefail
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+root="$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.evaluation.run "$@"

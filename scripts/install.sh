@@ -10,7 +10,7 @@
 # all platforms except Linux on x86-64.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 engine=$root/.venv-study
 requirements=$root/requirements

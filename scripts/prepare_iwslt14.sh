@@ -4,6 +4,6 @@
 # Expected: 160,239 / 7,283 / 6,750 pairs in corpora/iwslt14.de-en, and "the counts and all published checksums agree".
 # Time: about 2 minutes on 2 CPU cores, plus the download. All options: --help
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.corpora.iwslt14 "$@"

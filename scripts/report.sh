@@ -3,6 +3,6 @@
 #   scripts/report.sh SAVE_DIR [--output scales.png]
 # Expected: one table per stack of layers, and a picture with --output. All options: --help
 set -euo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.record.report "$@"

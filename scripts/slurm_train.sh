@@ -14,6 +14,13 @@
 #SBATCH --signal=B:USR1@120
 set -euo pipefail
 
+case "${1:-}" in
+-h | --help)
+    sed -n '2,/^set /{/^set /d;/^#SBATCH/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+esac
+
 : "${SLURM_JOB_ID:?start this script with sbatch}"
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs on one machine meet at different ports

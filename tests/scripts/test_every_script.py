@@ -1,0 +1,23 @@
+"""What every script does before it starts Python."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("scripts/*.sh"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_found_whatever_the_shell_sets(root, tmp_path, name):
+    """Where ``CDPATH`` is exported, ``cd`` prints where it goes, and may go elsewhere."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "started in $PYTHONPATH with $3"\n')
+    python.chmod(0o755)
+    variables = {"CDPATH": f".:{tmp_path}", "GRADINIT_MT_PYTHON": str(python), "PYTHONPATH": ""}
+    done = subprocess.run(
+        [f"scripts/{name}.sh", "--help"], cwd=root, env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"started in {root} with --help\n" or f"scripts/{name}.sh" in done.stdout
