@@ -136,8 +136,11 @@ def _legend(curves: list[Curve]) -> list[Line2D]:
 
 
 def parse_run(text: str) -> tuple[str, Path]:
-    """The name and the log of a run given as ``NAME=PATH`` or ``PATH``, where PATH is the log or its directory."""
-    name, equals, rest = text.partition("=")
+    """The name and the log of a run given as ``NAME=PATH`` or ``PATH``, where PATH is the log or its directory.
+
+    A text that is a path, such as ``runs/lr=1e-3``, is read as one.
+    """
+    name, equals, rest = ("", "", "") if Path(text).exists() else text.partition("=")
     path = Path(rest if equals else text)
     return name if equals else path.resolve().name, path / LOG if path.is_dir() else path
 

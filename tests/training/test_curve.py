@@ -129,3 +129,6 @@ def test_a_run_is_a_directory_or_a_log_with_or_without_a_name(tmp_path):
     assert parse_run(str(directory)) == ("seed1", directory / "train.log")
     assert parse_run(f"my run={directory}") == ("my run", directory / "train.log")
     assert parse_run("x=some.log")[1].name == "some.log"
+    directory = directory.rename(tmp_path / "lr=1e-3")
+    assert parse_run(str(directory)) == ("lr=1e-3", directory / "train.log")
+    assert parse_run(f"a={directory}") == ("a", directory / "train.log")
