@@ -79,7 +79,10 @@ def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
     run = read_run(options.save_dir)
     if run is None:
         raise UserError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
-    return PreparedCorpus.load(Path(run["data"]))
+    data = Path(run["data"])
+    if not data.exists():
+        raise UserError(f"{data}: the corpus that {RUN} names is not there; if it has moved, give it with --data")
+    return PreparedCorpus.load(data)
 
 
 def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Texts:

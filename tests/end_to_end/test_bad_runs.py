@@ -407,6 +407,12 @@ EVALUATIONS = [
         r"corpus/bin/dict\.de\.txt: not the dictionary that run/checkpoint_best\.pt was trained with",
         entries("run/run.json", data_sha256={"bin/dict.de.txt": "0"}),
     ),
+    Bad(
+        "a corpus that has moved",
+        "evaluate run --cpu",
+        r".*/corpus: the corpus that run\.json names is not there; if it has moved, give it with --data",
+        lambda folder: (folder / "corpus").rename(folder / "moved"),
+    ),
     Bad("of other data", f"{EVALUATE} --paired-with result", r"result: the result of other data", result(OTHER_DATA)),
     Bad("a log without losses", "curve corpus/test.de --output x.png", r"corpus/test\.de: holds no training loss"),
     Bad(
