@@ -37,6 +37,7 @@ def download(url: str, path: Path, size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     start = part.stat().st_size if part.exists() else 0
+    start = start if start <= size else 0  # a longer one is not a part of it
     try:
         if start < size:
             start = fetch(url, part, start, size)

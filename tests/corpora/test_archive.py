@@ -70,6 +70,12 @@ def test_a_broken_download_is_resumed(server, tmp_path, resumes):
     assert path.read_bytes() == CONTENT
 
 
+def test_a_part_that_is_too_long_is_downloaded_anew(server, tmp_path):
+    (tmp_path / "a.tgz.part").write_bytes(CONTENT + b"more")
+    download(server.url, tmp_path / "a.tgz", len(CONTENT))
+    assert (tmp_path / "a.tgz").read_bytes() == CONTENT
+
+
 def test_a_complete_part_needs_no_server(tmp_path):
     (tmp_path / "a.tgz.part").write_bytes(CONTENT)
     download("http://127.0.0.1:1/", tmp_path / "a.tgz", len(CONTENT))
