@@ -34,12 +34,16 @@ def resume(path: Path) -> list[dict]:
     """The results so far of a run that will add others: none before the first.
 
     An incomplete last line, left by a killed run, is first removed from the file.
+
+    Raises:
+        UserError: another line is not a JSON object.
     """
-    *whole_lines, cut = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    *whole_lines, cut = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    results = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole_lines, start=1)]
     if cut:
         with whole(path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in whole_lines), encoding="utf-8")
-    return [json.loads(line) for line in whole_lines]
+            temporary.write_bytes(b"".join(line + b"\n" for line in whole_lines))
+    return results
 
 
 def add(path: Path, outcome: dict) -> None:

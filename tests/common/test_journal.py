@@ -18,8 +18,9 @@ def test_a_finished_file_is_read_whole_and_left_as_it_is(tmp_path, text):
 def test_a_damaged_line_is_refused_by_its_number(tmp_path, damaged):
     path = tmp_path / "runs.jsonl"
     path.write_bytes(b'{"run": 1}\n' + damaged + b'\n{"run": 3}\n')
-    with pytest.raises(UserError, match=r"runs\.jsonl, line 2: expected a JSON object, found "):
-        journal.load(path)
+    for read in (journal.load, journal.resume):
+        with pytest.raises(UserError, match=r"runs\.jsonl, line 2: expected a JSON object, found "):
+            read(path)
 
 
 def test_a_finished_file_must_be_there_and_one_to_resume_need_not(tmp_path):
