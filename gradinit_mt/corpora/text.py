@@ -10,6 +10,8 @@ from gradinit_mt.common.errors import UserError
 Sides = dict[str, list[str]]  # language -> lines
 Text = dict[str, Sides]  # split -> language -> lines
 
+GZIPPED = b"\x1f\x8b"  # the first bytes of a gzipped file; no UTF-8 text has them
+
 
 def find_text(prefix: Path, lang: str) -> Path:
     """The file ``prefix.lang`` or ``prefix.lang.gz``.
@@ -27,12 +29,14 @@ def read_lines(path: Path) -> list[str]:
     """All lines of a plain or gzipped text file, see ``split_lines``.
 
     Raises:
-        UserError: the file is missing, is not gzipped although its name ends in .gz, or is not UTF-8.
+        UserError: the file is missing, is gzipped without a name that ends in .gz or the reverse, or is not UTF-8.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
+    if path.suffix != ".gz" and data.startswith(GZIPPED):
+        raise UserError(f"{path}: gzipped text; give the file a name that ends in .gz")
     return split_lines(data, str(path))
 
 

@@ -54,6 +54,12 @@ def test_broken_gzip_is_an_error(tmp_path, content):
         read_lines(path)
 
 
+def test_gzipped_text_without_its_suffix_is_named(tmp_path):
+    (tmp_path / "text.de").write_bytes(WHOLE)
+    with pytest.raises(UserError, match=r"text\.de: gzipped text; give the file a name that ends in \.gz"):
+        read_lines(tmp_path / "text.de")
+
+
 def test_find_text_takes_plain_or_gzipped(tmp_path):
     (tmp_path / "a.de.gz").touch()
     assert find_text(tmp_path / "a", "de") == tmp_path / "a.de.gz"
