@@ -7,6 +7,7 @@ Residual weights are folded into other parameters.
 import argparse
 import dataclasses
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -138,7 +139,7 @@ def main() -> None:
     load_ctranslate2()  # its absence is reported before the options need it
     options = parse_arguments(sys.argv[1:])
     export(options)
-    print(f"{options.output}: translate with scripts/translate.sh {options.output} < source > target")
+    print(f"{options.output}: translate with scripts/translate.sh {shlex.quote(str(options.output))} < source > target")
 
 
 if __name__ == "__main__":
