@@ -5,5 +5,5 @@
 # Time: about 2 minutes on 2 CPU cores, plus the download. All options: --help
 set -euo pipefail
 root=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1 # nothing is imported from the current directory
 exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.corpora.iwslt14 "$@"

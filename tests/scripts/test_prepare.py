@@ -36,7 +36,8 @@ def corpus_arguments(folder, output):
 
 
 @pytest.mark.parametrize("script", ["prepare_iwslt14.sh", "prepare_corpus.sh"])
-def test_help_names_the_script(root, tmp_path, script):
+def test_help_names_the_script_and_nothing_is_imported_from_the_current_directory(root, tmp_path, script):
+    (tmp_path / "random.py").write_text("raise ImportError('not the one of Python')")
     done = run(root, script, "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: scripts/{script}")
