@@ -17,6 +17,7 @@ import torch
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.plugin import newest, stop_note
 from gradinit_mt.record.record import TENSORS, Record
 from gradinit_mt.training import options, rehearsal, save_dir
@@ -113,6 +114,7 @@ def train(arguments: list[str]) -> None:
     chosen = parse_arguments(arguments)
     corpus = PreparedCorpus.load(chosen.data.resolve())
     directory = (chosen.save_dir or Path("runs", f"{corpus.name}-seed{chosen.seed}")).resolve()
+    require_plain_path(directory)  # fairseq-generate could not read its checkpoints
     gpus, processes = devices(chosen.device, chosen.processes)
     preset = chosen.preset or preset_for(corpus.name)
     everywhere = processes * chosen.nodes

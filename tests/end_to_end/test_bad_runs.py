@@ -107,6 +107,7 @@ SAVE_DIRS = [
         "train corpus --save-dir corpus",
         r".*corpus is not empty and holds no run\.json; use another",
     ),
+    Bad("with a colon", "train corpus --save-dir lr:1", r".*lr:1: fairseq splits paths at ':'; give a path without it"),
     Bad("of another run", f"{RESUME} --seed 2", r".*run holds a run with other settings \(seed 1 there, 2 here\)"),
     Bad("text for run.json", RESUME, r".*run\.json: cannot be read .*restore it", text("run/run.json", "{")),
     Bad(
