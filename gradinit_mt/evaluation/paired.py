@@ -26,8 +26,9 @@ def compare(system: Path, baseline: Path) -> dict:
     """
     ours, theirs = results.load(system), results.load(baseline)
     require_same_data(ours["settings"], theirs, baseline)
+    lowercased, target = ours["data"]["lowercased"], ours["data"].get("target", "")
     our_kinds, their_kinds = (
-        kinds(results.Texts.read(directory), ours["data"]["lowercased"]) for directory in (system, baseline)
+        kinds(results.Texts.read(directory), lowercased, target) for directory in (system, baseline)
     )
     comparison = {
         "system": str(system.resolve()),

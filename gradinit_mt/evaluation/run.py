@@ -145,7 +145,7 @@ def _make_result(
     generated = time.monotonic()
     both = texts(corpus, options.split, subwords)
     both.write(directory)
-    found = scores.score(both, corpus.lowercased)
+    found = scores.score(both, corpus.lowercased, corpus.target)
     result = {
         "settings": settings,
         "scores": {"sentences": len(subwords), **{key: asdict(score) for key, score in found.items()}},

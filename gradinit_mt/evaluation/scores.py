@@ -13,6 +13,10 @@ from sacrebleu.metrics import BLEU, CHRF
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.results import Texts
 
+# sacreBLEU's tokenizers for target languages without spaces, in which 13a takes whole clauses for words. Its own choice
+# for Japanese needs MeCab.
+TOKENIZERS = {"zh": "zh", "ja": "char"}
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -33,8 +37,12 @@ class Score:
     signature: str
 
 
-def kinds(texts: Texts, lowercase: bool) -> dict[str, Kind]:
-    """The kinds of score, by their key in ``scores.json``; with ``lowercase`` the detokenized ones ignore case."""
+def kinds(texts: Texts, lowercase: bool, target: str = "") -> dict[str, Kind]:
+    """The kinds of score, by their key in ``scores.json``, for texts in the language ``target``.
+
+    With ``lowercase`` the detokenized ones ignore case.
+    """
+    tokenizer = TOKENIZERS.get(target, "13a")
     # force: sacrebleu need not warn that the text is tokenized
     multi_bleu = BLEU(lowercase=True, tokenize="none", smooth_method="none", force=True)
     plain = texts.detokenized, texts.raw_reference
@@ -42,13 +50,15 @@ def kinds(texts: Texts, lowercase: bool) -> dict[str, Kind]:
         "tokenized_lowercase_bleu": Kind(
             "BLEU, tokenized lowercase", multi_bleu, texts.tokenized, texts.tokenized_reference
         ),
-        "detokenized_bleu": Kind("sacreBLEU, detokenized", BLEU(lowercase=lowercase, tokenize="13a"), *plain),
+        "detokenized_bleu": Kind("sacreBLEU, detokenized", BLEU(lowercase=lowercase, tokenize=tokenizer), *plain),
         "detokenized_chrf": Kind("chrF2, detokenized", CHRF(lowercase=lowercase), *plain),
     }
 
 
-def score(texts: Texts, lowercase: bool) -> dict[str, Score]:
+def score(texts: Texts, lowercase: bool, target: str = "") -> dict[str, Score]:
     """Scores one system; with ``lowercase``, for a model of lowercased text, the detokenized scores ignore case.
+
+    The arguments are those of ``kinds``.
 
     Raises:
         UserError: the texts differ in length or are empty, or all hypotheses are empty.
@@ -62,7 +72,7 @@ def score(texts: Texts, lowercase: bool) -> dict[str, Score]:
     if not any(line.strip() for line in texts.tokenized):
         raise UserError(f"all {len(texts.tokenized)} hypotheses are empty; did the model train at all?")
     found = {}
-    for key, kind in kinds(texts, lowercase).items():
+    for key, kind in kinds(texts, lowercase, target).items():
         value = kind.metric.corpus_score(kind.hypotheses, [kind.references]).score
         found[key] = Score(kind.name, value, str(kind.metric.get_signature()))
     return found

@@ -43,8 +43,8 @@ def corpus(seed: int, shorten: int) -> tuple[list[str], list[str]]:
     return hypotheses, references
 
 
-def score_of(tokenized, reference, lowercase=False):
-    return score(Texts(tokenized, reference, tokenized, reference), lowercase)
+def score_of(tokenized, reference, lowercase=False, target=""):
+    return score(Texts(tokenized, reference, tokenized, reference), lowercase, target)
 
 
 @pytest.mark.parametrize("shorten", [0, 2], ids=["long", "with brevity penalty"])
@@ -77,6 +77,14 @@ def test_signatures_distinguish_the_two_kinds():
     assert "case:lc|eff:no|tok:13a|smooth:exp" in found["detokenized_bleu"].signature
     assert "case:lc" in found["detokenized_chrf"].signature and "nc:6|nw:0" in found["detokenized_chrf"].signature
     assert "case:mixed" in score_of(["a"], ["a"])["detokenized_bleu"].signature
+
+
+@pytest.mark.parametrize(("target", "signature"), [("zh", "tok:zh"), ("ja", "tok:char"), ("de", "tok:13a")])
+def test_text_without_spaces_is_scored_by_characters(target, signature):
+    hypotheses, references = ["他今天早上没有吃早饭就去上班了。"], ["他今天早上没吃早饭就上班去了。"]
+    score = score_of(hypotheses, references, target=target)["detokenized_bleu"]
+    assert signature in score.signature
+    assert (30 < score.value < 90) == (target != "de")
 
 
 def test_the_table_shows_all_three():
