@@ -21,10 +21,17 @@ class GIAdam(torch.optim.AdamW):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; as that of AdamW, it returns the closure's value."""
         loss = None if closure is None else torch.enable_grad()(closure)()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None and p not in self.state:
-                    self.state[p] = _start(p, p.grad, on_device=bool(group["fused"] or group["capturable"]))
+        new = [
+            (p, group)
+            for group in self.param_groups
+            for p in group["params"]
+            if p.grad is not None and p not in self.state
+        ]
+        # PyTorch's scaler leaves it to a fused optimizer to skip an update whose gradients have overflowed
+        if new and getattr(self, "found_inf", None):
+            return loss
+        for p, group in new:
+            self.state[p] = _start(p, p.grad, on_device=bool(group["fused"] or group["capturable"]))
         super().step()
         return loss
 

@@ -71,3 +71,20 @@ def test_a_closure_may_give_the_gradients():
     before = parameters[0].detach().clone()
     assert optimizer.step(closure) == 7.0
     assert ((parameters[0] - before).abs() < 0.1 * 0.05).all(), "sqrt(1 - 0.999) of 0.1, and weight decay"
+
+
+def test_a_first_gradient_that_overflows_is_skipped():
+    """As in mixed precision, where PyTorch's scaler calls a fused optimizer even then."""
+    parameter, plain = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    optimizers = GIAdam([parameter], lr=0.1, fused=True), GIAdam([plain], lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for slope in (torch.inf, 2.0, 3.0):
+        optimizers[0].zero_grad()
+        scaler.scale(slope * parameter.sum()).backward()
+        scaler.unscale_(optimizers[0])
+        scaler.step(optimizers[0])
+        scaler.update()
+        if slope < torch.inf:
+            plain.grad = torch.full((3,), slope)
+            optimizers[1].step()
+    assert torch.equal(parameter, plain)
