@@ -1,7 +1,8 @@
 """A model whose trainable tensors are multiples of their initial values."""
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -31,20 +32,21 @@ class ScaledModel:
         """Restores buffers and random generators; also theta0 if anything is raised.
 
         The caller's autocast is suspended, since it would cover the derivatives too. The random generators are
-        restored because a model with LayerDrop draws from them even in evaluation mode.
+        restored because a model with LayerDrop draws from them even in evaluation mode. What the caller has compiled
+        runs uncompiled: it would not call hooks that come and go, and has no second derivatives.
         """
-        buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
+        modules = self.model.modules()
+        buffers = [_Buffer(module, name) for module in modules for name, _ in module.named_buffers(recurse=False)]
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.autocast(self.device.type, enabled=False), torch.random.fork_rng(devices):
+        with torch.autocast(self.device.type, enabled=False), torch.random.fork_rng(devices), _uncompiled():
             try:
                 yield
             except BaseException:
                 self._load_theta0()
                 raise
             finally:
-                with torch.no_grad():
-                    for buffer, value in buffers:
-                        buffer.copy_(value)
+                for buffer in buffers:
+                    buffer.restore()
 
     def load(self, m: Tensor) -> None:
         """theta = m * theta0, exactly: a scale of 1 gives theta0 bit for bit.
@@ -63,3 +65,27 @@ class ScaledModel:
     @torch.no_grad()
     def _load_theta0(self) -> None:
         torch._foreach_copy_(self.parameters, self.theta0)
+
+
+class _Buffer:
+    """A buffer of a module, and what it holds on construction."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self.module, self.name = module, name
+        self.tensor: Tensor = getattr(module, name)
+        self.value = self.tensor.detach().clone()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        # most have not changed, and one that is an expanded view could not be written to
+        if self.tensor.layout != torch.strided or not torch.equal(self.tensor, self.value):
+            self.tensor.copy_(self.value)
+        present = getattr(self.module, self.name, None)
+        # one of another shape is a table that the module has enlarged, and knows to be larger
+        if present is not self.tensor and isinstance(present, Tensor) and present.shape == self.tensor.shape:
+            setattr(self.module, self.name, self.tensor)
+
+
+def _uncompiled() -> AbstractContextManager:
+    """Keeps torch.compile from having an effect, if it is in use: loading it takes seconds."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

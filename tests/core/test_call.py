@@ -130,6 +130,18 @@ def test_dropout_is_off_and_modes_and_random_stream_are_restored():
     assert torch.equal(drawn, torch.rand(1))
 
 
+def test_a_compiled_model_learns_what_it_learns_uncompiled():
+    """Compiled before, it would not call the hooks by which the signal is measured."""
+    scales = []
+    for compiled in (False, True):
+        model = network()
+        if compiled:
+            model.compile(backend="eager")
+            token_loss(model, next(batches()))
+        scales.append(gradinit_mt.gradinit(model, token_loss, batches(), adam(model), iterations=2).state.scales)
+    assert torch.equal(*scales)
+
+
 def test_an_interrupted_call_resumes_from_its_state():
     model = network()
     whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6)

@@ -173,6 +173,32 @@ def test_running_statistics_are_left_alone(failing):
     assert all(torch.equal(b, buffers[name]) for name, b in network.named_buffers())
 
 
+class Counting(nn.Module):
+    """Buffers that a module replaces, enlarges with its own count of their size, and cannot write to."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("table", torch.zeros(1))
+        self.register_buffer("view", torch.ones(1).expand(3))
+        self.entries = 1
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1
+        self.entries = 5
+        self.table = torch.zeros(self.entries)
+        return x
+
+
+def test_replaced_buffers_are_put_back_unless_they_have_another_shape():
+    network, pairs = convolution_case(17)
+    network = nn.Sequential(Counting(), network)
+    mean = network[0].mean
+    learn_scales(network, token_loss, pairs, settings("sgd", 0.25, iterations=2))
+    assert network[0].mean is mean and mean.tolist() == [0.0, 0.0]
+    assert len(network[0].table) == network[0].entries
+
+
 def test_half_precision_and_nothing_to_train_are_refused():
     with pytest.raises(ValueError, match=r"weight is torch.bfloat16: cast the model to float32"):
         find_blocks(nn.Linear(2, 2).to(torch.bfloat16))
