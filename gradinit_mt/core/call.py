@@ -1,6 +1,6 @@
 """GradInit in one call, for any model, loss and batches of PyTorch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +53,8 @@ def gradinit(
         model: holds its initial parameters. Afterwards it holds m * theta0, or is unchanged if anything is raised.
         loss_fn: ``(model, batch) -> loss``, the mean over the batch's examples; or ``(sum, size)`` if sequences
             differ in length: the summed loss and the number of tokens.
-        batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. Every
-            iteration uses one; after the last one they start over.
+        batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. None is
+            passed on. Every iteration uses one batch; after the last one they start over.
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
         form: a name in ``forms.FORMS``: ``signal``, the default here, ``branches`` or ``paper``, as published.
         stacks: the model's stacks of layers whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
@@ -67,8 +67,8 @@ def gradinit(
 
     Raises:
         ValueError: a setting is out of its range, there is no such form, the optimizer has taken steps, lacks a
-            trainable tensor of the model or is not known, its groups differ in their rates, or no stack of layers is
-            found.
+            trainable tensor of the model or is not known, its groups differ in their rates, no stack of layers is
+            found, or a batch holds something else or tensors of different numbers of examples.
         GradInitError: see ``learn_scales``.
     """
     steps = step_settings(optimizer, known_step(optimizer))
@@ -140,20 +140,37 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _size(batch: Any, dim: int) -> int:
-    """The number of examples."""
+    """The number of examples, of which each tensor has one entry."""
+    tensors = list(_tensors(batch))
+    sizes = {tensor.shape[dim] if -tensor.dim() <= dim < tensor.dim() else -1 for tensor in tensors}
+    if len(sizes) != 1 or -1 in sizes:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise ValueError(
+            f"a batch has tensors of the shapes {shapes or '(none)'}, expected the same number of examples along "
+            f"dimension {dim} of each: leave out what all examples share, or give another batch_dim"
+        )
+    return sizes.pop()
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        return batch.shape[dim]
-    members = list(batch.values()) if isinstance(batch, dict) else batch
-    if isinstance(members, list | tuple) and members:
-        return _size(members[0], dim)
-    raise ValueError(f"a batch is a {type(batch).__name__}, expected a tensor, or tuples, lists and dicts of tensors")
+        yield batch
+    elif isinstance(batch, Mapping | list | tuple):
+        for member in batch.values() if isinstance(batch, Mapping) else batch:
+            yield from _tensors(member)
+    elif batch is not None:
+        raise ValueError(
+            f"a batch is or holds a {type(batch).__name__}, expected a tensor, or tuples, lists and dicts of tensors"
+        )
 
 
 def _taken(batch: Any, members: list[int], dim: int) -> Any:
-    """These examples of a batch."""
+    """These examples of a batch; a mapping of any kind becomes a dict."""
+    if batch is None:
+        return None
     if isinstance(batch, Tensor):
         return batch.index_select(dim, torch.tensor(members, device=batch.device))
-    if isinstance(batch, dict):
+    if isinstance(batch, Mapping):
         return {name: _taken(value, members, dim) for name, value in batch.items()}
     taken = [_taken(value, members, dim) for value in batch]
     return type(batch)(*taken) if hasattr(batch, "_fields") else type(batch)(taken)

@@ -1,6 +1,7 @@
 """``gradinit()``: it reads the optimizer, splits batches and restores modes."""
 
 import itertools
+from collections import UserDict
 from typing import NamedTuple
 
 import pytest
@@ -93,9 +94,10 @@ class Pair(NamedTuple):
         (Pair._make, tuple, 0),
         (list, tuple, 0),
         (lambda pair: {"a": pair[0], "b": {"c": pair[1]}}, lambda batch: (batch["a"], batch["b"]["c"]), 0),
+        (lambda pair: UserDict(a=pair[0], b=pair[1], c=None), lambda batch: (batch["a"], batch["b"]), 0),
         (lambda pair: (pair[0].t(), pair[1].t()), lambda pair: (pair[0].t(), pair[1].t()), 1),
     ],
-    ids=["named tuple", "list", "dicts", "second dimension"],
+    ids=["named tuple", "list", "dicts", "mapping", "second dimension"],
 )
 def test_batches_come_in_many_shapes(shaped, plain, dim):
     """Three batches are enough for five iterations."""
@@ -108,6 +110,23 @@ def test_batches_come_in_many_shapes(shaped, plain, dim):
         report = gradinit_mt.gradinit(model, loss_fn, list(given), adam(model), iterations=5, batch_dim=dimension)
         scales.append(report.state.scales)
     assert torch.equal(*scales)
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        (torch.ones(20, 20), r"shapes \[12, 5\], \[20, 20\], expected the same number of examples along dimension 0"),
+        (torch.tensor(5), r"shapes \[12, 5\], \[\], expected the same number of examples"),
+        (["a text"], "a batch is or holds a str, expected a tensor"),
+        (5, "a batch is or holds a int, expected a tensor"),
+    ],
+)
+def test_a_batch_that_cannot_be_split_is_an_error(shared, message):
+    """The first rows of a mask that all sentences share are no examples."""
+    model = network()
+    given = [(tokens, shared) for tokens, _ in batches(1)]
+    with pytest.raises(ValueError, match=message):
+        gradinit_mt.gradinit(model, token_loss, given, adam(model))
 
 
 def test_dropout_is_off_and_modes_and_random_stream_are_restored():
@@ -198,7 +217,7 @@ def test_a_trained_optimizer_a_model_without_layers_and_batches_without_tensors_
     plain = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"Sequential has no nn.ModuleList of .* or form='signal' and signal_weight=0"):
         gradinit_mt.gradinit(plain, token_loss, batches(), adam(plain))
-    with pytest.raises(ValueError, match="a batch is a str, expected a tensor, or tuples, lists and dicts"):
+    with pytest.raises(ValueError, match="a batch is or holds a str, expected a tensor, or tuples, lists and dicts"):
         gradinit_mt.gradinit(model, token_loss, ["text"], adam(model))
 
 
