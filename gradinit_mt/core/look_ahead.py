@@ -16,8 +16,17 @@ _STEP_OF = {torch.optim.Adam: "adam", torch.optim.AdamW: "adam", torch.optim.SGD
 
 
 def known_step(optimizer: torch.optim.Optimizer) -> str:
-    """``adam`` or ``sgd`` for an optimizer of PyTorch; the name of its class if its first steps are not known."""
-    return _STEP_OF.get(type(optimizer), type(optimizer).__name__)
+    """``adam`` or ``sgd`` for an optimizer of PyTorch; if its first steps are not known, what it is."""
+    name, groups = type(optimizer).__name__, optimizer.param_groups
+    for group in groups:
+        if group.get("maximize"):
+            return f"{name} with maximize"
+        if group.get("momentum") and group.get("dampening"):
+            return f"{name} with dampening"
+        for option in ("betas", "eps", "momentum"):
+            if group.get(option) != groups[0].get(option):
+                return f"{name} with different {option} in its groups"
+    return _STEP_OF.get(type(optimizer), name)
 
 
 def step_settings(optimizer: torch.optim.Optimizer, step: str) -> dict[str, Any]:
@@ -27,7 +36,8 @@ def step_settings(optimizer: torch.optim.Optimizer, step: str) -> dict[str, Any]
     """
     group = optimizer.param_groups[0]
     if "betas" in group:
-        return {"step": step, "step_betas": tuple(group["betas"]), "step_eps": group["eps"]}
+        eps = group.get("eps", GradInitConfig.step_eps)  # Lion has none
+        return {"step": step, "step_betas": tuple(group["betas"]), "step_eps": eps}
     return {"step": step, "step_momentum": group.get("momentum", GradInitConfig.step_momentum)}
 
 

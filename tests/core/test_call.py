@@ -181,10 +181,23 @@ def test_an_interrupted_call_resumes_from_its_state():
     assert torch.equal(rest.state.scales, whole.state.scales)
 
 
+class Lion(torch.optim.Optimizer):
+    """Has betas, but no epsilon."""
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda m: torch.optim.RAdam(m.parameters()), "choose the steps to look ahead, step='adam' or step='sgd'"),
+        (lambda m: Lion(m.parameters(), {"lr": 0.1, "betas": (0.9, 0.99)}), "not those of Lion: choose the steps"),
+        (lambda m: adam(m, maximize=True), "not those of Adam with maximize"),
+        (lambda m: torch.optim.SGD(m.parameters(), 0.1, 0.9, dampening=0.9), "not those of SGD with dampening"),
+        (
+            lambda m: torch.optim.Adam(
+                [{"params": m.layers.parameters(), "betas": (0.9, 0.9)}, {"params": [m.embedding.weight]}]
+            ),
+            "not those of Adam with different betas in its groups",
+        ),
         (lambda m: adam(m.layers), "the optimizer does not hold embedding.weight: give it all trainable tensors"),
         (lambda m: adam(m, lr=0.0), "eta is 0.0, expected a finite number above 0; it follows the learning rate"),
         (
