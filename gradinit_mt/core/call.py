@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 from gradinit_mt.core.blocks import embedding_rms, find_blocks
@@ -67,8 +67,8 @@ def gradinit(
 
     Raises:
         ValueError: a setting is out of its range, there is no such form, the optimizer has taken steps, lacks a
-            trainable tensor of the model or is not known, its groups differ in their steps, no stack of layers is
-            found, or a batch holds something else or tensors of different numbers of examples.
+            trainable tensor of the model, maximizes or is not known, its groups differ in their steps, no stack of
+            layers is found, or a batch holds something else or tensors of different numbers of examples.
         GradInitError: see ``learn_scales``.
     """
     steps = step_settings(optimizer, known_step(optimizer))
@@ -110,6 +110,8 @@ def _rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
     """The learning rate, after checking that the optimizer is new and trains this model."""
     if optimizer.state:
         raise ValueError("the optimizer has taken steps: GradInit is for a new model, call it before the first one")
+    if any(group.get("maximize") for group in optimizer.param_groups):
+        raise ValueError("the optimizer maximizes, and GradInit lowers the loss: drop maximize, and negate the loss")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held]
     if missing:
@@ -178,11 +180,13 @@ def _taken(batch: Any, members: list[int], dim: int) -> Any:
 
 @contextmanager
 def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """Puts all modules in evaluation mode, except those with batch statistics."""
+    """Puts all modules in evaluation mode, except those whose statistics of a batch or an example training uses."""
     modes = [(module, module.training) for module in model.modules()]
+    in_training = model.training
     model.eval()
-    for module, _ in modes:
-        if isinstance(module, _BatchNorm):
+    for module, training in modes:
+        # one in evaluation mode inside a model in training mode is frozen
+        if isinstance(module, _NormBase) and (training or not in_training):
             module.train()
     try:
         yield

@@ -19,8 +19,6 @@ def known_step(optimizer: torch.optim.Optimizer) -> str:
     """``adam`` or ``sgd`` for an optimizer of PyTorch; if its first steps are not known, what it is."""
     name, groups = type(optimizer).__name__, optimizer.param_groups
     for group in groups:
-        if group.get("maximize"):
-            return f"{name} with maximize"
         if group.get("momentum") and group.get("dampening"):
             return f"{name} with dampening"
         for option in ("betas", "eps", "momentum"):

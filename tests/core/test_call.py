@@ -149,6 +149,24 @@ def test_dropout_is_off_and_modes_and_random_stream_are_restored():
     assert torch.equal(drawn, torch.rand(1))
 
 
+@pytest.mark.parametrize("in_training", [True, False])
+def test_statistics_are_those_of_training(in_training):
+    """Of the batch or the example; those of a frozen module are its running ones."""
+    seen = set()
+
+    def loss_fn(model, batch):
+        seen.add(tuple(module.training for module in model[1:5]))
+        return model(batch).square().mean()
+
+    parts = (nn.BatchNorm1d(6), nn.InstanceNorm1d(6, track_running_stats=True), nn.BatchNorm1d(6), nn.Dropout())
+    model = nn.Sequential(nn.Conv1d(2, 6, 1), *parts).train(in_training)
+    model[3].eval()
+    modes = [module.training for module in model]
+    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 2, 3)], adam(model), iterations=2, signal_weight=0.0)
+    assert seen == {(True, True, not in_training, False)}
+    assert [module.training for module in model] == modes
+
+
 def test_a_compiled_model_learns_what_it_learns_uncompiled():
     """Compiled before, it would not call the hooks by which the signal is measured."""
     scales = []
@@ -190,7 +208,7 @@ class Lion(torch.optim.Optimizer):
     [
         (lambda m: torch.optim.RAdam(m.parameters()), "choose the steps to look ahead, step='adam' or step='sgd'"),
         (lambda m: Lion(m.parameters(), {"lr": 0.1, "betas": (0.9, 0.99)}), "not those of Lion: choose the steps"),
-        (lambda m: adam(m, maximize=True), "not those of Adam with maximize"),
+        (lambda m: adam(m, maximize=True), "the optimizer maximizes, and GradInit lowers the loss"),
         (lambda m: torch.optim.SGD(m.parameters(), 0.1, 0.9, dampening=0.9), "not those of SGD with dampening"),
         (
             lambda m: torch.optim.Adam(
