@@ -18,7 +18,7 @@ def overlapping_halves(size: int, generator: torch.Generator) -> tuple[list[int]
     """
     if size < 1:
         raise ValueError(f"a batch has {size} sentences, expected at least one sentence")
-    order = torch.randperm(size, generator=generator).tolist()
+    order = torch.randperm(size, generator=generator, device=generator.device).tolist()
     part = -(-2 * size // 3)
     return order[:part], order[size - part :]
 

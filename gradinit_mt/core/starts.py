@@ -25,7 +25,7 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
         stacks: of the same model.
 
     Returns:
-        [blocks], float64.
+        [blocks], float64 on the CPU.
 
     Raises:
         ValueError: no layer has such a matrix.
@@ -42,4 +42,5 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
             f"no matrix in the stacks of layers is called {', '.join(_IN_BRANCHES[:-1])} or {_IN_BRANCHES[-1]}: use "
             "the form signal, which starts from scales of 1"
         )
-    return torch.tensor([factors.get(id(block.parameter), 1.0) for block in blocks], dtype=torch.float64)
+    scales = [factors.get(id(block.parameter), 1.0) for block in blocks]
+    return torch.tensor(scales, dtype=torch.float64, device="cpu")

@@ -34,12 +34,12 @@ class State:
     @classmethod
     def fresh(cls, blocks: int) -> "State":
         """Scales of 1, before the first iteration."""
-        return cls.starting(torch.ones(blocks, dtype=torch.float64))
+        return cls.starting(torch.ones(blocks, dtype=torch.float64, device="cpu"))
 
     @classmethod
     def starting(cls, scales: Tensor) -> "State":
         """These scales, [blocks] in float64, before the first iteration."""
-        return cls(scales, torch.zeros(2, 2, len(scales), dtype=torch.float64), [0, 0])
+        return cls(scales, torch.zeros(2, 2, len(scales), dtype=torch.float64, device="cpu"), [0, 0])
 
     @property
     def iteration(self) -> int:

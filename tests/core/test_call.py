@@ -149,6 +149,18 @@ def test_dropout_is_off_and_modes_and_random_stream_are_restored():
     assert torch.equal(drawn, torch.rand(1))
 
 
+def test_a_default_device_of_the_caller_changes_nothing():
+    """The tensors of learning are on the CPU or with the model, and the generator of batches is on the CPU."""
+    scales = []
+    for device in ("cpu", "meta"):
+        model, given = network(), list(batches(2))
+        optimizer = adam(model)
+        with torch.device(device):
+            report = gradinit_mt.gradinit(model, token_loss, given, optimizer, form="branches", iterations=2)
+        scales.append(report.state.scales)
+    assert torch.equal(*scales)
+
+
 @pytest.mark.parametrize("in_training", [True, False])
 def test_statistics_are_those_of_training(in_training):
     """Of the batch or the example; those of a frozen module are its running ones."""
