@@ -68,7 +68,8 @@ def gradinit(
     Raises:
         ValueError: a setting is out of its range, there is no such form, the optimizer has taken steps, lacks a
             trainable tensor of the model, maximizes or is not known, its groups differ in their steps, no stack of
-            layers is found, or a batch holds something else or tensors of different numbers of examples.
+            layers is found or one is not called, or a batch holds something else or tensors of different numbers of
+            examples.
         GradInitError: see ``learn_scales``.
     """
     steps = step_settings(optimizer, known_step(optimizer))

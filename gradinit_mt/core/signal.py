@@ -113,8 +113,18 @@ class SignalLoss:
         return sum(lost[1:], start=lost[0])
 
     def signals(self, part: Any, index: int) -> list[Tensor]:
-        """For the same forward pass, the signal in one stack: before the first layer and after every layer."""
+        """For the same forward pass, the signal in one stack: before the first layer and after every layer.
+
+        Raises:
+            ValueError: the forward pass has not called it.
+        """
         stack = self.stacks[index]
+        if index not in self._states:
+            kind = type(stack.layers[0]).__name__
+            raise ValueError(
+                f"stack {index + 1} of {len(self.stacks)}, of {len(stack.layers)} {kind}, is not called by the loss: "
+                "pass the stacks of layers that are"
+            )
         real = self._real[index] if stack.real is None else stack.real(part)
         return [signal(states, real) for states in self._states[index]]
 

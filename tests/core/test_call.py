@@ -280,6 +280,14 @@ def test_stacks_of_pytorch_are_found_with_their_padding():
     assert found != pytest.approx([signal(x).item() for x in (source, target)])
 
 
+def test_a_stack_that_the_loss_does_not_call_is_an_error_unless_others_are_given():
+    model = network()
+    model.teacher = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16)]).requires_grad_(False)
+    with pytest.raises(ValueError, match="stack 2 of 2, of 1 TransformerEncoderLayer, is not called by the loss: pass"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
+    gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=[Stack(list(model.layers))], iterations=1)
+
+
 def test_the_signal_of_given_stacks_counts():
     class Residual(nn.Module):
         def __init__(self):
