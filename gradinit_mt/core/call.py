@@ -184,6 +184,9 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
     """Puts all modules in evaluation mode, except those whose statistics of a batch or an example training uses."""
     modes = [(module, module.training) for module in model.modules()]
     in_training = model.training
+    # in evaluation, PyTorch's Transformer layers return 0 at padding where their parameters are frozen
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     model.eval()
     for module, training in modes:
         # one in evaluation mode inside a model in training mode is frozen
@@ -192,5 +195,6 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
         for module, training in modes:
             module.training = training

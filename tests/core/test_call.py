@@ -179,6 +179,27 @@ def test_statistics_are_those_of_training(in_training):
     assert [module.training for module in model] == modes
 
 
+def test_frozen_layers_of_pytorch_compute_what_they_compute_in_training():
+    """In evaluation mode they have another way, which returns 0 at padding."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    model = nn.ModuleDict({"encoder": nn.TransformerEncoder(layer, 2).requires_grad_(False), "head": nn.Linear(8, 1)})
+    states, padding = torch.randn(6, 5, 8), torch.arange(5).ge(3).expand(6, 5).clone()
+    seen = []
+
+    def loss_fn(model, batch):
+        x = model["encoder"](batch[0], src_key_padding_mask=batch[1])
+        seen.append((batch, x))
+        return model["head"](x).square().mean()
+
+    optimizer = torch.optim.SGD(model["head"].parameters(), 0.1)
+    gradinit_mt.gradinit(model, loss_fn, [(states, padding)], optimizer, look_ahead=1, iterations=1)
+    batch, x = seen[0]
+    assert model.training
+    assert torch.allclose(x, model["encoder"](batch[0], src_key_padding_mask=batch[1]), atol=1e-6)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def test_a_compiled_model_learns_what_it_learns_uncompiled():
     """Compiled before, it would not call the hooks by which the signal is measured."""
     scales = []
