@@ -95,7 +95,8 @@ class SignalLoss:
         hooks = []
         for index, stack in enumerate(self.stacks):
             hooks.append(stack.layers[0].register_forward_pre_hook(partial(self._begin, index), with_kwargs=True))
-            hooks += [layer.register_forward_hook(partial(self._add, index)) for layer in stack.layers]
+            # a layer may come several times, with the same parameters
+            hooks += [layer.register_forward_hook(partial(self._add, index)) for layer in dict.fromkeys(stack.layers)]
         try:
             yield
         finally:
@@ -139,6 +140,9 @@ class SignalLoss:
         return with_signal
 
     def _begin(self, index: int, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        layers, done = self.stacks[index].layers, len(self._states.get(index, ())) - 1
+        if 0 < done < len(layers) and layers[done] is layer:
+            return  # the first layer comes again in the middle of the stack
         self._states[index] = [inputs[0] if inputs else next(iter(named.values()))]
         self._real[index] = _real_in_call(layer, inputs, named) if isinstance(layer, _LAYERS) else None
 

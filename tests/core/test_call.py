@@ -309,6 +309,22 @@ def test_a_stack_that_the_loss_does_not_call_is_an_error_unless_others_are_given
     gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=[Stack(list(model.layers))], iterations=1)
 
 
+def test_a_layer_may_come_several_times_in_a_stack():
+    model = network()
+    first, second = model.layers
+    model.layers = nn.ModuleList([first, first, second, first])
+    tokens, _ = next(batches())
+    watcher = SignalLoss(find_stacks(model))
+    with watcher.watching():
+        for _ in range(2):
+            model(tokens)
+        found = [share.item() for share in watcher.signals(None, 0)]
+    states = [model.embedding(tokens)]
+    for layer in model.layers:
+        states.append(layer(states[-1]))
+    assert found == [signal(x).item() for x in states]
+
+
 def test_the_signal_of_given_stacks_counts():
     class Residual(nn.Module):
         def __init__(self):
