@@ -187,12 +187,12 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
     # in evaluation, PyTorch's Transformer layers return 0 at padding where their parameters are frozen
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    model.eval()
-    for module, training in modes:
-        # one in evaluation mode inside a model in training mode is frozen
-        if isinstance(module, _NormBase) and (training or not in_training):
-            module.train()
     try:
+        model.eval()
+        for module, training in modes:
+            # one in evaluation mode inside a model in training mode is frozen
+            if isinstance(module, _NormBase) and (training or not in_training):
+                module.train()
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
