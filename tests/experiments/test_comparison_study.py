@@ -144,7 +144,7 @@ def test_a_terminated_study_leaves_no_training_running_and_continues(command, tm
             "long": {
                 "about": "one that can be stopped",
                 "corpus": "toy",
-                "updates": 150,
+                "updates": 60,
                 "beta2": [0.98],
                 "stages": [{"settings": ["xavier"], "lr": [0.001], "seeds": [1]}],
             }
@@ -168,7 +168,7 @@ def test_a_terminated_study_leaves_no_training_running_and_continues(command, tm
     [log] = [path.read_text() for path in tmp_path.rglob("train.log")]
     assert "Loaded checkpoint" in log
     [reading] = readings(tmp_path / "out").values()
-    assert list(reading["training"]) == [str(update) for update in range(1, 151)]
+    assert list(reading["training"]) == [str(update) for update in range(1, 61)]
 
 
 def processes_with(argument):

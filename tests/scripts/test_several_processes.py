@@ -82,24 +82,25 @@ def test_a_run_killed_during_an_epoch_continues_and_ends_bit_for_bit_like_an_und
     assert "checkpoint_last.pt: 64 updates, validation loss" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
 def test_an_interrupted_run_has_saved_its_last_update_and_ends_like_an_undisturbed_one(
-    call, toy_corpus, whole, tmp_path, number
+    call, toy_corpus, whole, tmp_path
 ):
-    directory = tmp_path / "interrupted"
+    """Interrupted twice, in its first and its second epoch."""
+    directory, updates = tmp_path / "interrupted", 0
     command = ("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
-    launcher = call.start(*command)
-    end = time.monotonic() + 120
-    while not list(directory.glob("checkpoint_2_*.pt")):
-        assert time.monotonic() < end
-        assert launcher.poll() is None, launcher.stdout.read()
-        time.sleep(0.02)
-    launcher.send_signal(number)
-    output, _ = launcher.communicate(timeout=60)
-    assert launcher.returncode == 128 + number, output
-    updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
-    sent = signal.SIGINT if number == signal.SIGINT else signal.SIGTERM
-    assert f"interrupted by {sent.name}: saved after update {updates}" in output
+    for epoch, number, sent in ((1, signal.SIGUSR1, signal.SIGTERM), (2, signal.SIGINT, signal.SIGINT)):
+        launcher = call.start(*command)
+        end = time.monotonic() + 120
+        while not list(directory.glob(f"checkpoint_{epoch}_*.pt")):
+            assert time.monotonic() < end
+            assert launcher.poll() is None, launcher.stdout.read()
+            time.sleep(0.02)
+        launcher.send_signal(number)
+        output, _ = launcher.communicate(timeout=60)
+        assert launcher.returncode == 128 + number, output
+        assert updates == 0 or f"update {updates + 1}/64: loss" in output
+        updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
+        assert f"interrupted by {sent.name}: saved after update {updates}" in output
     assert f"update {updates + 1}/64: loss" in call(*command)
     one, other = (checkpoints.load(run / "checkpoint_last.pt") for run in (directory, whole))
     for part in ("model", "last_optimizer_state"):
