@@ -183,6 +183,7 @@ def _taken(batch: Any, members: list[int], dim: int) -> Any:
 def _without_dropout(model: nn.Module) -> Iterator[None]:
     """Puts all modules in evaluation mode, except those whose statistics of a batch or an example training uses."""
     modes = [(module, module.training) for module in model.modules()]
+    recurrent = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
     in_training = model.training
     # in evaluation, PyTorch's Transformer layers return 0 at padding where their parameters are frozen
     fast_path = torch.backends.mha.get_fastpath_enabled()
@@ -193,8 +194,12 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
             # one in evaluation mode inside a model in training mode is frozen
             if isinstance(module, _NormBase) and (training or not in_training):
                 module.train()
+        for module, _ in recurrent:  # in evaluation mode cuDNN has no derivatives of them
+            module.train().dropout = 0.0
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+        for module, dropout in recurrent:
+            module.dropout = dropout
         for module, training in modes:
             module.training = training

@@ -179,6 +179,21 @@ def test_statistics_are_those_of_training(in_training):
     assert [module.training for module in model] == modes
 
 
+def test_recurrent_layers_stay_in_training_mode_without_their_dropout():
+    """cuDNN has no derivatives in evaluation mode."""
+    torch.manual_seed(0)
+    model = nn.LSTM(3, 4, num_layers=2, dropout=0.9)
+    seen = []
+
+    def loss_fn(model, batch):
+        seen.append((model.training, model.dropout))
+        return model(batch)[0].square().mean()
+
+    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 5, 3)], adam(model), iterations=2, signal_weight=0.0)
+    assert set(seen) == {(True, 0.0)}
+    assert model.training and model.dropout == 0.9
+
+
 def test_frozen_layers_of_pytorch_compute_what_they_compute_in_training():
     """In evaluation mode they have another way, which returns 0 at padding."""
     torch.manual_seed(0)
