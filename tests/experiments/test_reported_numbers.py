@@ -32,10 +32,15 @@ LONG = 4920  # updates
 
 
 @pytest.fixture(scope="module")
-def group(root):
-    """A function that finds committed readings: of a setting and a rate in a part of the study."""
-    found = of.parts(known(root / "docs/results/comparison/readings.jsonl"))
-    there = {(part, group.setting, group.lr): group for part, groups in found.items() for group in groups}
+def parts(root):
+    """The committed readings: the groups of each part of the study."""
+    return of.parts(known(root / "docs/results/comparison/readings.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def group(parts):
+    """A function that finds the readings of a setting and a rate in a part of the study."""
+    there = {(part, group.setting, group.lr): group for part, groups in parts.items() for group in groups}
 
     def at(label, lr, updates=800, corpus="multi30k", further=(), optimizer=ADAM) -> Group:
         return there[Part(corpus, updates, further, *optimizer), setting(label), lr]
@@ -99,6 +104,18 @@ def test_readme_has_the_validation_losses_by_rate(group, root):
     for row in rows:
         for label in settings:
             assert row[label] == shown(group(label, RATES[row["learning rate"]]), of.validation), (row, label)
+
+
+def test_each_run_of_gradinit_ends_below_every_run_of_warmup_and_of_a_published_remedy(parts):
+    ours = ("gradinit", "gradinit-signal", "hand-output", "t-fixup-gradinit", "branches")
+    for lr in RATES.values():
+        groups = [group for group in parts[Part("multi30k", 800, (), *ADAM)] if group.lr == lr]
+        [gradinit] = [group for group in groups if group.setting == "gradinit"]
+        others = [group for group in groups if group.setting not in ours]
+        assert len(gradinit.readings) == 3
+        assert len(others) >= 20
+        for value in (of.training, of.validation, of.smoothed):
+            assert max(gradinit.values(value)) < min(found for group in others for found in group.values(value)), lr
 
 
 @pytest.mark.parametrize(
