@@ -3,7 +3,7 @@
 import itertools
 import re
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,7 +21,7 @@ from gradinit_mt.training.curve import diverged
 LINES = ("-", "--", ":", "-.")
 SECTIONS = {"A": "one flag", "B": "scales", "C": "residual sums", "D": "learned"}
 BEST = 5.0  # bits of source gain at the end of the colours
-WIDEST = 4  # panels side by side
+WIDEST = 3  # panels side by side
 LOWEST = 1.8  # inches
 SHOWN = 0.6  # bits of validation loss above the lowest
 
@@ -61,11 +61,12 @@ def over_settings(groups: list[Group]) -> Figure:
 
 def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | None:
     groups = [group for groups in by_moment.values() for group in groups]
-    # a setting at a single moment needs no panel
+    # a setting at a single moment needs no panel, and a rate at a single one no column
     moments = sorted(by_moment)
-    several = [{group.setting for group in by_moment[moment]} for moment in moments]
-    settings = [name for name in SETTINGS if sum(name in there for there in several) > 1]
-    rates = of.rates([group for group in groups if group.setting in settings])
+    count = Counter((group.setting, group.lr) for group in groups)
+    several = [group for group in groups if count[group.setting, group.lr] > 1]
+    settings = [name for name in SETTINGS if any(group.setting == name for group in several)]
+    rates = of.rates(several)
     if not settings:
         return None
     columns = min(WIDEST, len(settings))
@@ -81,7 +82,7 @@ def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | No
                 (row, rates.index(group.lr)): group
                 for row, moment in enumerate(moments)
                 for group in by_moment[moment]
-                if group.setting == setting
+                if group.setting == setting and group.lr in rates
             }
             image = _draw_map(axes, cells, (len(moments), len(rates)))
             _label(axes, [f"{lr:g}" for lr in rates], [f"{moment:g}" for moment in moments])

@@ -10,6 +10,7 @@ from comparison import groups as of
 from comparison import pictures, tables
 from comparison.cells import Cell
 from comparison.collect import collect, score_of
+from comparison.groups import Part
 from comparison.report import make
 
 from gradinit_mt.evaluation.results import Texts
@@ -107,6 +108,24 @@ def test_validation_losses_are_shown_where_they_are_low():
     low, high = axes.get_ylim()
     assert low < min(falling.values()) < high < 3
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [list(falling.values())]
+
+
+def test_the_map_over_moments_has_the_settings_and_rates_with_more_than_one():
+    at = {
+        0.9: [("gradinit", 1e-3), ("xavier", 2e-3)],
+        0.98: [("gradinit", 1e-3), ("gradinit", 5e-3), ("t-fixup", 1e-3)],
+    }
+    found = {
+        Part("toy", 100, (), "Adam", moment): [
+            of.Group(name, lr, (reading(replace(CELL, setting=name, lr=lr, beta2=moment)),)) for name, lr in cells
+        ]
+        for moment, cells in at.items()
+    }
+    [(_, _, figure)] = pictures.over_moments(found)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["gradinit"]
+    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["0.9", "0.98"]
 
 
 def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
