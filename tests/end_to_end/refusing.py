@@ -21,6 +21,7 @@ from gradinit_mt.record import report
 from gradinit_mt.training import curve, launch
 
 EVALUATE = "evaluate run --data corpus --cpu"
+RESUME = "train corpus --save-dir run --device cpu"
 BEST, LAST = "run/checkpoint_best.pt", "run/checkpoint_last.pt"
 RECORD = "run/gradinit.safetensors"
 
