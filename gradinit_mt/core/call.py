@@ -181,7 +181,9 @@ def _taken(batch: Any, members: list[int], dim: int) -> Any:
 
 @contextmanager
 def _without_dropout(model: nn.Module) -> Iterator[None]:
-    """Puts all modules in evaluation mode, except those whose statistics of a batch or an example training uses."""
+    """Puts all modules in evaluation mode, except recurrent ones and those whose statistics of a batch or an example
+    training uses.
+    """
     modes = [(module, module.training) for module in model.modules()]
     recurrent = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
     in_training = model.training

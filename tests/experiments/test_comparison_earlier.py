@@ -53,7 +53,7 @@ def test_another_rule_by_hand_is_a_difference():
     assert len(changed(there(cell, by_hand=None), cell)) == len(rule)
 
 
-@pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings"])
+@pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings", "width"])
 def test_the_committed_readings_have_the_options_of_today(root, name):
     lines = (root / f"docs/results/comparison/{name}.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines

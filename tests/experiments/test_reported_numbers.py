@@ -194,6 +194,16 @@ def test_docs_have_the_losses_of_a_wider_model(group, root):
         require_measured(row, reading)
 
 
+def test_docs_have_the_losses_of_a_wider_model_with_other_settings(root):
+    readings = known(root / "docs/results/comparison/width.jsonl")
+    there = {(reading["lr"], " ".join(reading["further"])): reading for reading in readings}
+    rows = table(root / "docs/small-branches.md", "learning rate", "options", *MEASURED)
+    assert len(rows) == len(there) == 4
+    for row in rows:
+        further = " ".join([*WIDE, row["options"].strip("`")])
+        require_measured(row, there[float(row["learning rate"]), further])
+
+
 def test_docs_have_the_losses_on_other_corpora(group, root):
     rows = table(root / "docs/small-branches.md", "corpus", "initialization", *MEASURED)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
