@@ -228,7 +228,7 @@ def run(options: argparse.Namespace) -> bool:
     """Runs the trials that are missing; returns whether all were good."""
     options.output.mkdir(parents=True, exist_ok=True)
     known = options.output / "trials.jsonl"
-    trials = journal.read(known)
+    trials = journal.resume(known)
     runs = [Runs(options.data.resolve(), options.output.resolve(), processes) for processes in options.processes]
     with tqdm(total=options.count, initial=count_hits(trials), desc="trials", disable=None) as bar:
         while count_hits(trials) < options.count:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import interrupting
 import kill
@@ -101,6 +102,30 @@ def test_the_table_has_every_trial_in_its_row_and_column():
         "| 2 | SIGTERM | launcher |  |  |  |  | 1/1 |  | 1/1 |",
         "| all |  |  |  |  | 1/2 |  | 1/1 |  | 2/3 |",
     ]
+
+
+def test_a_series_continues_after_the_trials_that_are_there(tmp_path, monkeypatch):
+    """A line that a killed series has cut is repeated, and so is a trial whose run had ended before the signal."""
+    monkeypatch.setattr(kill.Runs, "spans", lambda self: {phase: [0.1, 0.2] for phase in interrupting.PHASES})
+    early = {"hit": False, "status": 0}
+
+    def trial(self, number, plan):
+        done = {"number": number, "processes": self.processes, "seconds": 1.0}
+        return GOOD | done | (early if number == 1 else {})
+
+    monkeypatch.setattr(kill.Runs, "trial", trial)
+    options = SimpleNamespace(data=tmp_path, output=tmp_path / "series", processes=[1, 2], phases=kill.AIMS, count=2)
+    assert kill.run(options)
+    known = options.output / "trials.jsonl"
+    first = known.read_text()
+    known.write_text(first + '{"number"')
+    options.count = 4
+    assert kill.run(options)
+    assert known.read_text().startswith(first)
+    assert [trial["number"] for trial in map(json.loads, known.read_text().splitlines())] == [0, 1, 2, 3, 4]
+    report = json.loads((options.output / "report.json").read_text())
+    assert (report["trials"], report["good"], report["ended_before_the_signal"]) == (4, 4, 1)
+    assert "| all |  |  |  |  | 4/4 |" in (options.output / "table.md").read_text()
 
 
 def test_a_signal_reaches_its_target_and_what_is_left_of_a_run_is_found(tmp_path):
