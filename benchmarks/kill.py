@@ -77,10 +77,11 @@ class Runs:
             return subprocess.Popen(arguments, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def finish(self, directory: Path) -> None:
-        """Runs to the end."""
+        """Runs to the end; raises UserError if it fails or hangs, and then leaves no process."""
         try:
             status = self.start(directory).wait(HANGS)
         except subprocess.TimeoutExpired as error:
+            _end_all(directory)
             raise UserError(f"{directory}: the run has not ended within {HANGS} seconds") from error
         if status:
             raise UserError(f"{directory}: the launcher ended with status {status}; see {_output(directory)}")
@@ -90,10 +91,11 @@ class Runs:
         path = self.whole.with_suffix(".json")
         if not path.exists():
             log = Follower(self.whole / save_dir.LOG)
-            launcher = self.start(self.whole)
-            while launcher.poll() is None:
-                log.read()
-                time.sleep(interrupting.STEP)
+            with _alone(self.whole):
+                launcher = self.start(self.whole)
+                while launcher.poll() is None:
+                    log.read()
+                    time.sleep(interrupting.STEP)
             if launcher.wait():
                 raise UserError(f"{self.whole}: the undisturbed run failed; see {_output(self.whole)}")
             log.read()

@@ -128,6 +128,41 @@ def test_a_series_continues_after_the_trials_that_are_there(tmp_path, monkeypatc
     assert "| all |  |  |  |  | 4/4 |" in (options.output / "table.md").read_text()
 
 
+@pytest.fixture
+def hanging(tmp_path):
+    """Runs whose launcher does nothing."""
+    launcher = tmp_path / "launcher.py"
+    launcher.write_text("import time\ntime.sleep(60)\n")
+    runs = kill.Runs(tmp_path, tmp_path, 1)
+    runs.command = [sys.executable, str(launcher)]
+    yield runs
+    interrupting.kill(interrupting.remaining(runs.whole, 0))
+
+
+def test_an_undisturbed_run_starts_afresh_and_ends_with_the_benchmark(hanging, monkeypatch):
+    hanging.whole.mkdir()
+    (hanging.whole / "checkpoint_last.pt").touch()  # of an attempt that was cut off
+    started = []
+
+    def read(log):
+        started.extend(interrupting.remaining(hanging.whole, 0))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kill.Follower, "read", read)
+    with pytest.raises(KeyboardInterrupt):
+        hanging.spans()
+    assert started
+    assert interrupting.remaining(hanging.whole, 1) == []
+    assert not hanging.whole.exists()
+
+
+def test_a_continued_run_that_hangs_is_ended(hanging, monkeypatch):
+    monkeypatch.setattr(kill, "HANGS", 0.2)
+    with pytest.raises(kill.UserError, match="not ended within"):
+        hanging.finish(hanging.whole)
+    assert interrupting.remaining(hanging.whole, 1) == []
+
+
 def test_a_signal_reaches_its_target_and_what_is_left_of_a_run_is_found(tmp_path):
     waiting = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)", str(tmp_path)]
     with subprocess.Popen(waiting, stdout=subprocess.PIPE, start_new_session=True) as process:
