@@ -1,6 +1,6 @@
 """The training runs that ``speed.py`` compares: stock, this package, and each of its optimizations alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
@@ -40,7 +40,7 @@ class Optimization:
         added: options that turn it on in stock fairseq; None if it does not exist there without others.
     """
 
-    code: list[ModuleType | Callable]
+    code: Sequence[ModuleType | Callable]
     removed: Contender
     added: list[str] | None = None
 
@@ -58,8 +58,11 @@ def replaced(replacements: dict[str, Callable], *modules: ModuleType) -> Iterato
 
 def torch_dropout() -> AbstractContextManager:
     """PyTorch's dropout instead of this package's."""
-    stock = {"dropout": F.dropout, "add_dropout": lambda residual, x, p: residual + F.dropout(x, p)}
-    return replaced(stock, attention, layers, encoder_decoder)
+
+    def add_dropout(residual: torch.Tensor, x: torch.Tensor, p: float) -> torch.Tensor:
+        return residual + F.dropout(x, p)
+
+    return replaced({"dropout": F.dropout, "add_dropout": add_dropout}, attention, layers, encoder_decoder)
 
 
 def separate_projections() -> AbstractContextManager:

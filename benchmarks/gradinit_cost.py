@@ -50,8 +50,8 @@ TRAINING = "training step"
 CONTENDERS = [TRAINING, *(f"{way} {kind}" for way in ("reference", "full", "bfloat16") for kind in GAMMA)]
 
 
-def gradinit_config(precision: str, gamma: float, iterations: int) -> GradInitConfig:
-    """This package, with the reference's settings for IWSLT'14."""
+def gradinit_config(precision: Any, gamma: float, iterations: int) -> GradInitConfig:
+    """This package at one of its precisions, with the reference's settings for IWSLT'14."""
     return GradInitConfig(
         step="adam", eta=ETA, gamma=gamma, tau=TAU, betas=BETAS, iterations=iterations, precision=precision
     )
@@ -105,7 +105,7 @@ class Bench:
             torch._foreach_copy_(self.parameters, self.theta0)
         self.model.eval()
 
-    def prepare(self, contender: str, position: int) -> Callable[[], None]:
+    def prepare(self, contender: str, position: int) -> Callable[[], object]:
         """The contender's work on one batch; the model is reset to theta0 and set to the contender's mode."""
         self.restore()
         if contender == TRAINING:
@@ -161,7 +161,7 @@ class PlainLearner:
             norm = sum(t.abs().sum().item() for t in g)
             if norm > self.gamma:
                 kind = "constraint"
-                sum(t.abs().sum() for t in g).backward()
+                sum((t.abs().sum() for t in g), torch.zeros(())).backward()
             else:
                 kind = "objective"
                 for p, t in zip(self.parameters, g, strict=True):
@@ -170,6 +170,7 @@ class PlainLearner:
                 (loss / size).backward()
         self.steps[kind] += 1
         for i, (p, theta0) in enumerate(zip(self.parameters, self.theta0, strict=True)):
+            assert p.grad is not None
             self._update(i, (p.grad * theta0).sum().item(), kind)
             p.data.copy_(self.scales[i] * theta0)
 
@@ -184,7 +185,7 @@ class PlainLearner:
 
 def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
     """Seconds of every contender in every round, after an untimed first round."""
-    times = {contender: [] for contender in CONTENDERS}
+    times: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
     with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times") as bar:
         for position in range(rounds + 1):
             for contender in CONTENDERS:

@@ -139,10 +139,9 @@ class Plan:
     def __init__(self, index: int, processes: int, spans: dict[str, list[float]], aims: Sequence[str] = AIMS) -> None:
         self.chance = random.Random(f"{processes} {index}")
         names = TARGETS if processes > 1 else TARGETS[:-1]
-        self.signal, self.target, self.phase = (
-            balanced(values, index, f"{processes} {name}")
-            for name, values in (("signal", SIGNALS), ("target", names), ("phase", aims))
-        )
+        self.signal = balanced(SIGNALS, index, f"{processes} signal")
+        self.target = balanced(names, index, f"{processes} target")
+        self.phase = balanced(aims, index, f"{processes} phase")
         lengths = spans[self.phase][: -1 if self.phase in ("updates", "epoch end") else None]  # the run ends with them
         long = [pair for pair in enumerate(lengths, 1) if pair[1] > SHORTEST]
         self.occurrence, length = self.chance.choice(long or list(enumerate(lengths, 1)))

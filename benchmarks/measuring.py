@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def interleaved(work: dict[str, list[Callable]], rounds: int, warmup: int, device: torch.device) -> dict:
+def interleaved(work: Mapping[str, Sequence[Callable]], rounds: int, warmup: int, device: torch.device) -> dict:
     """Seconds of each contender in every round after the warm-up, summed over its pieces of work.
 
     The contenders take turns at every piece, in an order that is reversed from one round to the next.

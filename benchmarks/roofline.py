@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from measuring import seconds
@@ -23,7 +24,7 @@ def matrix_rates(rows: int, width: int, widths: list[int], device: torch.device)
             a, b, out = (
                 torch.ones(shape, dtype=kind, device=device) for shape in ((rows, width), (width, n), (rows, n))
             )
-            times = [seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device) for _ in range(12)]
+            times = [seconds(partial(torch.mm, a, b, out=out), device) for _ in range(12)]
             measured[n] = 2 * rows * width * n / statistics.median(times[3:])
     return rates
 

@@ -32,7 +32,7 @@ import statistics
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -174,7 +174,7 @@ def measure_training(training: Training, rounds: int, warmup: int) -> dict:
     }
 
 
-def code_lines(code: list[ModuleType | Callable]) -> int:
+def code_lines(code: Sequence[ModuleType | Callable]) -> int:
     """Lines that are not blank."""
     return sum(bool(line.strip()) for part in code for line in inspect.getsource(part).splitlines())
 

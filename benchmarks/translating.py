@@ -40,7 +40,7 @@ class Translator:
 
     def translate(self, batches: list[dict]) -> dict[int, list[int]]:
         """The best hypothesis of each sentence, as tokens."""
-        found = {}
+        found: dict[int, list[int]] = {}
         for batch in batches:
             hypotheses = self.task.inference_step(self.generator, [self.model], batch)
             found |= {

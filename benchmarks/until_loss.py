@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
@@ -51,7 +52,7 @@ def measure(both: Training, bits: float, every: int, limit: int) -> dict:
     start = trainers[STOCK].model.state_dict()
     for trainer in trainers.values():
         trainer.model.load_state_dict(start)
-    found = {name: {"updates": 0, "seconds": 0.0, "bits": []} for name in trainers}
+    found: dict[str, dict[str, Any]] = {name: {"updates": 0, "seconds": 0.0, "bits": []} for name in trainers}
     task = trainers[STOCK].task
     task.load_dataset("valid")
     validation = batches_by_length(task.dataset("valid"), both.tokens, VALIDATION_BATCHES)
