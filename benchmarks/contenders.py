@@ -19,7 +19,7 @@ from gradinit_mt.optim import torch_optimizers
 from gradinit_mt.plugin import precision
 from gradinit_mt.training.presets import COUNTERPARTS, PRESETS
 
-ADDED, REMOVED = "stock + ", "ours - "
+ADDED, REMOVED, NOT_CAPTURED = "stock + ", "ours - ", ", not captured"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def contenders(preset: str, device: torch.device, each: bool, also: list[str]) -
         found[f"ours, {kind}"] = Contender(["--no-gradinit", "--precision", kind])
         if device.type == "cuda":  # where the launcher turns it on
             off = ["--no-gradinit", "--precision", kind, "--capture-steps", "off"]
-            found[f"ours, {kind}, not captured"] = Contender(off)
+            found[f"ours, {kind}{NOT_CAPTURED}"] = Contender(off)
     for options in also:
         found[f"ours {options}"] = Contender(["--no-gradinit", "--precision", "bfloat16", *options.split()])
     for name, optimization in optimizations(preset).items() if each else ():

@@ -53,12 +53,14 @@ def profiled(work: Callable[[], object], device: torch.device) -> dict:
         if event.device_type == torch.autograd.DeviceType.CPU  # kernels are counted with the operation that starts them
     }
     whole = sum(times.values())
-    shares = {name: time / whole for name, time in sorted(times.items(), key=lambda item: -item[1])}
+    shares = {name: time / whole for name, time in sorted(times.items(), key=lambda item: -item[1]) if time}
     return {"flops": flops, "seconds": sum(times.get(name, 0.0) for name in PRODUCTS), "shares": shares}
 
 
 def roofline(measured: dict, rates: dict[str, dict[int, float]], precision: str, updates: int) -> str:
     """One contender's line: the share of the highest measured rate during products, and the eight largest of the rest.
+
+    It says so if the profiler has seen no products, as in a captured step.
 
     Args:
         measured: the profile of some updates, see ``profiled``.
@@ -66,6 +68,8 @@ def roofline(measured: dict, rates: dict[str, dict[int, float]], precision: str,
         precision: the one whose rate is compared with.
         updates: how many were profiled.
     """
+    if not (measured["flops"] and measured["seconds"]):
+        return "the profiler saw no products"
     best, reached = max(rates[precision].values()), measured["flops"] / measured["seconds"]
     products = sum(measured["shares"].get(name, 0.0) for name in PRODUCTS)
     rest = [(name, share) for name, share in measured["shares"].items() if name not in PRODUCTS][:8]

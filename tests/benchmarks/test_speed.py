@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import contenders
 import pytest
 import speed
+import torch
 import until_loss
 
 SMALL = ["--tokens", "128", "--batches", "2", "--rounds", "1", "--warmup", "1"]
@@ -62,6 +63,23 @@ def test_products_are_counted_from_their_sizes(measured):
     linear = 6 * training["parameters"] * tokens  # embeddings, not multiplied, are of the projection's size
     for name in (speed.STOCK, speed.BFLOAT16):
         assert training["profiles"][name]["flops"] == pytest.approx(linear, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_no_captured_step_is_profiled(kind):
+    """A profiler sees one operation of it."""
+    device = torch.device(kind)
+    chosen = contenders.contenders("multi30k", device, False, [])
+    for name in speed.profiled_contenders(device):
+        options = chosen[name].options
+        assert kind == "cpu" or name == speed.STOCK or options[-2:] == ["--capture-steps", "off"]
+
+
+def test_a_profile_without_products_says_so():
+    profile = {"flops": 0, "seconds": 0.0, "shares": {}}
+    facts = {"matrix_rates": {"float32": {128: 1e9}, "bfloat16": {128: 1e9}}, "profiles": {"ours, bfloat16": profile}}
+    facts["shapes"] = [[1, 1]]
+    assert speed.roofline_lines(facts, 128).endswith("ours, bfloat16: the profiler saw no products")
 
 
 def test_translations_in_float32_are_those_of_stock(measured):
