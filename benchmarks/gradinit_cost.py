@@ -30,7 +30,18 @@ import torch
 from fairseq import utils
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
-from measuring import describe_machine, peak_gib, printed_number, random_pairs, report, seconds
+from measuring import (
+    add_device,
+    describe_machine,
+    members_by_length,
+    memory_columns,
+    peak_gib,
+    printed_number,
+    random_pairs,
+    report,
+    require_room,
+    seconds,
+)
 from tqdm import tqdm
 
 from gradinit_mt.common import command
@@ -79,7 +90,7 @@ class Bench:
         self.theta0 = [p.detach().clone() for p in self.parameters]
         self.criterion = LabelSmoothedCrossEntropyCriterion(task, sentence_avg=False, label_smoothing=0.1)
         self.optimizer = FairseqAdam(FairseqAdamConfig(adam_betas=str(BETAS), lr=[5e-4]), self.parameters)
-        members = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=tokens)
+        members = members_by_length(dataset, tokens)
         self.batches = OverlappingBatches(dataset, members, seed=1, device=device)
         self.dataset = dataset
 
@@ -223,11 +234,11 @@ def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
     return runs
 
 
-def measure_memory(options: argparse.Namespace) -> dict[str, float]:
+def measure_memory(options: argparse.Namespace) -> dict[str, float | None]:
     """Peak GiB of every contender, each in a separate process."""
     peaks = {}
     for contender in tqdm(CONTENDERS, desc="memory"):
-        arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", options.device]
+        arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", str(options.device)]
         peaks[contender] = printed_number(__file__, [*arguments, "--peak-of", contender])
     return peaks
 
@@ -245,11 +256,8 @@ def table(facts: dict) -> str:
             f"{line:51}{statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True)):7.2f}"
         )
         reference = f"reference {contender.split()[1]}"
-        ratio, memory = f"{'':14}", f"{'':14}"
-        if contender != TRAINING:
-            ratio = f"{median / statistics.median(times[reference]):14.2f}"
-            memory = f"{peaks[contender] / peaks[reference]:14.2f}"
-        lines.append(f"{line}{ratio}{peaks[contender]:7.2f}{memory}")
+        ratio = "" if contender == TRAINING else f"{median / statistics.median(times[reference]):.2f}"
+        lines.append(f"{line}{ratio:>14}{memory_columns(peaks[contender], peaks.get(reference), 14)}")
     lines.append("")
     for way, run in facts.get("runs", {}).items():
         faster = facts["runs"]["reference"]["seconds"] / run["seconds"]
@@ -276,19 +284,25 @@ def main() -> None:
         help="timed rounds, after an untimed one (default: %(default)s)",
     )
     parser.add_argument(
-        "--run", type=int, default=0, metavar="N", help="also time whole runs of N iterations (default: none)"
+        "--run",
+        type=command.number(int, 0),
+        default=0,
+        metavar="N",
+        help="also time whole runs of N iterations (default: none)",
     )
     parser.add_argument(
         "--gamma", type=float, default=1 / ETA, help="bound on the norm in those runs (default: %(default)s)"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write cost-ARCH.json and .txt there")
     parser.add_argument("--peak-of", choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    bench = Bench(options.arch, options.tokens, torch.device(options.device))
+    bench = Bench(options.arch, options.tokens, options.device)
     if options.peak_of:
         print(peak_gib(bench.prepare(options.peak_of, 0), bench.device))
         return
+    name = f"cost-{options.arch}"
+    require_room(options.output, [name])
     facts = {
         "command": " ".join(["benchmarks/gradinit_cost.py", *sys.argv[1:]]),
         "machine": describe_machine(bench.device),
@@ -301,7 +315,7 @@ def main() -> None:
         facts["runs"] = measure_runs(bench, options.run, options.gamma)
     text = f"{facts['machine']}; {options.arch}, {facts['parameters']:,} parameters, {options.tokens:,} tokens\n\n"
     text += table(facts)
-    report(facts, text, options.output, f"cost-{options.arch}")
+    report(facts, text, options.output, name)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Shared by the benchmarks: time, memory, the machine's name, batches, and random pairs of sentences."""
+"""Shared by the benchmarks: devices, time, memory, results, batches, and random pairs of sentences."""
 
-import json
+import argparse
+import logging
+import os
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,10 +15,37 @@ import torch
 from fairseq.data import Dictionary, LanguagePairDataset, data_utils
 from tqdm import tqdm
 
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import make_directory, require_new, whole, write_json
 from gradinit_mt.common.processor import processor_name
+from gradinit_mt.training.launch import KEEP_MEMORY
 
 STOCK, FLOAT32, BFLOAT16 = "stock", "ours, float32", "ours, bfloat16"  # the contenders that all comparisons have
 TYPES = {"source": 8848, "target": 6632}  # dictionary sizes of the reference preparation of IWSLT'14 De-En
+
+
+def run_alone(main: Callable[[], None]) -> None:
+    """Runs a benchmark without fairseq's messages, with the memory settings that training is launched with."""
+    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY})
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")  # of fairseq and hydra
+    command.run(main)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``, by default the GPU if there is one."""
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=_device, default=default, help="cpu or cuda (default: %(default)s)")
+
+
+def _device(text: str) -> torch.device:
+    if text not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"{text}: expected cpu or cuda (CUDA_VISIBLE_DEVICES chooses the GPU)")
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("cuda: PyTorch finds no GPU here; use cpu")
+    return torch.device(text)
 
 
 def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
@@ -39,11 +69,26 @@ def random_pairs(sentences: int, seed: int = 1) -> LanguagePairDataset:
     )
 
 
-def batches_by_length(dataset: LanguagePairDataset, tokens: int, count: int | None = None) -> list[dict]:
-    """Batches of similar lengths, evenly spaced in length (all without ``count``), the largest first."""
+def members_by_length(dataset: LanguagePairDataset, tokens: int) -> list[list[int]]:
+    """The sentences of each batch: similar lengths, the shortest first, without those longer than ``tokens``.
+
+    Raises:
+        UserError: all are longer.
+    """
     with data_utils.numpy_seed(1):
         indices, _ = dataset.filter_indices_by_size(dataset.ordered_indices(), tokens)
-    members = dataset.batch_by_size(indices, max_tokens=tokens)
+    if not len(indices):
+        raise UserError(f"batches of {tokens} tokens: every sentence is longer; choose more tokens")
+    return dataset.batch_by_size(indices, max_tokens=tokens)
+
+
+def batches_by_length(dataset: LanguagePairDataset, tokens: int, count: int | None = None) -> list[dict]:
+    """Batches of similar lengths, evenly spaced in length (all without ``count``), the largest first.
+
+    Raises:
+        UserError: every sentence is longer than ``tokens``.
+    """
+    members = members_by_length(dataset, tokens)
     if count is not None:
         members = [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(min(count, len(members)))]
     batches = [dataset.collater([dataset[i] for i in batch]) for batch in members]
@@ -107,10 +152,20 @@ def resident(field: str) -> int:
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
 
 
-def printed_number(script: str, arguments: list[str]) -> float:
-    """The last word that a Python script prints in a separate process, as a number."""
-    done = subprocess.run([sys.executable, script, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+def printed_number(script: str, arguments: list[str]) -> float | None:
+    """The last word that a Python script prints in a separate process, as a number; None if the process fails."""
+    done = subprocess.run([sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        print(f"{' '.join([script, *arguments])} ended with status {done.returncode}: no figure", file=sys.stderr)
+        return None
     return float(done.stdout.split()[-1])
+
+
+def memory_columns(peak: float | None, baseline: float | None, width: int) -> str:
+    """GiB in 7 characters and their share of the baseline's in ``width``, where both are there."""
+    gib = "failed" if peak is None else f"{peak:.2f}"
+    share = "" if peak is None or baseline is None else f"{peak / baseline:.2f}"
+    return f"{gib:>7}{share:>{width}}"
 
 
 def describe_machine(device: torch.device) -> str:
@@ -120,10 +175,28 @@ def describe_machine(device: torch.device) -> str:
     return f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
+def require_room(directory: Path | None, names: Sequence[str]) -> None:
+    """Makes the directory of the results, before they are measured; without one, nothing is written.
+
+    Raises:
+        UserError: it cannot be made, or has one of the results.
+    """
+    if directory is not None:
+        for name in names:
+            for path in _files(directory, name):
+                require_new(path)
+        make_directory(directory)
+
+
 def report(facts: dict, text: str, directory: Path | None, name: str) -> None:
     """Prints the text; with a directory, also writes NAME.json and NAME.txt there."""
-    print(text, end="")
+    print(text, end="", flush=True)
     if directory is not None:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-        (directory / f"{name}.txt").write_text(text)
+        as_json, as_text = _files(directory, name)
+        write_json(as_json, facts)
+        with whole(as_text) as temporary:
+            temporary.write_text(text)
+
+
+def _files(directory: Path, name: str) -> tuple[Path, Path]:
+    return directory / f"{name}.json", directory / f"{name}.txt"

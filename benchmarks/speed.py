@@ -25,13 +25,10 @@ machine that runs nothing else.
 
 import argparse
 import inspect
-import logging
 import math
-import os
 import statistics
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -52,23 +49,26 @@ from measuring import (
     BFLOAT16,
     FLOAT32,
     STOCK,
+    add_device,
     batches_by_length,
     describe_machine,
     interleaved,
+    memory_columns,
     peak_gib,
     printed_number,
     random_pairs,
     ratio,
     report,
+    require_room,
+    run_alone,
 )
 from roofline import matrix_rates, profiled, roofline
 from tqdm import tqdm
-from translating import measure_translation, translation_table
+from translating import measure_translation, require_models, translation_table
 
 from gradinit_mt.common import command
 from gradinit_mt.core.precision import has_native_bfloat16
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.training.launch import KEEP_MEMORY
 from gradinit_mt.training.options import compose
 from gradinit_mt.training.presets import PRESETS
 
@@ -86,7 +86,7 @@ class Training:
     def __init__(self, options: argparse.Namespace, corpus: Any) -> None:
         self.preset = MODELS[options.model]
         self.tokens = options.tokens or PRESETS[self.preset].tokens_per_update
-        self.device = torch.device(options.device)
+        self.device = options.device
         self.corpus = corpus
         self.contenders = contenders(self.preset, self.device, options.each, options.also)
         self.dataset = self._dataset()
@@ -197,7 +197,7 @@ def training_table(facts: dict) -> str:
         median = statistics.median(measured)
         rate = facts["target_tokens"] / len(facts["shapes"]) / median
         spread = f"  ({min(measured):.3f} to {max(measured):.3f})"
-        memory = f"{peaks[name]:7.2f}{peaks[name] / peaks[STOCK]:9.2f}" if peaks else " " * 16
+        memory = memory_columns(peaks[name], peaks[STOCK], 9) if peaks else " " * 16
         lines.append(
             f"{name:{width}}{median:9.3f}{spread:19}{rate:9,.0f}{ratio(times, STOCK, name):9.2f}{memory}"
             f"{facts['loss_before'][name]:13.4f}{facts['loss_after'][name]:8.4f}"
@@ -250,7 +250,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--rounds", type=command.positive_int, default=5, help="timed rounds (default: %(default)s)")
     add("--warmup", type=command.positive_int, default=2, help="rounds before, not timed (default: %(default)s)")
     add("--threads", type=command.positive_int, help="threads on a CPU (default: PyTorch's)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     add("--each", action="store_true", help="also each optimization alone")
     add("--also", action="append", default=[], metavar="OPTIONS", help="another contender: ours with these options")
     add("--no-memory", action="store_true", help="leave peak memory out")
@@ -260,12 +260,17 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--exported", action="append", type=Path, default=[], metavar="DIR", help=exported)
     add("--generation-tokens", type=command.positive_int, default=8000, help="source tokens of a batch in translation")
     add("--generation-batches", type=command.positive_int, help="batches of the test set (default: all)")
-    add("--output", type=Path, metavar="DIR", help="also write speed-MODEL.json and .txt there")
+    output = "also write speed-MODEL[-each] and translation-CORPUS there, each as .json and .txt"
+    add("--output", type=Path, metavar="DIR", help=output)
     add("--peak-of", metavar="CONTENDER", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.arguments = arguments
     if options.checkpoint and not options.data:
         parser.error("--checkpoint needs DATA: the prepared corpus whose test set is translated")
+    if options.exported and not options.checkpoint:
+        parser.error("--exported needs --checkpoint: the model that it was made from")
+    if options.no_training and not options.checkpoint:
+        parser.error("--no-training needs --checkpoint: without them there is nothing to time")
     return options
 
 
@@ -278,54 +283,70 @@ def bfloat16_by(device: torch.device) -> str:
     return " and ".join(names) or "emulation"
 
 
-def measure(options: argparse.Namespace, corpus: Any) -> tuple[dict, str]:
-    """All that is asked for: the facts, and the same as text."""
-    device = torch.device(options.device)
-    facts: dict[str, Any] = {
+def parts(options: argparse.Namespace, corpus: Any) -> dict[str, Callable[[argparse.Namespace, Any], tuple[dict, str]]]:
+    """What is asked for: the name of each result, and what measures it."""
+    found: dict[str, Callable[[argparse.Namespace, Any], tuple[dict, str]]] = {}
+    if not options.no_training:
+        found[f"speed-{options.model}{'-each' * options.each}"] = training_result
+    if options.checkpoint:
+        found[f"translation-{corpus.name}"] = translation_result
+    return found
+
+
+def training_result(options: argparse.Namespace, corpus: Any) -> tuple[dict, str]:
+    """Of training: the facts, and the same as text."""
+    facts = setting(options, corpus)
+    training = Training(options, corpus)
+    facts["training"] = found = measure_training(training, options.rounds, options.warmup)
+    if not options.no_memory:
+        names = tqdm(training.contenders, desc="memory", disable=None)
+        found["peak_gib"] = {name: printed_number(__file__, [*options.arguments, "--peak-of", name]) for name in names}
+    head = f"{heading(facts)}; {options.model}, {found['parameters']:,} parameters, {training.tokens:,} tokens"
+    texts = [head, training_table(found)]
+    if options.each:
+        texts.append(optimization_table(found["seconds"], training.preset))
+    texts.append(roofline_lines(found, training.tokens))
+    return facts, "\n\n".join(texts) + "\n"
+
+
+def translation_result(options: argparse.Namespace, corpus: Any) -> tuple[dict, str]:
+    """Of translation: the facts, and the same as text."""
+    facts = setting(options, corpus)
+    facts["translation"] = measure_translation(options, corpus)
+    return facts, f"{heading(facts)}\n\n{translation_table(facts['translation'])}\n"
+
+
+def setting(options: argparse.Namespace, corpus: Any) -> dict[str, Any]:
+    """The facts that all results have."""
+    return {
         "command": " ".join(["benchmarks/speed.py", *options.arguments]),
-        "machine": describe_machine(device),
-        "bfloat16": bfloat16_by(device),
+        "machine": describe_machine(options.device),
+        "bfloat16": bfloat16_by(options.device),
         "torch": torch.__version__,
         "corpus": corpus.name,
     }
-    texts = [f"{facts['machine']}, bfloat16 by {facts['bfloat16']}; torch {facts['torch']}; {corpus.name}"]
-    if not options.no_training:
-        training = Training(options, corpus)
-        facts["training"] = found = measure_training(training, options.rounds, options.warmup)
-        if not options.no_memory:
-            names = tqdm(training.contenders, desc="memory", disable=None)
-            found["peak_gib"] = {
-                name: printed_number(__file__, [*options.arguments, "--peak-of", name]) for name in names
-            }
-        texts[0] += f"; {options.model}, {found['parameters']:,} parameters, {training.tokens:,} tokens"
-        texts += [training_table(found), roofline_lines(found, training.tokens)]
-        if options.each:
-            texts.insert(2, optimization_table(found["seconds"], training.preset))
-    if options.checkpoint:
-        facts["translation"] = measure_translation(options, corpus)
-        texts.append(translation_table(facts["translation"]))
-    return facts, "\n\n".join(texts) + "\n"
+
+
+def heading(facts: dict) -> str:
+    """The same as text."""
+    return f"{facts['machine']}, bfloat16 by {facts['bfloat16']}; torch {facts['torch']}; {facts['corpus']}"
 
 
 def main() -> None:
     options = parse_arguments(sys.argv[1:])
     if options.threads:
         torch.set_num_threads(options.threads)
-    with nullcontext(PreparedCorpus.load(options.data.resolve())) if options.data else random_corpus() as corpus:
+    opened: Any = nullcontext(PreparedCorpus.load(options.data.resolve())) if options.data else random_corpus()
+    with opened as corpus:
         if options.peak_of:
             print(Training(options, corpus).peak_gib(options.peak_of))
             return
-        facts, text = measure(options, corpus)
-    report(facts, text, options.output, f"speed-{options.model}")
-
-
-def run_alone(main: Callable[[], None]) -> None:
-    """Runs a benchmark without fairseq's messages, with the memory settings that training is launched with."""
-    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": KEEP_MEMORY})
-    logging.disable(logging.INFO)
-    warnings.simplefilter("ignore")  # of fairseq and hydra
-    command.run(main)
+        if options.checkpoint:
+            require_models(options, corpus)
+        wanted = parts(options, corpus)
+        require_room(options.output, list(wanted))
+        for name, measure in wanted.items():  # each is written before the next, which may fail, begins
+            report(*measure(options, corpus), options.output, name)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ from sacrebleu.metrics import BLEU
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.evaluation import checks
 from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
 from gradinit_mt.evaluation.translate import (
     CONTROL_SYMBOLS,
     MAX_LENGTH,
     ExportedModel,
-    load_ctranslate2,
+    load_translator,
 )
-from gradinit_mt.models.post_ln_transformer import PostLNTransformer
+from gradinit_mt.training import checkpoints
 from gradinit_mt.training.options import USER_DIR
 
 
@@ -74,12 +75,21 @@ class ExportedTranslator:
         return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
 
 
-def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device: torch.device) -> Translator:
-    """A contender as ``fairseq-generate`` builds it, beam 5; stock has fairseq's own Transformer of the same sizes.
+def require_models(options: argparse.Namespace, corpus: PreparedCorpus) -> None:
+    """Raises UserError if a model cannot translate the test set of the corpus, or not by both stock's code and ours."""
+    state = checkpoints.load(options.checkpoint)
+    facts = checkpoints.facts_of(state, options.checkpoint)
+    if not facts.model.startswith("post_ln_transformer"):
+        raise UserError(f"{options.checkpoint}: holds a model {facts.model}, expected post_ln_transformer")
+    checks.require_model(corpus, facts)
+    checks.require_vocabulary(corpus, state["model"], options.checkpoint)
+    checks.require_short(corpus, "test", facts)
+    for directory in options.exported:
+        checks.require_subwords(corpus, ExportedModel.load(directory))
 
-    Raises:
-        UserError: the checkpoint holds another model than ``post_ln_transformer``.
-    """
+
+def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device: torch.device) -> Translator:
+    """A contender as ``fairseq-generate`` builds it, beam 5; stock has fairseq's own Transformer of the same sizes."""
     arguments = [str(corpus.bin), "--source-lang", corpus.source, "--target-lang", corpus.target]
     arguments += ["--user-dir", USER_DIR, "--path", str(checkpoint), "--beam", "5"]
     if kind == STOCK:
@@ -90,8 +100,6 @@ def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device
     cfg = convert_namespace_to_omegaconf(fairseq_options.parse_args_and_arch(parser, arguments))
     task = tasks.setup_task(cfg.task)
     (model,), _ = checkpoint_utils.load_model_ensemble([str(checkpoint)], task=task)
-    if not isinstance(model, PostLNTransformer):
-        raise UserError(f"{checkpoint}: holds {type(model).__name__}, expected post_ln_transformer")
     if kind == STOCK:
         learned = model.state_dict()
         model = TransformerModelBase.build_model(copy.deepcopy(model.cfg), task)
@@ -102,7 +110,7 @@ def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device
 
 def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> dict:
     """Seconds per pass over the test set, sentences translated otherwise than by stock, and BLEU."""
-    device = torch.device(options.device)
+    device = options.device
     translators: dict[str, Any] = {
         kind: build_translator(kind, corpus, options.checkpoint, device) for kind in (STOCK, FLOAT32, BFLOAT16)
     }
@@ -110,7 +118,7 @@ def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> 
     threads = torch.get_num_threads()
     for directory in options.exported:
         model = ExportedModel.load(directory)
-        translator = load_ctranslate2().Translator(str(directory), inter_threads=threads, intra_threads=1)
+        translator = load_translator(model, threads)
         sources = read_lines(corpus.text("test", corpus.source))
         translators[f"CTranslate2, {model.kind}"] = ExportedTranslator(
             model, translator, sources, task.target_dictionary

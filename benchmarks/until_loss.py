@@ -20,8 +20,18 @@ from typing import Any
 import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 from contenders import Contender
-from measuring import BFLOAT16, STOCK, batches_by_length, describe_machine, report, seconds
-from speed import MODELS, Training, run_alone
+from measuring import (
+    BFLOAT16,
+    STOCK,
+    add_device,
+    batches_by_length,
+    describe_machine,
+    report,
+    require_room,
+    run_alone,
+    seconds,
+)
+from speed import MODELS, Training
 from tqdm import tqdm
 
 from gradinit_mt.common import command
@@ -96,7 +106,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--every", type=command.positive_int, default=25, help="updates of a turn (default: %(default)s)")
     add("--limit", type=command.positive_int, default=3000, help="updates at most (default: %(default)s)")
     add("--threads", type=command.positive_int, help="threads on a CPU (default: PyTorch's)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     add("--output", type=Path, metavar="DIR", help="also write until-loss-MODEL.json and .txt there")
     parser.set_defaults(batches=1, each=False, also=[])  # what Training reads besides
     options = parser.parse_args(arguments)
@@ -110,11 +120,13 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     corpus = PreparedCorpus.load(options.data.resolve())
     both = training(options, corpus)
+    name = f"until-loss-{options.model}"
+    require_room(options.output, [name])
     found = measure(both, options.bits, options.every, options.limit)
     machine = describe_machine(both.device)
     facts = {"command": " ".join(["benchmarks/until_loss.py", *options.arguments]), "machine": machine} | found
     text = f"{machine}; {corpus.name}; {options.model}, {both.tokens:,} tokens\n\n{table(found, options.bits)}"
-    report(facts, text, options.output, f"until-loss-{options.model}")
+    report(facts, text, options.output, name)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -143,6 +144,14 @@ class Search:
     threads: int
 
 
+def load_translator(model: ExportedModel, threads: int) -> Any:
+    """CTranslate2's own, with one worker for each thread; raises UserError if CTranslate2 cannot load the model."""
+    try:
+        return load_ctranslate2().Translator(str(model.directory), inter_threads=threads, intra_threads=1)
+    except RuntimeError as error:
+        raise UserError(f"{model.directory}: CTranslate2 cannot load it ({error}); export it again") from error
+
+
 def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -> list[str]:
     """The best hypothesis of each line, found as by ``fairseq-generate`` with its defaults.
 
@@ -164,11 +173,7 @@ def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -
     """
     sources = [line.split() for line in lines]
     longest = (model.checkpoint["max_target_positions"] or MAX_LENGTH + 1) - 1
-    try:
-        translator = load_ctranslate2().Translator(str(model.directory), inter_threads=search.threads, intra_threads=1)
-    except RuntimeError as error:
-        raise UserError(f"{model.directory}: CTranslate2 cannot load it ({error}); export it again") from error
-    results = translator.translate_iterable(
+    results = load_translator(model, search.threads).translate_iterable(
         sources,
         max_batch_size=search.max_tokens or model.batch_tokens,
         batch_type="tokens",

@@ -5,10 +5,14 @@ import sys
 from types import SimpleNamespace
 
 import contenders
+import gradinit_cost
+import measuring
 import pytest
 import speed
 import torch
 import until_loss
+
+from gradinit_mt.common.errors import UserError
 
 SMALL = ["--tokens", "128", "--batches", "2", "--rounds", "1", "--warmup", "1"]
 
@@ -25,8 +29,10 @@ def measured(toy_corpus, tmp_path_factory) -> tuple[dict, list[str]]:
     training.update(speed.FLOAT32, trainer, training.batches)
     trainer.consolidate_optimizer()
     trainer.save_checkpoint(str(checkpoint), {})
-    facts, text = speed.measure(options, corpus)
-    return facts, text.strip().split("\n\n")
+    parts = speed.parts(options, corpus)
+    assert list(parts) == ["speed-tiny6-each", "translation-toy"]
+    (facts, text), (translation, table) = (measure(options, corpus) for measure in parts.values())
+    return facts | translation, [*text.strip().split("\n\n"), *table.strip().split("\n\n")]
 
 
 def test_contenders_start_from_the_same_loss(measured):
@@ -44,8 +50,9 @@ def test_every_contender_trains(measured):
 
 
 def test_the_tables_name_every_contender_and_optimization(measured):
-    facts, (head, training, optimizations, products, translation) = measured
-    assert "toy; tiny6" in head
+    facts, (head, training, optimizations, products, other_head, translation) = measured
+    assert head.startswith(f"{other_head}; tiny6")
+    assert other_head.endswith("; toy")
     assert [line.split("  ")[0] for line in training.splitlines()[1:]] == list(facts["training"]["seconds"])
     rows = optimizations.splitlines()[1:-1]
     assert [row.split("  ")[0] for row in rows] == list(contenders.optimizations("multi30k"))
@@ -95,6 +102,78 @@ def test_a_change_ends_with_its_block(optimization):
     with contenders.optimizations("multi30k")[optimization].removed.change():
         assert [dict(vars(module)) for module in modules] != before
     assert [dict(vars(module)) for module in modules] == before
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "message"),
+    [
+        (speed, ["--exported", "model"], "--exported needs --checkpoint"),
+        (speed, ["corpus", "--no-training"], "--no-training needs --checkpoint"),
+        (speed, ["--device", "nonsense"], "nonsense: expected cpu or cuda"),
+        (until_loss, ["corpus", "--bits", "6", "--device", "cuda"], "cuda: PyTorch finds no GPU here"),
+        (gradinit_cost, ["--device", "cuda"], "cuda: PyTorch finds no GPU here"),
+        (gradinit_cost, ["--run", "-1"], "-1: expected a whole number of at least 0"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_arguments_that_cannot_be_meant_are_refused(main, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
+    with pytest.raises(SystemExit):
+        main.main()
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def stand_in(toy_corpus, monkeypatch):
+    """Runs speed.py with a training that is not measured and a translation that fails."""
+
+    def translation(options, corpus):
+        raise UserError("no translation")
+
+    monkeypatch.setattr(speed, "training_result", lambda options, corpus: ({"measured": 1}, "measured\n"))
+    monkeypatch.setattr(speed, "translation_result", translation)
+
+    def main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["speed.py", str(toy_corpus), *map(str, arguments)])
+        speed.main()
+
+    return main
+
+
+def test_what_would_be_lost_is_refused_before_it_is_measured(stand_in, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "speed-tiny6.txt").touch()
+    for arguments, message in (
+        (["--checkpoint", tmp_path / "none.pt"], "none.pt: no such checkpoint"),
+        (["--output", tmp_path / "file"], "file: cannot be made a directory"),
+        (["--output", tmp_path], "speed-tiny6.txt: already exists"),
+    ):
+        with pytest.raises(UserError, match=message):
+            stand_in(*arguments)
+        assert capsys.readouterr().out == ""
+    stand_in("--output", tmp_path / "new")
+    assert (tmp_path / "new" / "speed-tiny6.txt").read_text() == "measured\n"
+
+
+def test_training_is_written_although_translation_fails(stand_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "require_models", lambda options, corpus: None)
+    with pytest.raises(UserError, match="no translation"):
+        stand_in("--checkpoint", tmp_path / "model.pt", "--output", tmp_path)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["speed-tiny6.json", "speed-tiny6.txt"]
+
+
+def test_a_peak_whose_process_fails_is_missing(tmp_path):
+    (tmp_path / "script.py").write_text("raise SystemExit(3)\n")
+    peak = measuring.printed_number(str(tmp_path / "script.py"), [])
+    assert measuring.memory_columns(peak, 2.0, 9) == " failed" + " " * 9
+    assert measuring.memory_columns(1.0, peak, 9) == "   1.00" + " " * 9
+    assert measuring.memory_columns(1.0, 2.0, 9) == "   1.00     0.50"
+
+
+def test_batches_that_hold_no_sentence_are_refused():
+    with pytest.raises(UserError, match="batches of 1 tokens: every sentence is longer"):
+        speed.batches_by_length(speed.random_pairs(4), 1)
 
 
 def test_batches_are_spread_over_lengths_the_largest_first():
