@@ -142,7 +142,10 @@ class Training:
 
 
 def measure_training(training: Training, rounds: int, warmup: int) -> dict:
-    """Seconds per update in every round, losses before and after, the matrix rates, and profiles of the main ones."""
+    """Seconds per update in every round, losses before and after, the matrix rates, and profiles of the main ones.
+
+    Losses are in bits per target token.
+    """
     trainers = {name: training.trainer(name) for name in training.contenders}
     start = trainers[STOCK].model.state_dict()
     for trainer in trainers.values():
@@ -164,8 +167,8 @@ def measure_training(training: Training, rounds: int, warmup: int) -> dict:
         "target_tokens": sum(batch["ntokens"] for batch in training.batches),
         "shapes": [list(batch["target"].shape) for batch in training.batches],
         "seconds": {name: [t / len(training.batches) for t in measured] for name, measured in times.items()},
-        "loss_before": {name: before for name, (before, _) in losses.items()},
-        "loss_after": {name: after for name, (_, after) in losses.items()},
+        "bits_before": {name: before for name, (before, _) in losses.items()},
+        "bits_after": {name: after for name, (_, after) in losses.items()},
         "matrix_rates": matrix_rates(training.tokens, width, widths, training.device),
         "profiles": {
             name: profiled(partial(training.update, name, trainers[name], training.batches), training.device)
@@ -191,7 +194,7 @@ def training_table(facts: dict) -> str:
     width = 2 + max(map(len, times))
     lines = [
         f"{'training':{width}}{'s/update':>9}{'  (min to max)':19}{'tokens/s':>9}{'x stock':>9}"
-        f"{'GiB':>7}{'of stock':>9}{'loss before':>13}{'after':>8}"
+        f"{'GiB':>7}{'of stock':>9}{'bits before':>13}{'bits after':>12}"
     ]
     for name, measured in times.items():
         median = statistics.median(measured)
@@ -200,7 +203,7 @@ def training_table(facts: dict) -> str:
         memory = memory_columns(peaks[name], peaks[STOCK], 9) if peaks else " " * 16
         lines.append(
             f"{name:{width}}{median:9.3f}{spread:19}{rate:9,.0f}{ratio(times, STOCK, name):9.2f}{memory}"
-            f"{facts['loss_before'][name]:13.4f}{facts['loss_after'][name]:8.4f}"
+            f"{facts['bits_before'][name]:13.4f}{facts['bits_after'][name]:12.4f}"
         )
     return "\n".join(lines)
 

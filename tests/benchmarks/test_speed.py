@@ -36,7 +36,7 @@ def measured(toy_corpus, tmp_path_factory) -> tuple[dict, list[str]]:
 
 
 def test_contenders_start_from_the_same_loss(measured):
-    losses = measured[0]["training"]["loss_before"]
+    losses = measured[0]["training"]["bits_before"]
     narrow = [name for name in losses if name.startswith("ours") or name.endswith("bfloat16")]
     narrow = [name for name in narrow if name not in (speed.FLOAT32, "ours - bfloat16")]
     assert len(narrow) == 8
@@ -46,7 +46,7 @@ def test_contenders_start_from_the_same_loss(measured):
 
 def test_every_contender_trains(measured):
     training = measured[0]["training"]
-    assert all(training["loss_after"][name] < before - 0.02 for name, before in training["loss_before"].items())
+    assert all(training["bits_after"][name] < before - 0.02 for name, before in training["bits_before"].items())
 
 
 def test_the_tables_name_every_contender_and_optimization(measured):
