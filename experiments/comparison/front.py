@@ -106,7 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
     options = parser.parse_args()
-    write(draw(journal.load(READINGS)), options.output)
+    figure = draw(journal.load(READINGS))
+    options.output.unlink(missing_ok=True)  # drawn again from all readings
+    write(figure, options.output)
     print(options.output)
 
 

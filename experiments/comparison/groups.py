@@ -130,12 +130,15 @@ def chrf(reading: dict) -> float | None:
 def parts(readings: list[dict]) -> dict[Part, list[Group]]:
     """The groups of each part: settings in the order of their table, then by rate; parts with more readings first.
 
-    Lengths of warmup are left out where they were trained to choose the one of warmup-tuned.
+    A length of warmup is left out where it was trained to choose the one of warmup-tuned: on a seed that no other
+    setting of its corpus has.
     """
     tuned = {reading["corpus"] for reading in readings if reading["setting"] == TUNED}
-    found = defaultdict(lambda: defaultdict(list))
+    seeds = {(reading["corpus"], reading["seed"]) for reading in readings if reading["setting"] not in LENGTHS}
+    found: dict[Part, dict[tuple[str, float], list[dict]]] = defaultdict(lambda: defaultdict(list))
     for reading in readings:
-        if reading["setting"] not in LENGTHS or reading["corpus"] not in tuned:
+        chosen_among = reading["setting"] in LENGTHS and reading["corpus"] in tuned
+        if not chosen_among or (reading["corpus"], reading["seed"]) in seeds:
             found[Part.of(reading)][reading["setting"], reading["lr"]].append(reading)
     names = list(SETTINGS)
     return {

@@ -96,13 +96,14 @@ def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | No
 
 def _draw_map(axes: Axes, cells: dict[tuple[int, int], Group], shape: tuple[int, int]) -> object:
     """The source gain in colour and as a number; a cross where runs failed, grey where there are none."""
-    values = np.full(shape, np.nan)
+    values, texts = np.full(shape, np.nan), {}
     for at, group in cells.items():
-        values[at] = group.mean(of.gain) or 0.0
+        gain = group.mean(of.gain)
+        values[at], texts[at] = (0.0, "nan") if gain is None else (gain, f"{gain:.1f}")
     axes.set_facecolor("0.92")
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=BEST, aspect="auto")
     for (row, column), group in cells.items():
-        text = "nan" if group.diverged == len(group.readings) else f"{values[row, column]:.1f}"
+        text = texts[row, column]
         dark = values[row, column] < 0.6 * BEST
         if group.failed:
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="xxx", edgecolor="0.6", lw=0))
@@ -179,12 +180,16 @@ def _rows(settings: list[str]) -> dict[str, list[str]]:
 
 
 def _draw_line(axes: Axes, group: Group, losses: str, style: str, colour: str) -> None:
-    """The mean over seeds, where all have a loss that can be drawn; a cross ends it if a seed diverged."""
+    """The mean over the seeds that have losses, where all of these have one that can be drawn.
+
+    A cross ends it if a seed diverged.
+    """
     runs = [
         {int(update): loss for update, loss in reading[losses].items() if loss is not None and not diverged(loss)}
         for reading in group.readings
+        if reading[losses]
     ]
-    shared = sorted(set.intersection(*map(set, runs)))
+    shared = sorted(set.intersection(*map(set, runs))) if runs else []
     means = [statistics.mean(run[update] for run in runs) for update in shared]
     marker = "x" if group.diverged else None
     at = [-1] if shared else []

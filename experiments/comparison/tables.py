@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from comparison import groups as of
+from comparison.cells import by_name
 from comparison.groups import Group, Part
 from comparison.settings import SETTINGS
 
@@ -34,12 +35,18 @@ def spread(values: list[float], digits: int = 2) -> str:
     return f"{statistics.mean(values):.{digits}f}{deviation}"
 
 
+def over_seeds(group: Group, value: Callable[[dict], float | None]) -> str:
+    """Mean and standard deviation, and of how many seeds if not of all that did not diverge; empty without values."""
+    values = group.values(value)
+    return spread(values) + (f" ({len(values)})" if 0 < len(values) < len(group.readings) - group.diverged else "")
+
+
 def with_failures(group: Group, value: Callable[[dict], float | None]) -> str:
-    """Mean and deviation, and how many seeds failed."""
+    """The same, and how many seeds failed."""
     if group.diverged == len(group.readings):
         return "diverged"
-    failed = f" ({group.failed} of {len(group.readings)} failed)" if group.failed else ""
-    return spread(group.values(value)) + failed
+    failed = f"({group.failed} of {len(group.readings)} failed)" if group.failed else ""
+    return f"{over_seeds(group, value)} {failed}".strip()
 
 
 def by_rate(part: Part, groups: list[Group], name: str, value: Callable[[dict], float | None]) -> Table:
@@ -63,13 +70,13 @@ def details(part: Part, groups: list[Group], baselines: list[str]) -> Table:
         "seeds": lambda group: ", ".join(str(reading["seed"]) for reading in group.readings),
         "failed": lambda group: str(group.failed),
         "diverged": lambda group: str(group.diverged),
-        "training loss": lambda group: spread(group.values(of.training)),
-        "validation loss": lambda group: spread(group.values(of.validation)),
-        "source gain": lambda group: spread(group.values(of.gain)),
-        "BLEU": lambda group: spread(group.values(of.bleu)),
+        "training loss": lambda group: over_seeds(group, of.training),
+        "validation loss": lambda group: over_seeds(group, of.validation),
+        "source gain": lambda group: over_seeds(group, of.gain),
+        "BLEU": lambda group: over_seeds(group, of.bleu),
         **{f"BLEU - {name}": partial(_differences, baseline=name) for name in baselines},
-        "tokenized BLEU": lambda group: spread(group.values(of.tokenized_bleu)),
-        "chrF2": lambda group: spread(group.values(of.chrf)),
+        "tokenized BLEU": lambda group: over_seeds(group, of.tokenized_bleu),
+        "chrF2": lambda group: over_seeds(group, of.chrf),
         "seconds": lambda group: _by_device(group, of.seconds),
         "without initialization": lambda group: _by_device(group, of.training_seconds),
         "initialization": lambda group: _by_device(group, of.initialization_seconds),
@@ -98,8 +105,7 @@ def _by_device(group: Group, value: Callable[[dict], float | None]) -> str:
 
 
 def _warmup(reading: dict) -> str:
-    options = [*reading["options"], *reading["chosen"]]
-    return options[options.index("--warmup-updates") + 1] if "--warmup-updates" in options else ""
+    return by_name([*reading["options"], *reading["chosen"]]).get("--warmup-updates", "")
 
 
 def legend(settings: set[str]) -> Table:

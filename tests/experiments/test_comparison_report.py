@@ -13,6 +13,7 @@ from comparison.collect import collect, score_of
 from comparison.groups import Part
 from comparison.report import make
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.results import Texts
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
@@ -78,14 +79,16 @@ def test_the_report_of_a_partial_study_has_all_its_parts(readings, tmp_path):
 
 def test_rows_have_mean_spread_and_failures(readings):
     readings.append(reading(replace(CELL, seed=3), 4.0, 2.5))
+    readings.append(reading(replace(CELL, seed=4), 5.0, 3.0, training={}))
     [(part, groups), *_] = of.parts(readings).items()
     row = dict(zip(*((table := tables.details(part, groups, BASELINES)).columns, table.rows[-1]), strict=True))
-    assert (row["setting"], row["seeds"], row["failed"], row["diverged"]) == ("gradinit", "1, 2, 3", "1", "1")
-    assert row["training loss"] == f"3.50 ± {statistics.stdev([3.0, 4.0]):.2f}"
+    assert (row["setting"], row["seeds"], row["failed"], row["diverged"]) == ("gradinit", "1, 2, 3, 4", "1", "1")
+    assert row["training loss"] == f"3.50 ± {statistics.stdev([3.0, 4.0]):.2f} (2)", "one was not logged"
+    assert row["validation loss"] == f"4.50 ± {statistics.stdev([3.5, 4.5, 5.5]):.2f}"
     assert (row["seconds"], row["without initialization"]) == ("110 ± 0", "100 ± 0")
     by_rate = tables.by_rate(part, groups, "source gain", of.gain)
     rows = {setting: text for _section, setting, text in by_rate.rows}
-    assert rows == {"xavier": "0.00 (1 of 1 failed)", "warmup-200": "2.00", "gradinit": "2.25 ± 0.35 (1 of 3 failed)"}
+    assert rows == {"xavier": "0.00 (1 of 1 failed)", "warmup-200": "2.00", "gradinit": "2.50 ± 0.50 (1 of 4 failed)"}
 
 
 def test_a_setting_whose_runs_all_diverged_is_marked():
@@ -99,6 +102,17 @@ def test_a_cross_ends_the_curve_of_a_setting_of_which_a_run_diverged():
         group = of.Group("gradinit", 1e-3, readings)
         [line] = pictures.curves([group], "warmup-tuned").axes[0].get_lines()
         assert (line.get_marker(), list(line.get_xdata())) == (marker, updates)
+
+
+def test_a_seed_without_logged_losses_leaves_the_curve_of_the_others():
+    group = of.Group("gradinit", 1e-3, (reading(CELL), reading(replace(CELL, seed=2), training={})))
+    [line] = pictures.curves([group], "warmup-tuned").axes[0].get_lines()
+    assert list(line.get_xdata()) == [50, 100]
+
+
+def test_a_source_gain_that_is_no_number_is_not_drawn_as_0():
+    group = of.Group("gradinit", 1e-3, (reading(CELL, gain=None),))
+    assert [text.get_text() for text in pictures.over_settings([group]).axes[0].texts] == ["nan"]
 
 
 def test_validation_losses_are_shown_where_they_are_low():
@@ -144,6 +158,8 @@ def test_lengths_of_warmup_are_in_no_table_if_they_choose_that_of_another_settin
     assert shown(readings) == {"gradinit", "xavier", "warmup-200"}
     tuned = reading(replace(CELL, setting="warmup-tuned"))
     assert shown([*readings, tuned]) == {"gradinit", "xavier", "warmup-tuned"}
+    of_its_own = reading(replace(CELL, setting="warmup-400"))
+    assert shown([*readings, tuned, of_its_own]) == {"gradinit", "xavier", "warmup-tuned", "warmup-400"}
 
 
 def test_times_are_apart_for_each_device():
@@ -169,6 +185,17 @@ def test_collecting_is_reproducible_and_keeps_earlier_readings(readings, tmp_pat
     assert (output / "readings.jsonl").read_text() == text
     assert len(found) == len(readings)
     assert [entry["training"]["100"] for entry in found if Cell.of(entry) == CELL] == [1.0]
+
+
+def test_cells_of_different_preparations_of_a_corpus_are_refused(tmp_path):
+    cells = (CELL, replace(CELL, seed=2), replace(CELL, seed=3))
+    save([reading(cell, data_sha256={"train.de": cell.seed % 2}) for cell in cells[1:]], tmp_path)
+    with pytest.raises(
+        UserError, match=r"gradinit-.*seed2-.* and .*seed3-.* were trained on different prepar.* of toy"
+    ):
+        collect([tmp_path], tmp_path / "report", BASELINES)
+    save([reading(CELL)], tmp_path / "other")
+    collect([tmp_path / "other"], tmp_path / "report", BASELINES)
 
 
 def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set():
