@@ -200,14 +200,25 @@ def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[
 
 
 def best_rate(outcomes: list[dict], network: str, optimizer: str, initialization: str) -> float:
-    """The rate with the highest validation accuracy, and among equals with the lowest loss."""
+    """The rate with the highest validation accuracy, and among equals with the lowest loss.
+
+    A rate at which GradInit could not learn is taken only if there is no other.
+    """
     own = (network, optimizer, initialization)
     mine = [o for o in outcomes if (o["network"], o["optimizer"], o["initialization"]) == own]
-    return max(mine, key=lambda o: (o["validation"], -o["loss"] if math.isfinite(o["loss"]) else -math.inf))["rate"]
+
+    def merit(outcome: dict) -> tuple[bool, float, float]:
+        loss = outcome["loss"] if math.isfinite(outcome["loss"]) else math.inf
+        return outcome["gradinit_error"] is None, outcome["validation"], -loss
+
+    return max(mine, key=merit)["rate"]
 
 
 def table(outcomes: list[dict]) -> str:
-    """Mean and standard deviation of the test accuracy over seeds, as Markdown."""
+    """Mean and standard deviation of the test accuracy over seeds, as Markdown.
+
+    Runs in which GradInit could not learn trained from the default initialization, and are counted beside the mean.
+    """
     lines = [
         "| network | optimizer | default: rate | accuracy | GradInit: rate | accuracy | difference |",
         "|---|---|---|---|---|---|---|",
@@ -220,6 +231,8 @@ def table(outcomes: list[dict]) -> str:
             values = [outcome["test"] for outcome in mine]
             means.append(statistics.mean(values))
             spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+            failed = sum(outcome["gradinit_error"] is not None for outcome in mine)
+            spread += f" ({failed} of {len(mine)} not learned)" if failed else ""
             cells += [f"{mine[0]['rate']:g}", f"{means[-1]:.1f}{spread}"]
         lines.append(f"| {network} | {optimizer} | {' | '.join(cells)} | {means[1] - means[0]:+.1f} |")
     return "\n".join(lines) + "\n"

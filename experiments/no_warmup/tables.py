@@ -22,12 +22,12 @@ from gradinit_mt.common.figures import COLOURS, STYLE, write
 
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
-    """The outcomes in the file that the command selects: per seed, the shortest run that has the last reading."""
-    last = str(chosen.readings[-1])
+    """The outcomes in the file that the command selects: per seed, the shortest run that has all readings."""
+    needed = set(map(str, chosen.readings))
     found = {}
     for outcome in sorted(journal.load(path), key=lambda outcome: outcome["updates"]):
         same_options = (outcome["width"], outcome["further"]) == (chosen.width, chosen.further)
-        if same_options and last in outcome["training"]:
+        if same_options and needed <= outcome["training"].keys():
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
     named = itertools.product(chosen.lr, chosen.settings, chosen.seeds)
     return [found[setting, lr, seed] for lr, setting, seed in named if (setting, lr, seed) in found]
@@ -145,7 +145,8 @@ def main() -> None:
     chosen = parse_arguments(sys.argv[1:])
     outcomes = selected(chosen.file, chosen)
     if not outcomes:
-        raise UserError(f"{chosen.file} has none of these runs up to update {chosen.readings[-1]}")
+        updates = ", ".join(map(str, chosen.readings))
+        raise UserError(f"{chosen.file} has none of these runs with a loss after {updates} updates; choose others")
     text = table(outcomes, chosen.readings)
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "table.md").write_text(text, encoding="utf-8")

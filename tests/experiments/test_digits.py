@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from digits import NETWORKS, Run, build, load_splits, summed_loss
+from digits import INITIALIZATIONS, NETWORKS, RATES, Run, best_rate, build, load_splits, summed_loss, table
 from torch import nn
 
 
@@ -26,6 +26,21 @@ def test_networks_have_the_layers_in_their_names(network):
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 20
     assert len(norms) == (20 if network.endswith("-bn") else 0)
+
+
+def test_runs_in_which_gradinit_could_not_learn_are_told_from_others():
+    own = {"network": "plain", "optimizer": "adam", "initialization": "gradinit", "loss": 1.0, "test": 50.0}
+    failed = own | {"rate": 1e-2, "validation": 90.0, "gradinit_error": "not finite"}
+    learned = own | {"rate": 1e-3, "validation": 80.0, "gradinit_error": None}
+    assert best_rate([failed, learned], "plain", "adam", "gradinit") == 1e-3
+    others = [
+        {**own, "network": network, "optimizer": optimizer, "initialization": name, "rate": 1.0, "gradinit_error": None}
+        for network in NETWORKS
+        for optimizer in RATES
+        for name in INITIALIZATIONS
+    ]
+    shown = table([*others, failed])
+    assert shown.count("(1 of 2 not learned)") == 1
 
 
 def test_gradinit_trains_a_deep_plain_network_that_stays_at_chance_by_default():

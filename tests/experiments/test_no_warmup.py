@@ -74,7 +74,7 @@ def test_longer_runs_count_up_to_the_last_reading(show, tmp_path):
     [row] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()[2:]]
     assert row[2:5] == ["1, 2", f"3.50 ± {statistics.stdev([4.0, 3.0]):.2f}", "4.00"]
     assert row[6] == "0.50 (1)"
-    assert "has none of these runs up to update 50" in show(
+    assert "has none of these runs with a loss after 50 updates" in show(
         file, "--settings", "hand", "--readings", "50", "--seeds", "7"
     )
 
