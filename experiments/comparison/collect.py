@@ -25,7 +25,8 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
         baselines: the settings against which scored cells of the same rate and seed are tested.
 
     Raises:
-        UserError: a run is no output of study.py, or a reading is damaged or of a setting that is not in settings.py.
+        UserError: a run is no output of study.py, a reading is damaged or of a setting that is not in settings.py, or
+            cells were trained on different preparations of a corpus.
     """
     found = {Cell.of(reading): reading for reading in known(output / FILE)} if (output / FILE).exists() else {}
     for directory in runs:
@@ -34,6 +35,7 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
             compare_with(baseline, there, directory)
         found |= {Cell.of(reading): reading for reading in there}
     readings = [found[cell] for cell in sorted(found, key=_order)]
+    require_one_preparation(readings)
     output.mkdir(parents=True, exist_ok=True)
     with whole(output / FILE) as temporary:
         temporary.write_text("".join(json.dumps(reading) + "\n" for reading in readings), encoding="utf-8")
@@ -48,6 +50,19 @@ def readings_below(directory: Path) -> list[dict]:
     for path, reading in zip(reading_files(directory), readings, strict=True):
         check(reading, str(path))
     return readings
+
+
+def require_one_preparation(readings: list[dict]) -> None:
+    """Raises UserError if cells of a corpus note different checksums of its text; not all cells note them."""
+    first: dict[str, dict] = {}
+    for reading in filter(lambda reading: reading.get("data_sha256"), readings):
+        other = first.setdefault(reading["corpus"], reading)
+        if other["data_sha256"] != reading["data_sha256"]:
+            names = f"{Cell.of(other).name} and {Cell.of(reading).name}"
+            raise UserError(
+                f"{names} were trained on different preparations of {reading['corpus']}: report them apart, or train "
+                "one of them again"
+            )
 
 
 def _order(cell: Cell) -> tuple:

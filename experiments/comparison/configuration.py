@@ -1,5 +1,6 @@
 """The file that names what the study trains, checked as a whole before anything starts."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,13 @@ class Field:
     required: bool = True
 
 
-def _number(value: object, low: float, high: float) -> bool:
+def number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Whether this is a number, from ``low`` to below ``high``."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value < high
 
 
-def _whole(value: object, low: int) -> bool:
+def whole(value: object, low: float = -math.inf) -> bool:
+    """Whether this is a whole number of at least ``low``."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
@@ -31,7 +34,8 @@ def _each(value: object, holds: Callable[[object], bool]) -> bool:
     return isinstance(value, list) and bool(value) and all(map(holds, value))
 
 
-def _texts(value: object) -> bool:
+def texts(value: object) -> bool:
+    """Whether this is a list of texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -39,10 +43,10 @@ def _rows(value: object) -> bool:
     return _each(value, lambda name: isinstance(name, str) and name in SETTINGS)
 
 
-MOMENTS = Field("a list of numbers from 0 to below 1", lambda value: _each(value, lambda x: _number(x, 0, 1)), False)
-UPDATES = Field("a whole number above 0", lambda value: _whole(value, 1))
-SEED = Field("a whole number, at least 0", lambda value: _whole(value, 0))
-FURTHER = Field("a list of options of fairseq-train, with numbers in quotes", _texts, False)
+MOMENTS = Field("a list of numbers from 0 to below 1", lambda value: _each(value, lambda x: number(x, 0, 1)), False)
+UPDATES = Field("a whole number above 0", lambda value: whole(value, 1))
+SEED = Field("a whole number, at least 0", lambda value: whole(value, 0))
+FURTHER = Field("a list of options of fairseq-train, with numbers in quotes", texts, False)
 NAMES = ", ".join(SETTINGS)
 
 TUNING = {"seed": SEED, "updates": UPDATES}
@@ -50,9 +54,9 @@ STAGE = {
     "settings": Field(f"all, trained, or a list of {NAMES}", lambda value: value in ("all", "trained") or _rows(value)),
     "lr": Field(
         "a list of numbers above 0 (YAML takes 1e-3 for text: write 0.001)",
-        lambda value: _each(value, lambda x: _number(x, 0, float("inf")) and x != 0),
+        lambda value: _each(value, lambda x: number(x, 0, math.inf) and x != 0),
     ),
-    "seeds": Field("a list of whole numbers, at least 0", lambda value: _each(value, lambda x: _whole(x, 0))),
+    "seeds": Field("a list of whole numbers, at least 0", lambda value: _each(value, lambda x: whole(x, 0))),
 }
 BLOCK = {
     "about": Field("text: what the block is about", lambda value: isinstance(value, str)),

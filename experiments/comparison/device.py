@@ -1,4 +1,4 @@
-"""One GPU for each of the cells that train side by side on a machine with several."""
+"""The device of a cell: one GPU for each of those that train side by side, or the processor."""
 
 import fcntl
 import os
@@ -10,8 +10,20 @@ from pathlib import Path
 import torch
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.processor import processor_name
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def device_name(device: str) -> str:
+    """The name of the GPU that this process sees first, or of the processor; empty if there is no GPU here.
+
+    Args:
+        device: ``gpu`` or ``cpu``.
+    """
+    if device == "cpu":
+        return processor_name()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def place(device: str) -> AbstractContextManager[None]:
@@ -31,7 +43,7 @@ def one_gpu() -> Iterator[None]:
     if not visible:
         raise UserError("no GPU was found: start study.py without --gpus, or where nvidia-smi lists a GPU")
     for name in visible:
-        with (_locks() / name).open("a") as file:
+        with (_locks() / name.replace("/", "-")).open("a") as file:  # parts of one GPU have names with slashes
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -45,6 +57,7 @@ def one_gpu() -> Iterator[None]:
 
 
 def _locks() -> Path:
-    path = Path(tempfile.gettempdir(), f"gradinit-mt-gpus-{os.getuid()}")
+    """Where GPUs are locked by name. In each job of SLURM the GPU that it was given may be called 0."""
+    path = Path(tempfile.gettempdir(), f"gradinit-mt-gpus-{os.getuid()}{os.environ.get('SLURM_JOB_ID', '')}")
     path.mkdir(exist_ok=True)
     return path

@@ -11,15 +11,15 @@ from gradinit_mt.common.errors import UserError, differing
 FILES = ("trained.json", "measured.json", "reading.json")  # of a cell's directory, which say what was asked for
 
 
-def require_usable(entry: Planned, output: Path, known: Sequence[dict]) -> None:
+def require_usable(entry: Planned, output: Path, known: Sequence[dict], config: dict) -> None:
     """Checks what there is of a cell, below ``output`` and among the ``known`` readings of an earlier study.
 
     Raises:
-        UserError: it was trained with other options or another rule by hand, or it was read without the scores that
-            its block asks for.
+        UserError: it was trained with other options, another rule by hand, another tuning of its warmup or on another
+            preparation of the corpus, or it was read without the scores that its block asks for.
     """
     for where, there in _earlier(entry.cell, output, known):
-        if changes := changed(there, entry.cell):
+        if changes := changed(there, entry.cell, config):
             raise UserError(f"{where} differs ({'; '.join(changes)}): remove it to train the cell again")
         unscored = "source_gain" in there and there["end"] == "complete" and not there.get("scores")
         if entry.bleu and unscored:
@@ -39,14 +39,26 @@ def _earlier(cell: Cell, output: Path, known: Sequence[dict]) -> Iterator[tuple[
             yield f"{cell.name} in the file of --known", reading
 
 
-def changed(there: dict, cell: Cell) -> list[str]:
-    """The options and scales by hand in which a trained cell or a reading differs from what ``cell`` is now.
+def changed(there: dict, cell: Cell, config: dict) -> list[str]:
+    """What a trained cell or a reading was asked to be, where it differs from what ``cell`` is in this configuration.
 
-    One made before rules by hand were noted is taken to have today's rule.
+    What is not noted, as by earlier versions of the study, is taken to be as it is now.
     """
-    rule = there.get("by_hand", cell.row.by_hand)
-    return differing(_facts(there["options"], rule), _facts(cell.options(), cell.row.by_hand), missing="unset")
+    now = {
+        "by_hand": cell.row.by_hand or {},
+        "tuning": config["tuning"] if cell.row.tuned else {},
+        "data_sha256": config["data_sha256"][cell.corpus],
+    }
+    noted = {name: there[name] or {} for name in now if name in there}
+    noted["data_sha256"] = {
+        name: there.get("data_sha256", {}).get(name, checksum) for name, checksum in now["data_sha256"].items()
+    }
+    return differing(_facts(there["options"], now | noted), _facts(cell.options(), now), missing="unset")
 
 
-def _facts(options: list[str], by_hand: dict[str, float] | None) -> dict:
-    return by_name(options) | {f"the scale of {ends}": scale for ends, scale in (by_hand or {}).items()}
+def _facts(options: list[str], more: dict[str, dict]) -> dict:
+    """By name in messages."""
+    rules = {f"the scale of {ends}": scale for ends, scale in more["by_hand"].items()}
+    tuning = {f"the tuning's {name}": value for name, value in more["tuning"].items()}
+    data = {f"the corpus's {name}": checksum for name, checksum in more["data_sha256"].items()}
+    return by_name(options) | rules | tuning | data

@@ -1,32 +1,23 @@
-"""What a result states of its run besides its numbers: the device, the data, and the sizes of model and batch."""
+"""What a result states of its run besides its numbers: the data, the sizes of model and batch, and the precision."""
 
 import re
 from pathlib import Path
 
-import torch
-
+from comparison.data import checksums
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.processor import processor_name
-from gradinit_mt.corpora.layout import SPLITS, PreparedCorpus
+from gradinit_mt.core.precision import LOGGED
+from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import options
 from gradinit_mt.training.save_dir import LOG, RUN, read_run
 
+_PRECISION = re.compile(re.escape(LOGGED.format("training")) + r"(\w+)")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")  # in fairseq's log
 
 
-def device_name(device: str) -> str:
-    """The name of the GPU that this process sees first, or of the processor.
-
-    Args:
-        device: ``gpu`` or ``cpu``.
-    """
-    return torch.cuda.get_device_name() if device == "gpu" else processor_name()
-
-
 def facts(save_dir: Path) -> dict:
-    """The corpus's checksums (of its subword text) and vocabularies, tokens per update, and the number of parameters.
+    """The corpus's checksums (of its subword text) and vocabularies, tokens per update, parameters, and precision.
 
-    ``parameters`` is None if the run ended before fairseq logged it.
+    ``parameters`` (their number) and ``precision`` (of training) are None if the run ended before they were logged.
 
     Raises:
         UserError: the corpus that the run names is gone, or has changed its layout.
@@ -35,12 +26,13 @@ def facts(save_dir: Path) -> dict:
     if run is None:
         raise UserError(f"{save_dir}: holds no {RUN}; train the cell again")
     corpus = PreparedCorpus.load(Path(run["data"]))
-    texts = [f"{split}.{lang}" for split in SPLITS for lang in corpus.languages]
+    count = logged(_PARAMETERS, save_dir)
     return {
-        "data_sha256": {name: corpus.sha256[name] for name in texts if name in corpus.sha256},
+        "data_sha256": checksums(corpus),
         "vocabulary": corpus.dictionary,
         "tokens_per_update": tokens_per_update(run["options"]),
-        "parameters": parameters(save_dir),
+        "parameters": count and int(count.replace(",", "")),
+        "precision": logged(_PRECISION, save_dir),
     }
 
 
@@ -51,8 +43,8 @@ def tokens_per_update(arguments: list[str]) -> int:
     return given["max_tokens"] * update_freq * given["distributed_world_size"]
 
 
-def parameters(save_dir: Path) -> int | None:
-    """The number of the model's parameters, shared ones counted once; None if the log does not say it."""
+def logged(pattern: re.Pattern, save_dir: Path) -> str | None:
+    """The first group of the pattern where the log first matches; None if it does not."""
     log = save_dir / LOG
-    found = _PARAMETERS.search(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
-    return int(found[1].replace(",", "")) if found else None
+    found = pattern.search(log.read_text(encoding="utf-8", errors="replace")) if log.exists() else None
+    return found[1] if found else None

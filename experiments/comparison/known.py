@@ -3,31 +3,62 @@
 from pathlib import Path
 
 from comparison.cells import Cell
+from comparison.configuration import Field, number, texts, whole
 from comparison.settings import SETTINGS
 from gradinit_mt.common import journal
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.corpora.names import require_plain_name
 
-LOSSES = ("training", "validation", "smoothed", "source_gain")
-OTHERS = ("options", "chosen", "end", "initialization_seconds", "seconds", "precision")
-FIELDS = (*Cell.__dataclass_fields__, *LOSSES, *OTHERS)  # of every reading; new ones have further fields
+
+def _losses(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        update.isdecimal() and (loss is None or number(loss)) for update, loss in value.items()
+    )
+
+
+def _or_null(field: Field) -> Field:
+    return Field(f"{field.expected} or null", lambda value: value is None or field.holds(value))
+
+
+TEXT, NUMBER = Field("text", lambda value: isinstance(value, str)), Field("a number", number)
+# of every reading; new ones have further fields
+FIELDS = {
+    **dict.fromkeys(("corpus", "setting"), TEXT),
+    **dict.fromkeys(("lr", "initialization_seconds"), NUMBER),
+    **dict.fromkeys(("beta2", "momentum", "smoothed", "source_gain", "seconds"), _or_null(NUMBER)),
+    **dict.fromkeys(("seed", "updates"), Field("a whole number", whole)),
+    **dict.fromkeys(("further", "options", "chosen"), Field("a list of texts", texts)),
+    **dict.fromkeys(("training", "validation"), Field("losses by update", _losses)),
+    "end": Field("complete or diverged", lambda value: value in ("complete", "diverged")),
+    "precision": _or_null(TEXT),
+}
 
 
 def known(path: Path) -> list[dict]:
     """The readings of a file with one per line, which stays as it is.
 
     Raises:
-        UserError: there is no such file, or a line is not a reading of a setting of the study.
+        UserError: there is no such file, a line is not a reading of a setting of the study, or two are of one cell.
     """
     readings = journal.load(path)
-    for number, reading in enumerate(readings, start=1):
-        check(reading, f"{path}, line {number}")
+    lines: dict[Cell, int] = {}
+    for line, reading in enumerate(readings, start=1):
+        check(reading, f"{path}, line {line}")
+        if (other := lines.setdefault(Cell.of(reading), line)) != line:
+            raise UserError(f"{path}: lines {other} and {line} are of the same cell; remove one of them")
     return readings
 
 
 def check(reading: dict, where: str) -> None:
     """Raises UserError unless this is a reading of a setting of the study; ``where`` names it."""
-    if missing := [name for name in FIELDS if name not in reading]:
-        raise UserError(f"{where} has no {missing[0]}: expected a reading, as study.py writes it")
+    for name, field in FIELDS.items():
+        if name not in reading:
+            raise UserError(f"{where} has no {name}: expected a reading, as study.py writes it")
+        if not field.holds(reading[name]):
+            raise UserError(f"{where}: {name} is {reading[name]!r}, expected {field.expected}")
+    if (reading["beta2"] is None) == (reading["momentum"] is None):
+        raise UserError(f"{where}: expected either a beta2 or a momentum, and null for the other one")
+    require_plain_name(reading["corpus"])
     if reading["setting"] not in SETTINGS:
         raise UserError(
             f"{where}: the setting {reading['setting']} is not in settings.py; remove the reading, or add the setting"

@@ -7,12 +7,13 @@ product of settings, learning rates, moments and seeds.
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparison.cells import Cell
 from comparison.settings import ALL, LENGTHS, SETTINGS
+from gradinit_mt.common.errors import UserError
 
 TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
 RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
@@ -37,11 +38,18 @@ def plan(config: dict, readings: list[dict]) -> list[Planned]:
     for block in config["blocks"].values():
         if block["corpus"] not in config["corpora"]:
             continue
-        for cell in _cells(config, block, readings):
+        for cell, asked in _cells(config, block, readings):
             # the lengths of warmup are chosen by their loss
-            bleu = block.get("bleu", False) and cell.seed != config["tuning"]["seed"]
-            scored[cell] = scored.get(cell, False) or bleu
+            scored[cell] = scored.get(cell, False) or (asked and block.get("bleu", False))
+    _require_different_names(scored)
     return [Planned(cell, bleu) for cell, bleu in scored.items()]
+
+
+def _require_different_names(cells: Iterable[Cell]) -> None:
+    by_name: dict[str, Cell] = {}
+    for cell in cells:
+        if (other := by_name.setdefault(cell.name, cell)) != cell:
+            raise UserError(f"two cells have the name {cell.name}: {other.fields} and {cell.fields}; leave one out")
 
 
 def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
@@ -61,19 +69,27 @@ def reading_files(directory: Path) -> list[Path]:
 
 
 def finished(directory: Path) -> list[dict]:
-    """The readings of the finished cells below ``directory``."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in reading_files(directory)]
+    """The readings of the finished cells below ``directory``; raises UserError if one is damaged."""
+    return [_loaded(path) for path in reading_files(directory)]
 
 
-def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[Cell]:
+def _loaded(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); remove the cell's directory to train it again") from error
+
+
+def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[tuple[Cell, bool]]:
+    """The cells of a block, and whether it asks for them, or only needs them to choose a warmup."""
     further, moments = _further(config, block), _moments(block)
     for stage in block["stages"]:
         settings = _settings(stage["settings"], config, block, readings)
         for seed, moment, lr, setting in itertools.product(stage["seeds"], moments, stage["lr"], settings):
             cell = Cell(block["corpus"], setting, lr, *moment, seed, block["updates"], further)
             if cell.row.tuned:
-                yield from tuning_cells(cell, config)
-            yield cell
+                yield from zip(tuning_cells(cell, config), itertools.repeat(False))
+            yield cell, True
 
 
 def _settings(named: str | list[str], config: dict, block: dict, readings: list[dict]) -> list[str]:

@@ -16,7 +16,6 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
 from gradinit_mt.evaluation import results
-from gradinit_mt.plugin.precision import working_precision
 from gradinit_mt.plugin.source_gain import source_gain
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.curve import read_log
@@ -55,7 +54,7 @@ def reading(directory: Path) -> dict:
     if end == "complete":
         measured, seconds = at_the_end(save_dir)
         return found | measured | times(save_dir, seconds) | scores(directory)
-    return found | {"smoothed": None, "source_gain": None, "precision": None} | times(save_dir, None)
+    return found | {"smoothed": None, "source_gain": None} | times(save_dir, None)
 
 
 def losses(save_dir: Path, end: str) -> dict:
@@ -88,11 +87,7 @@ def at_the_end(save_dir: Path) -> tuple[dict, float]:
     batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=TOKENS)
     samples = (dataset.collater([dataset[index] for index in batch]) for batch in batches)
     gain = source_gain(models[0], task.build_criterion(cfg.criterion), samples)
-    found = {
-        "smoothed": finite(gain.loss),
-        "source_gain": finite(gain.gain),
-        "precision": working_precision(cfg.task, models[0]),
-    }
+    found = {"smoothed": finite(gain.loss), "source_gain": finite(gain.gain)}
     return found, checkpoints.facts(last).training_seconds
 
 

@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from comparison.gpu import place
+from comparison.device import place
 from comparison.train import SAVE_DIR, TRAINED
 from gradinit_mt.common import command
 from gradinit_mt.common.files import write_json

@@ -22,7 +22,9 @@ sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder:
 
 from comparison.cells import Cell  # noqa: E402 - needs the path above
 from comparison.configuration import load  # noqa: E402
-from comparison.earlier import require_usable  # noqa: E402
+from comparison.data import checksums  # noqa: E402
+from comparison.device import device_name  # noqa: E402
+from comparison.earlier import FILES, require_usable  # noqa: E402
 from comparison.known import known  # noqa: E402
 from comparison.left import status  # noqa: E402
 from comparison.plan import Planned, finished, plan  # noqa: E402
@@ -44,7 +46,8 @@ def configuration(chosen: argparse.Namespace) -> dict:
             another corpus than these.
     """
     config = load(chosen.config)
-    corpora = {corpus.name: str(corpus.directory) for corpus in map(PreparedCorpus.load, chosen.corpora)}
+    prepared = [PreparedCorpus.load(directory) for directory in chosen.corpora]
+    corpora = {corpus.name: str(corpus.directory) for corpus in prepared}
     expected = {block["corpus"] for block in config["blocks"].values()}
     if unknown := corpora.keys() - expected:
         raise UserError(f"corpus {', '.join(unknown)}: {chosen.config} has blocks for {', '.join(sorted(expected))}")
@@ -55,7 +58,9 @@ def configuration(chosen: argparse.Namespace) -> dict:
     for name in chosen.blocks or ():
         if (needed := config["blocks"][name]["corpus"]) not in corpora:
             raise UserError(f"--blocks {name}: its corpus {needed} is not among the arguments; add its directory")
-    own = {"corpora": corpora, "output": str(chosen.output), "python": sys.executable, "device": chosen.device}
+    own = {"corpora": corpora, "data_sha256": {corpus.name: checksums(corpus) for corpus in prepared}}
+    own |= {"output": str(chosen.output), "python": sys.executable}
+    own |= {"device": chosen.device, "device_name": device_name(chosen.device), "side_by_side": chosen.side_by_side}
     return config | own
 
 
@@ -68,31 +73,36 @@ def planned_cells(config: dict, further: Sequence[dict] = ()) -> list[Planned]:
     output = Path(config["output"])
     planned = plan(config, [*finished(output), *further])
     for entry in planned:
-        require_usable(entry, output, further)
+        require_usable(entry, output, further, config)
     return planned
 
 
 def adopt(readings: list[dict], output: Path) -> None:
-    """Takes cells over that were trained elsewhere; those that ``output`` has already stay as they are."""
+    """Takes cells over that were trained elsewhere; those of which ``output`` has something stay as they are."""
     for reading in readings:
-        path = output / "cells" / Cell.of(reading).name / "reading.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, reading)
+        directory = output / "cells" / Cell.of(reading).name
+        if not any((directory / name).exists() for name in FILES):
+            directory.mkdir(parents=True, exist_ok=True)
+            write_json(directory / "reading.json", reading)
 
 
-def show_left(config: dict, readings: list[dict], side_by_side: int) -> None:
+def show_left(config: dict, readings: list[dict]) -> None:
     """Prints what is left of each block, and the names of the cells that are, where these readings are known."""
     planned, there = planned_cells(config, readings), [*readings, *finished(Path(config["output"]))]
     for name, block in config["blocks"].items():
         if block["corpus"] in config["corpora"]:
             of_block = plan(config | {"blocks": {name: block}}, there)
-            command.step(f"{name}, {block['about']}: {status(of_block, there, side_by_side)}")
-    command.step(f"together: {status(planned, there, side_by_side)}")
+            command.step(f"{name}, {block['about']}: {progress(of_block, there, config)}")
+    command.step(f"together: {progress(planned, there, config)}")
     done = {Cell.of(reading) for reading in there}
     for entry in planned:
         if entry.cell not in done:
             print(entry.cell.name)
+
+
+def progress(planned: list[Planned], readings: list[dict], config: dict) -> str:
+    """What is done of the planned cells, and the time left, in one line."""
+    return status(planned, readings, config["side_by_side"], config["device_name"])
 
 
 def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
@@ -105,14 +115,18 @@ def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
     return [*line, *chosen.further]
 
 
-def run_engine(line: list[str], config: dict, side_by_side: int) -> int:
-    """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status."""
+def run_engine(line: list[str], config: dict, lock: int) -> int:
+    """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status.
+
+    The engine inherits the file descriptor ``lock``, so that the output stays locked while it runs, whatever becomes of
+    this process.
+    """
     # in its own session: a signal is passed on to the engine and its steps together
-    with subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts) as process:
+    with subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts, pass_fds=[lock]) as process:
         shown = ""
         try:
             while process.poll() is None:
-                now = status(planned_cells(config), finished(Path(config["output"])), side_by_side)
+                now = progress(planned_cells(config), finished(Path(config["output"])), config)
                 if now != shown:
                     command.step(now)
                     shown = now
@@ -145,38 +159,40 @@ def failures(planned: list[Planned], output: Path) -> list[str]:
     return lines
 
 
-def run_all(config: dict, chosen: argparse.Namespace) -> None:
+def run_all(config: dict, chosen: argparse.Namespace, lock: int) -> None:
     """Runs the engine until no finished cell adds others to the plan."""
     while True:
         planned = planned_cells(config)
-        result = run_engine(engine(config, chosen), config, chosen.side_by_side)
+        result = run_engine(engine(config, chosen), config, lock)
         if len(planned_cells(config)) == len(planned):
             break
-    if finished(chosen.output):
-        report(config, chosen.output)
-    if result and (failed := failures(planned_cells(config), chosen.output)):
-        raise UserError(f"{len(failed)} of {len(planned)} cells failed:\n" + "\n".join(failed))
+    wrong = []
     if result:
-        raise UserError(f"snakemake ended with status {result}; see its output above")
+        failed = failures(planned_cells(config), chosen.output)
+        wrong = [f"{len(failed)} of {len(planned)} cells failed:", *failed] if failed else []
+        wrong = wrong or [f"snakemake ended with status {result}; see its output above"]
+    if finished(chosen.output) and not report(config, chosen.output):
+        wrong.append("the report failed; see above. Finished cells are kept, and report.py makes it from them")
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
-def report(config: dict, output: Path) -> None:
-    """Makes the report of what is finished, beside the runs."""
+def report(config: dict, output: Path) -> bool:
+    """Makes the report of what is finished, beside the runs; returns whether it could."""
     line = [sys.executable, HERE / "report.py", output, "--output", output / "report"]
     line += ["--baselines", *config["baselines"]]
-    if subprocess.run(list(map(str, line))).returncode:
-        raise UserError("the report failed; see above. The cells are finished, and report.py makes it from them")
+    return subprocess.run(list(map(str, line))).returncode == 0
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Keeps other starts out of the output directory until this process ends."""
+def locked(output: Path) -> Iterator[int]:
+    """Keeps other starts out of the output directory; yields the file descriptor that does it."""
     with (output / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{output} is in use by another start; wait until it has ended") from error
-        yield
+        yield file.fileno()
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -206,15 +222,17 @@ def main() -> None:
     config = configuration(chosen)
     readings = known(chosen.known) if chosen.known else []
     if chosen.dry_run:
-        show_left(config, readings, chosen.side_by_side)
+        show_left(config, readings)
         return
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    with locked(chosen.output):
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, lambda *_: sys.exit(128 + signal.SIGHUP))
+    with locked(chosen.output) as lock:
         planned_cells(config, readings)
         adopt(readings, chosen.output)
-        run_all(config, chosen)
+        run_all(config, chosen, lock)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from comparison.cells import Cell
-from comparison.facts import device_name
-from comparison.gpu import place
+from comparison.device import device_name, place
 from comparison.hand import write_record
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
@@ -44,9 +43,11 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
         tuned: the file with the chosen length of warmup, for a row that has one.
     """
     (directory / MEASURED).unlink(missing_ok=True)
-    further = []
+    further, asked = [], {"options": cell.options(), "by_hand": cell.row.by_hand}
     if tuned is not None:
-        further = ["--warmup-updates", str(json.loads(tuned.read_text(encoding="utf-8"))["warmup"])]
+        choice = json.loads(tuned.read_text(encoding="utf-8"))
+        further = ["--warmup-updates", str(choice["warmup"])]
+        asked["tuning"] = choice["tuning"]
     if cell.row.by_hand:
         record = directory / "by-hand"
         write_record(cell, PreparedCorpus.load(corpus), record)
@@ -54,8 +55,8 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
     save_dir = directory / SAVE_DIR
     found = outcome(cell.launch(corpus, save_dir, device, further), save_dir / LOG)
     chosen = [part.removeprefix(f"{directory}/") for part in further]  # a reading names no directory of this machine
-    asked = {"options": cell.options(), "by_hand": cell.row.by_hand, "chosen": chosen}
-    write_json(directory / TRAINED, {"cell": cell.fields, **asked, "device": device_name(device), "end": found})
+    made = {"chosen": chosen, "device": device_name(device), "end": found}
+    write_json(directory / TRAINED, {"cell": cell.fields, **asked, **made})
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

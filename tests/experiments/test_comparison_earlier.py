@@ -16,6 +16,7 @@ from gradinit_mt.common.errors import UserError
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
 PLANNED = Planned(CELL, False)
+CONFIG = {"tuning": {"seed": 101, "updates": 800}, "data_sha256": {"toy": {"train.de": "aa"}}}
 
 
 def there(cell=CELL, **changes):
@@ -27,13 +28,13 @@ def test_options_are_compared_by_name():
     options = [*CELL.options(), "--dropout", "0.3", "--weight-decay", "0.1"]
     swapped = [*CELL.options(), "--dropout", "0.1", "--weight-decay", "0.3"]
     cell = replace(CELL, further=tuple(options[-4:]))
-    assert changed(there(options=options), cell) == []
-    assert changed(there(options=[*options[-4:], *options[:-4]]), cell) == [], "the order is no difference"
-    assert changed(there(options=swapped), cell) == [
+    assert changed(there(options=options), cell, CONFIG) == []
+    assert changed(there(options=[*options[-4:], *options[:-4]]), cell, CONFIG) == [], "the order is no difference"
+    assert changed(there(options=swapped), cell, CONFIG) == [
         "--dropout 0.1 there, 0.3 here",
         "--weight-decay 0.3 there, 0.1 here",
     ]
-    assert changed(there(options=[*CELL.options(), "--share-all-embeddings"]), CELL) == [
+    assert changed(there(options=[*CELL.options(), "--share-all-embeddings"]), CELL, CONFIG) == [
         "--share-all-embeddings set there, unset here"
     ]
 
@@ -46,19 +47,32 @@ def test_options_by_name_are_those_that_fairseq_takes():
 def test_another_rule_by_hand_is_a_difference():
     cell = replace(CELL, setting="hand-output")
     rule = SETTINGS["hand-output"].by_hand
-    assert changed(there(cell), cell) == []
-    assert changed(there(cell, by_hand=rule | {"fc1.weight": 0.5}), cell) == [
+    assert changed(there(cell), cell, CONFIG) == []
+    assert changed(there(cell, by_hand=rule | {"fc1.weight": 0.5}), cell, CONFIG) == [
         "the scale of fc1.weight 0.5 there, 0.3 here"
     ]
-    assert len(changed(there(cell, by_hand=None), cell)) == len(rule)
+    assert len(changed(there(cell, by_hand=None), cell, CONFIG)) == len(rule)
+
+
+def test_another_preparation_of_the_corpus_is_a_difference():
+    assert changed(there(data_sha256={"train.de": "aa", "train.en": "cc"}), CELL, CONFIG) == []
+    assert changed(there(data_sha256={"train.de": "bb"}), CELL, CONFIG) == ["the corpus's train.de bb there, aa here"]
+
+
+def test_another_tuning_of_the_warmup_is_a_difference():
+    cell, other = replace(CELL, setting="warmup-tuned"), {"seed": 102, "updates": 800}
+    assert changed(there(cell), cell, CONFIG) == []
+    assert changed(there(cell, tuning=CONFIG["tuning"]), cell, CONFIG) == []
+    assert changed(there(cell, tuning=other), cell, CONFIG) == ["the tuning's seed 102 there, 101 here"]
 
 
 @pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings", "width"])
 def test_the_committed_readings_have_the_options_of_today(root, name):
     lines = (root / f"docs/results/comparison/{name}.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines
+    config = CONFIG | {"data_sha256": {name: {} for name in ("multi30k", "multi30k.en-de", "tatoeba")}}
     for reading in map(json.loads, lines):
-        assert changed(reading, Cell.of(reading)) == []
+        assert changed(reading, Cell.of(reading), config) == []
 
 
 @pytest.mark.parametrize("name", ["trained.json", "measured.json", "reading.json"])
@@ -67,12 +81,12 @@ def test_a_changed_cell_is_refused(tmp_path, name):
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(there(replace(CELL, lr=2e-3))))
     with pytest.raises(UserError, match=rf"{tmp_path}.*seed1-100updates differs \(--lr 0.002 there, 0.001 here\): rem"):
-        require_usable(PLANNED, tmp_path, [])
+        require_usable(PLANNED, tmp_path, [], CONFIG)
 
 
 def test_a_study_looks_at_the_cells_that_are_there(root, tmp_path):
     config = yaml.safe_load((root / "experiments/comparison/smoke.yaml").read_text(encoding="utf-8"))
-    config |= {"corpora": {"toy": ""}, "output": str(tmp_path)}
+    config |= CONFIG | {"corpora": {"toy": ""}, "output": str(tmp_path)}
     [*_, last] = planned_cells(config)
     path = tmp_path / "cells" / last.cell.name / "reading.json"
     path.parent.mkdir(parents=True)
@@ -82,10 +96,10 @@ def test_a_study_looks_at_the_cells_that_are_there(root, tmp_path):
 
 
 def test_known_readings_are_looked_at_too(tmp_path):
-    require_usable(PLANNED, tmp_path, [there(), there(replace(CELL, lr=2e-3))])
+    require_usable(PLANNED, tmp_path, [there(), there(replace(CELL, lr=2e-3))], CONFIG)
     other = there(options=["--lr", "0.002"])
     with pytest.raises(UserError, match=r"toy/gradinit.*updates in the file of --known differs \(--lr 0.002 there"):
-        require_usable(PLANNED, tmp_path, [other])
+        require_usable(PLANNED, tmp_path, [other], CONFIG)
 
 
 def test_scores_that_are_asked_for_later_are_refused(tmp_path):
@@ -94,11 +108,11 @@ def test_scores_that_are_asked_for_later_are_refused(tmp_path):
     gain, scored = {"source_gain": 1.0}, replace(PLANNED, bleu=True)
     for found in (there(**gain, end="diverged"), there(**gain, scores={"best": {}}), there()):
         path.write_text(json.dumps(found))
-        require_usable(scored, tmp_path, [])
+        require_usable(scored, tmp_path, [], CONFIG)
     path.write_text(json.dumps(there(**gain)))
-    require_usable(PLANNED, tmp_path, [])
+    require_usable(PLANNED, tmp_path, [], CONFIG)
     with pytest.raises(UserError, match="has no scores, and a block with bleu: true asks for them: remove it"):
-        require_usable(scored, tmp_path, [])
+        require_usable(scored, tmp_path, [], CONFIG)
 
 
 def test_a_failed_cell_shows_what_its_newest_step_printed(tmp_path):

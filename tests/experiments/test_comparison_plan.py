@@ -24,7 +24,7 @@ def config(root):
 
 
 def reading(cell, gain, seconds=100.0):
-    return cell.fields | {"source_gain": gain, "end": "complete", "seconds": seconds}
+    return cell.fields | {"source_gain": gain, "end": "complete", "seconds": seconds, "device": "here"}
 
 
 def test_sgd_replaces_the_optimizer_and_keeps_the_row():
@@ -67,6 +67,22 @@ def test_a_cell_of_two_blocks_is_trained_once_and_scored_if_one_of_them_asks_for
         for name in ("a", "b"):
             config["blocks"][name]["bleu"] = name in scoring
         assert [planned.bleu for planned in plan(config, []) if planned.cell == shared] == [bool(scoring)]
+
+
+def test_only_the_lengths_of_warmup_that_are_chosen_by_their_loss_are_not_scored(config):
+    config["tuning"]["seed"] = 1
+    config["blocks"] = {"c": config["blocks"]["c"]}
+    unscored = {planned.cell.setting for planned in plan(config, []) if not planned.bleu}
+    assert unscored == {f"warmup-{length}" for length in WARMUPS}
+    config["blocks"]["c"]["stages"] = [{"settings": ["warmup-100"], "lr": [0.001], "seeds": [1]}]
+    assert [planned.bleu for planned in plan(config, [])] == [True]
+
+
+def test_rates_that_a_name_cannot_tell_apart_are_refused(config):
+    config["blocks"] = {"b": config["blocks"]["b"]}
+    config["blocks"]["b"]["stages"] = [{"settings": ["xavier"], "lr": [0.001, 0.0010000001], "seeds": [1]}]
+    with pytest.raises(UserError, match=r"two cells have the name multi30k/xavier-lr0\.001-.*; leave one out"):
+        plan(config, [])
 
 
 def test_rows_of_adam_get_no_further_cells_of_sgd():
@@ -133,21 +149,30 @@ def test_the_time_left_follows_finished_cells_of_the_same_setting():
     readings = [reading(CELL, 0.0, 80.0), reading(slow, 2.0, 240.0)]
     assert seconds_left([replace(slow, seed=2, updates=1600)], readings) == pytest.approx(480)
     assert seconds_left([unknown], readings) == pytest.approx(160)
+    wide = replace(CELL, further=("--encoder-embed-dim", "256"))
+    assert seconds_left([replace(wide, setting="admin")], [*readings, reading(wide, 2.0, 800.0)]) == pytest.approx(800)
     assert seconds_left([unknown], []) is None
     planned = [Planned(cell, False) for cell in (CELL, slow, replace(CELL, seed=2))]
-    assert status(planned, readings, 2) == "2 of 3 cells done, about 1 min left"
+    assert status(planned, readings, 2, "here") == "2 of 3 cells done, about 1 min left"
+    assert status(planned, readings, 2, "elsewhere") == "2 of 3 cells done"
 
 
 def test_cells_side_by_side_take_different_gpus(monkeypatch, tmp_path):
-    from comparison import gpu
+    from comparison import device
 
-    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv(gpu.VISIBLE, "2,5")
-    with gpu.one_gpu():
-        assert os.environ[gpu.VISIBLE] == "2"
-        monkeypatch.setenv(gpu.VISIBLE, "2,5")
-        with gpu.one_gpu():
-            assert os.environ[gpu.VISIBLE] == "5"
-            monkeypatch.setenv(gpu.VISIBLE, "2,5")
-            with pytest.raises(UserError, match="no free GPU among 2, 5"), gpu.one_gpu():
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv(device.VISIBLE, "2,5")
+    with device.one_gpu():
+        assert os.environ[device.VISIBLE] == "2"
+        monkeypatch.setenv(device.VISIBLE, "2,5")
+        with device.one_gpu():
+            assert os.environ[device.VISIBLE] == "5"
+            monkeypatch.setenv(device.VISIBLE, "2,5")
+            with pytest.raises(UserError, match="no free GPU among 2, 5"), device.one_gpu():
                 pass
+            monkeypatch.setenv("SLURM_JOB_ID", "7")
+            with device.one_gpu():  # that of another job, which has the same name there
+                assert os.environ[device.VISIBLE] == "2"
+        monkeypatch.setenv(device.VISIBLE, "MIG-GPU-1/0/0")
+        with device.one_gpu():
+            assert os.environ[device.VISIBLE] == "MIG-GPU-1/0/0"

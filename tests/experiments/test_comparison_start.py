@@ -1,6 +1,7 @@
 """What study.py and report.py check before they start anything, from their command lines; nothing is trained."""
 
 import json
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from comparison.configuration import load
 from comparison.plan import finished, plan
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.processor import processor_name
 
 CELL = Cell("toy", "warmup-tuned", 1e-3, 0.98, None, 1, 3)
 
@@ -21,12 +23,17 @@ def reading(cell):
     return cell.fields | {"further": list(cell.further)} | told | measured | {"training": {}, "validation": {}}
 
 
+def prepared(path):
+    """The corpus that a directory names."""
+    return SimpleNamespace(name=path.name, directory=path, languages=("de", "en"), sha256={"train.de": "aa"})
+
+
 @pytest.fixture
 def start(root, tmp_path, monkeypatch):
     """Runs study.py on the smoke configuration with these options; the corpora are what the first ones name."""
 
     def run(*further, corpora=("toy",)):
-        monkeypatch.setattr(study.PreparedCorpus, "load", lambda path: SimpleNamespace(name=path.name, directory=path))
+        monkeypatch.setattr(study.PreparedCorpus, "load", prepared)
         smoke = root / "experiments/comparison/smoke.yaml"
         line = ["study.py", *corpora, "--config", smoke, "--output", tmp_path / "out", *further]
         monkeypatch.setattr("sys.argv", list(map(str, line)))
@@ -49,7 +56,7 @@ def save(readings, path):
 
 def test_a_dry_run_names_what_is_left_beside_known_readings_and_writes_nothing(start, cells, tmp_path, capsys):
     first, *others = cells
-    known = save([reading(first)], tmp_path / "known.jsonl")
+    known = save([reading(first) | {"device": processor_name()}], tmp_path / "known.jsonl")
     start("-n", "--known", known)
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [cell.name for cell in others]
@@ -66,6 +73,38 @@ def test_known_readings_are_taken_over_and_the_cells_own_ones_stay(cells, tmp_pa
     assert {Cell.of(entry): entry["smoothed"] for entry in finished(tmp_path)} == {first: 1.0, second: 1.0}
 
 
+def test_a_trained_cell_without_a_reading_is_not_taken_over(cells, tmp_path):
+    directory = tmp_path / "cells" / cells[0].name
+    directory.mkdir(parents=True)
+    (directory / "trained.json").write_text("{}")
+    study.adopt([reading(cells[0])], tmp_path)
+    assert finished(tmp_path) == []
+
+
+def test_a_damaged_reading_is_named(cells, tmp_path):
+    study.adopt([reading(cells[0])], tmp_path)
+    [path] = tmp_path.rglob("reading.json")
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match=rf"{path}: not JSON .*; remove the cell's directory to train it again"):
+        finished(tmp_path)
+
+
+def test_an_engine_that_outlives_its_study_keeps_other_starts_out(tmp_path):
+    with study.locked(tmp_path) as lock:
+        engine = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
+    try:
+        with (
+            pytest.raises(UserError, match="is in use by another start; wait until it has ended"),
+            study.locked(tmp_path),
+        ):
+            pass
+    finally:
+        engine.kill()
+        engine.wait()
+    with study.locked(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -73,6 +112,17 @@ def test_known_readings_are_taken_over_and_the_cells_own_ones_stay(cells, tmp_pa
         (['{"corpus": "toy"'], 'known.jsonl, line 1: expected a JSON object, found \'{"corpus": "toy"\''),
         (['{"corpus": "toy"}'], "known.jsonl, line 1 has no setting: expected a reading"),
         ([reading(CELL), reading(CELL) | {"setting": "hand"}], "line 2: the setting hand is not in settings.py"),
+        ([reading(CELL), reading(CELL)], "known.jsonl: lines 1 and 2 are of the same cell; remove one of them"),
+        ([reading(CELL) | {"lr": "0.001"}], "line 1: lr is '0.001', expected a number"),
+        ([reading(CELL) | {"further": None}], "line 1: further is None, expected a list of texts"),
+        ([reading(CELL) | {"training": []}], "line 1: training is [], expected losses by update"),
+        ([reading(CELL) | {"source_gain": "high"}], "line 1: source_gain is 'high', expected a number or null"),
+        ([reading(CELL) | {"end": "killed"}], "line 1: end is 'killed', expected complete or diverged"),
+        (
+            [reading(CELL) | {"momentum": 0.9}],
+            "line 1: expected either a beta2 or a momentum, and null for the other one",
+        ),
+        ([reading(CELL) | {"corpus": "../toy"}], "the corpus's name is '../toy', expected one without slashes"),
     ],
 )
 def test_known_readings_must_be_readings_and_their_file_stays(start, tmp_path, lines, message):

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from comparison import facts, gpu, read, score, train
+from comparison import device, facts, read, score, train
 from comparison.cells import Cell
 from comparison.known import check
 from comparison.study import parse_arguments
@@ -55,7 +55,7 @@ def test_another_training_is_measured_anew(monkeypatch, tmp_path):
     assert not (tmp_path / train.MEASURED).exists()
     trained = json.loads((tmp_path / train.TRAINED).read_text())
     assert trained["end"] == "complete"
-    assert trained["device"] == facts.device_name("cpu")
+    assert trained["device"] == device.device_name("cpu")
 
 
 def test_an_interrupted_training_names_its_output():
@@ -110,7 +110,7 @@ def test_a_diverged_run_is_a_reading_without_the_numbers_of_a_model(monkeypatch,
     assert reading["end"] == "diverged"
     measured = ("smoothed", "source_gain", "precision", "seconds")
     assert [reading[name] for name in measured] == [None] * len(measured)
-    assert reading["device"] == facts.device_name("cpu")
+    assert reading["device"] == device.device_name("cpu")
 
 
 # GPUs
@@ -130,22 +130,22 @@ def test_a_negative_number_of_gpus_is_refused(capsys):
 
 
 def test_without_a_gpu_the_message_says_so(monkeypatch):
-    monkeypatch.setenv(gpu.VISIBLE, "")
-    monkeypatch.setattr(gpu.torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(UserError, match=r"no GPU was found: start study\.py without --gpus"), gpu.one_gpu():
+    monkeypatch.setenv(device.VISIBLE, "")
+    monkeypatch.setattr(device.torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"no GPU was found: start study\.py without --gpus"), device.one_gpu():
         pass
 
 
 def test_scoring_takes_one_gpu_as_training_does(monkeypatch, tmp_path):
-    monkeypatch.setattr(gpu.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setenv(gpu.VISIBLE, "2,5")
+    monkeypatch.setattr(device.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv(device.VISIBLE, "2,5")
     seen = []
-    monkeypatch.setattr(score, "score", lambda directory, device: seen.append(os.environ[gpu.VISIBLE]))
-    monkeypatch.setattr(train, "train", lambda *arguments: seen.append(os.environ[gpu.VISIBLE]))
+    monkeypatch.setattr(score, "score", lambda *arguments: seen.append(os.environ[device.VISIBLE]))
+    monkeypatch.setattr(train, "train", lambda *arguments: seen.append(os.environ[device.VISIBLE]))
     monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), "--device", "gpu"])
-    with gpu.place("gpu"):
-        monkeypatch.setenv(gpu.VISIBLE, "2,5")
+    with device.place("gpu"):
+        monkeypatch.setenv(device.VISIBLE, "2,5")
         score.main()
-        monkeypatch.setenv(gpu.VISIBLE, "2,5")
+        monkeypatch.setenv(device.VISIBLE, "2,5")
         train.main(Namespace(cell=CELL.fields, corpus=tmp_path, output=tmp_path, device="gpu", tuned=None))
     assert seen == ["5", "5"]
