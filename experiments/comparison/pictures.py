@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from comparison import groups as of
@@ -32,16 +33,16 @@ def over_moments(found: dict[Part, list[Group]]) -> Iterator[tuple[str, str, Fig
     Yields:
         A name for the file, a title, and the figure.
     """
-    alike = defaultdict(dict)
+    alike: dict[tuple, dict[float, list[Group]]] = defaultdict(dict)
     for part, groups in found.items():
         alike[part.corpus, part.updates, part.further, part.optimizer][part.moment] = groups
     for (corpus, updates, further, optimizer), by_moment in alike.items():
         name = "momentum" if optimizer == "SGD" else "beta2"
         figure = _over_moments(by_moment, name) if len(by_moment) > 1 else None
         if figure is not None:
-            part = ", ".join([corpus, f"{updates:,} updates", optimizer, *[" ".join(further)] * bool(further)])
+            title = ", ".join([corpus, f"{updates:,} updates", optimizer, *[" ".join(further)] * bool(further)])
             file = re.sub(r"[^\w.-]+", "-", " ".join([f"{name}-{corpus}-{updates}", *further]))
-            yield file, f"{part}: source gain over learning rate and {name}", figure
+            yield file, f"{title}: source gain over learning rate and {name}", figure
 
 
 def over_settings(groups: list[Group]) -> Figure:
@@ -94,7 +95,7 @@ def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | No
     return figure
 
 
-def _draw_map(axes: Axes, cells: dict[tuple[int, int], Group], shape: tuple[int, int]) -> object:
+def _draw_map(axes: Axes, cells: dict[tuple[int, int], Group], shape: tuple[int, int]) -> AxesImage:
     """The source gain in colour and as a number; a cross where runs failed, grey where there are none."""
     values, texts = np.full(shape, np.nan), {}
     for at, group in cells.items():
@@ -121,7 +122,7 @@ def _label(axes: Axes, columns: list[str], rows: list[str]) -> None:
         side.set_visible(False)
 
 
-def _bar(figure: Figure, image: object, axes: object) -> None:
+def _bar(figure: Figure, image: AxesImage, axes: Axes | np.ndarray) -> None:
     bar = figure.colorbar(image, ax=axes, extend="max", shrink=0.8)
     bar.set_label("source gain (bits)", fontsize=8)
 

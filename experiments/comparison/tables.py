@@ -63,7 +63,7 @@ def by_rate(part: Part, groups: list[Group], name: str, value: Callable[[dict], 
 
 def details(part: Part, groups: list[Group], baselines: list[str]) -> Table:
     """Everything that was measured, one row per setting and rate; columns that no row fills are left out."""
-    columns = {
+    columns: dict[str, Callable[[Group], str]] = {
         "section": lambda group: SETTINGS[group.setting].section,
         "setting": lambda group: group.setting,
         "lr": lambda group: f"{group.lr:g}",

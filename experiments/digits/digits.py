@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,7 @@ def build(network: str) -> nn.Sequential:
     """
     kind, _, norm = network.partition("-")
     batch_norm = norm == "bn"
-    layers = []
+    layers: list[nn.Module] = []
     for inputs, width in ((1, 16), (16, 32)):
         layers.append(Convolution(inputs, width, batch_norm, stride=1 if inputs == 1 else 2))
         if kind == "plain":
@@ -145,7 +146,7 @@ class Run:
         generator = torch.Generator().manual_seed(self.seed)
         splits, network = load_splits(), build(self.network)
         start = time.perf_counter()
-        outcome = {"gradinit_error": None}
+        outcome: dict[str, Any] = {"gradinit_error": None}
         if self.initialization == "gradinit":
             try:
                 self._initialize(network, splits["training"], generator)
@@ -159,7 +160,7 @@ class Run:
 
     def _initialize(self, network: nn.Module, images: Images, generator: torch.Generator) -> None:
         config = GradInitConfig(
-            step=self.optimizer,
+            step="sgd" if self.optimizer == "sgd" else "adam",
             eta=self.rate,
             gamma=default_gamma(self.optimizer, self.rate),
             iterations=self.iterations,
@@ -168,10 +169,9 @@ class Run:
         learn_scales(network, summed_loss, pairs(images, generator), config)
 
     def _train(self, network: nn.Module, images: Images, generator: torch.Generator) -> float:
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(network.parameters(), self.rate)
         if self.optimizer == "sgd":
             optimizer = torch.optim.SGD(network.parameters(), self.rate, momentum=0.9)
-        else:
-            optimizer = torch.optim.Adam(network.parameters(), self.rate)
         updates = self.epochs * math.ceil(len(images[1]) / BATCH)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, updates)
         losses = []

@@ -28,6 +28,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.record.record import Record, RecordError, fingerprint
 from gradinit_mt.training.presets import COMMON, PRESETS
 
-BETAS = ast.literal_eval(COMMON["adam-betas"])
+BETAS = ast.literal_eval(str(COMMON["adam-betas"]))
 STEPS = FORMS["signal"].look_ahead
 TOKENS = PRESETS[PRESET].tokens_per_update
 DECAY_UPDATES = PRESETS[PRESET].options["total-num-update"]
@@ -226,17 +227,18 @@ def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
         "the layers": lambda name: ".layers." in name,
         "the last LayerNorm alone": lambda name: name.startswith(LAST.format(len(bench.theta0.decoder.layers) - 1)),
     }
-    drops = {title: [] for title in groups}
+    drops: dict[str, list[float]] = {title: [] for title in groups}
     for number in range(repetitions):
         model = bench.model()
-        before = _mean(lambda sample, model=model: bench.loss(model, sample), samples)
+        before = _mean(partial(bench.loss, model), samples)
         bench.loss(model, next(bench.batches(TOKENS, 200 + number))).backward()
         for title, moves in groups.items():
             moved = bench.model()
             with torch.no_grad():
                 for (name, p), given in zip(moved.named_parameters(), model.parameters(), strict=True):
-                    p.sub_(bench.lr * given.grad.sign() if moves(name) else 0.0)
-            after = _mean(lambda sample, moved=moved: bench.loss(moved, sample), samples)
+                    if moves(name) and given.grad is not None:
+                        p.sub_(bench.lr * given.grad.sign())
+            after = _mean(partial(bench.loss, moved), samples)
             drops[title].append((before - after) / math.log(2))
     lines = ["| what moves | loss taken away, bits per token |", "|---|---|"]
     for title, values in drops.items():
@@ -340,7 +342,7 @@ def main() -> None:
     bench = Bench(run, corpus)
     samples = bench.fixed(5)
     names = [block.name for block in find_blocks(bench.theta0)]
-    rules = {"hand": HAND, "hand-output": SETTINGS["hand-output"].by_hand}
+    rules = {"hand": HAND, "hand-output": SETTINGS["hand-output"].by_hand or {}}
     initial = {"xavier": None} | {name: scales_by_hand(rule, names) for name, rule in rules.items()}
     for name, setting in LEARNED.items():
         try:

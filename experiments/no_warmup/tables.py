@@ -12,6 +12,7 @@ import itertools
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import pyplot
@@ -20,11 +21,13 @@ from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 
+Column = Callable[[dict], float | None]  # of an outcome
+
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
     """The outcomes in the file that the command selects: per seed, the shortest run that has all readings."""
     needed = set(map(str, chosen.readings))
-    found = {}
+    found: dict[tuple[str, float, int], dict] = {}
     for outcome in sorted(journal.load(path), key=lambda outcome: outcome["updates"]):
         same_options = (outcome["width"], outcome["further"]) == (chosen.width, chosen.further)
         if same_options and needed <= outcome["training"].keys():
@@ -52,15 +55,20 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
         losses = outcome["validation"]
         return list(losses.values())[-1] if ends(outcome) else losses.get(str(last))
 
-    columns = {f"training loss after {update}": lambda o, u=str(update): o["training"][u] for update in readings}
-    columns |= {"worst seed": lambda o: o["training"][str(last)]}
-    columns |= {"validation": validation}
-    at_the_end = {
+    def at(update: int) -> Column:
+        return lambda outcome: outcome["training"][str(update)]
+
+    def at_the_end(value: Column) -> Column:
+        return lambda outcome: value(outcome) if ends(outcome) else None
+
+    columns: dict[str, Column] = {f"training loss after {update}": at(update) for update in readings}
+    columns |= {"worst seed": at(last), "validation": validation}
+    measured: dict[str, Column] = {
         "source gain": lambda o: o["source_gain"],
         "BLEU": chosen_bleu,
         "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
     }
-    columns |= {name: lambda o, v=value: v(o) if ends(o) else None for name, value in at_the_end.items()}
+    columns |= {name: at_the_end(value) for name, value in measured.items()}
     if all(columns["BLEU"](outcome) is None for outcome in outcomes):
         del columns["BLEU"]
     lines = [
