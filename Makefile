@@ -18,7 +18,7 @@ check: install-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/shellcheck -x scripts/*.sh .ci/run
+	.venv/bin/shellcheck -x scripts/*.sh scripts/lib/*.sh .ci/run
 
 study:
 	@scripts/install.sh --study

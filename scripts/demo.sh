@@ -22,7 +22,6 @@ case "${1:-}" in
     exit 2
     ;;
 esac
-python="${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}"
 demo=runs/demo
 corpus=$demo/corpus
 
@@ -34,7 +33,7 @@ scripts/train.sh "$corpus" --save-dir "$demo/train"
 scripts/evaluate.sh "$demo/train"
 [ -e "$demo/scales.png" ] || scripts/report.sh "$demo/train" --output "$demo/scales.png"
 [ -e "$demo/training_curve.png" ] ||
-    "$python" -m gradinit_mt.training.curve --run "sample=$demo/train" --output "$demo/training_curve.png"
+    scripts/lib/python.sh -m gradinit_mt.training.curve --run "sample=$demo/train" --output "$demo/training_curve.png"
 
 echo
 echo "plots:  $demo/scales.png  $demo/training_curve.png"

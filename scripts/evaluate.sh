@@ -10,6 +10,4 @@
 # All options: scripts/evaluate.sh --help
 set -euo pipefail
 
-root="$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1 # nothing is imported from the current directory
-exec "${GRADINIT_MT_PYTHON:-$root/.venv/bin/python}" -m gradinit_mt.evaluation.run "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.evaluation.run "$@"

@@ -21,3 +21,13 @@ def test_help_is_found_whatever_the_shell_sets(root, tmp_path, name):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"started in {root} with --help\n" or f"scripts/{name}.sh" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["prepare_corpus", "train"])
+def test_without_an_installation_it_says_how_to_make_one(root, tmp_path, name):
+    python = str(tmp_path / "python")
+    done = subprocess.run(
+        [root / f"scripts/{name}.sh"], env=os.environ | {"GRADINIT_MT_PYTHON": python}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"error: no {python}; run make install, or set GRADINIT_MT_PYTHON\n"
