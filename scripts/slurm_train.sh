@@ -4,8 +4,9 @@
 #   sbatch --nodes=2 --gpus-per-node=4 --time=4:00:00 scripts/slurm_train.sh DATA --save-dir DIR [train.sh options]
 #
 # Submit it from the project's root, with DATA and DIR on a file system that all machines share.
-# Two minutes before the time limit training is told to end, and the job is queued again; so it is after a preemption, where
-# the cluster allows that. It resumes from the last checkpoint: choose --save-interval-updates accordingly (after --).
+# Two minutes before the time limit training is told to end, and the job is queued again, unless the run was over by then.
+# After a preemption it is queued again where the cluster allows that. It resumes from the last checkpoint: choose
+# --save-interval-updates accordingly (after --).
 # Expected: as scripts/train.sh. The log of machine 1 and further ones is DIR.node1/train.log, and so on.
 #SBATCH --job-name=gradinit_mt
 #SBATCH --ntasks-per-node=1
@@ -30,11 +31,13 @@ srun --kill-on-bad-exit=1 bash -c 'exec scripts/train.sh --node "$SLURM_NODEID" 
     --nodes "$SLURM_JOB_NUM_NODES" --rendezvous "$first:$port" "$@" &
 step=$!
 again=""
-trap 'again=yes; kill -TERM "$step"' USR1 # srun passes SIGTERM on to the launchers
+trap 'again=yes; kill -TERM "$step" || true' USR1 # srun passes SIGTERM on to the launchers
 status=0
 wait "$step" || status=$?
 if [ -n "$again" ]; then
+    status=0
     wait "$step" || status=$? # the signal ended the first wait
-    scontrol requeue "$SLURM_JOB_ID"
+    # 128 and a signal: interrupted. Otherwise the run has just ended, failed, or been stopped by the watch.
+    [ "$status" -le 128 ] || scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

@@ -10,7 +10,7 @@ import pytest
 SRUN = """#!/bin/bash
 shift
 echo "$@" > started
-trap 'exit 143' TERM
+trap 'exit "$(cat interrupted)"' TERM
 if [ -e wait ]; then sleep 30 & wait; fi
 exit "$(cat status)"
 """
@@ -52,8 +52,14 @@ def test_a_failure_is_the_jobs_status_and_not_queued_again(job, tmp_path):
     assert not (tmp_path / "scontrol.txt").exists()
 
 
-def test_before_the_time_limit_training_ends_and_the_job_is_queued_again(job, tmp_path):
+@pytest.mark.parametrize(
+    ("status", "requeued"), [(143, "requeue 40123\n"), (0, ""), (3, "")], ids=["interrupted", "complete", "watch"]
+)
+def test_a_job_is_queued_again_if_the_time_limit_interrupts_it(job, tmp_path, status, requeued):
+    """A run that has come to its end by then, or was stopped by the watch, keeps its status."""
     (tmp_path / "wait").touch()
+    (tmp_path / "interrupted").write_text(str(status))
+    (tmp_path / "scontrol.txt").touch()
     process = job()
     deadline = time.monotonic() + 20
     while not (tmp_path / "started").exists():
@@ -61,8 +67,8 @@ def test_before_the_time_limit_training_ends_and_the_job_is_queued_again(job, tm
         time.sleep(0.05)
     time.sleep(0.3)  # until the stand-in has set its trap
     process.send_signal(signal.SIGUSR1)
-    assert process.wait(timeout=20) == 143
-    assert (tmp_path / "scontrol.txt").read_text() == "requeue 40123\n"
+    assert process.wait(timeout=20) == status
+    assert (tmp_path / "scontrol.txt").read_text() == requeued
 
 
 def test_outside_a_job_it_says_how_to_start_it(root):
