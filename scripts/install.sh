@@ -6,7 +6,7 @@
 # PYTHON=python3.11 chooses the interpreter (3.11 to 3.13); the default is the first one found, starting with 3.11.
 # --dev adds the tools for tests and linters. --study adds the workflow engine of experiments/comparison, in .venv-study.
 # A second call does nothing unless a requirement has changed; an unfinished .venv is created again.
-# Time: 2 minutes, plus the download of PyTorch. Compiling fairseq takes 2 to 5 more; it is needed with Python 3.13 and on
+# Time: 1 to 2 minutes, plus the download of PyTorch. Compiling fairseq takes 2 to 5 more; it is needed with Python 3.13 and on
 # all platforms except Linux on x86-64.
 set -euo pipefail
 
@@ -78,7 +78,7 @@ install_all() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)"
     has_wheel "$python" || check_compilers "$python"
-    step "creating $venv with $("$python" --version): 2 minutes, plus the download of PyTorch"
+    step "creating $venv with $("$python" --version): 1 to 2 minutes, plus the download of PyTorch"
     "$python" -m venv --clear "$venv"
     step "PyTorch"
     pip_install -r "$requirements/torch.txt"
@@ -110,6 +110,7 @@ install_study() {
     study_stamp >"$engine/.installed"
 }
 
+[ $# -le 1 ] || fail "expected at most one option, found $*; call scripts/install.sh once for each"
 case "${1:-}" in
 "" | --dev | --study) ;;
 -h | --help)

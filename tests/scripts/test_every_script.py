@@ -31,3 +31,10 @@ def test_without_an_installation_it_says_how_to_make_one(root, tmp_path, name):
     )
     assert done.returncode == 2
     assert done.stderr == f"error: no {python}; run make install, or set GRADINIT_MT_PYTHON\n"
+
+
+@pytest.mark.parametrize("options", [("--dev", "--study"), ("--help", "extra")], ids=" ".join)
+def test_the_installation_takes_one_option(root, options):
+    done = subprocess.run([root / "scripts/install.sh", *options], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"found {' '.join(options)}; call scripts/install.sh once for each" in done.stderr
