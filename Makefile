@@ -31,4 +31,4 @@ install-dev:
 
 clean:
 	rm -rf .venv .venv-study build .pytest_cache .ruff_cache .mypy_cache gradinit_mt.egg-info
-	find gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks data docs examples experiments gradinit_mt tests -name __pycache__ -type d -prune -exec rm -rf {} +
