@@ -82,11 +82,11 @@ def main() -> None:
 
     total = size = 0.0
     for update in range(1, options.updates + 1):
-        loss, words = loss_fn(model, batches[update % len(batches)])
+        loss, tokens = loss_fn(model, batches[update % len(batches)])
         optimizer.zero_grad()
-        (loss / words).backward()
+        (loss / tokens).backward()
         optimizer.step()
-        total, size = total + loss.item(), size + words
+        total, size = total + loss.item(), size + tokens
         if update % 50 == 0:
             print(f"update {update}: {total / size / math.log(2):.2f} bits per token", flush=True)
             total = size = 0.0
