@@ -1,4 +1,4 @@
-"""Data-parallel training with the scripts: a run is killed, continued, found complete, evaluated and averaged."""
+"""Data-parallel training with the scripts: runs are killed, continued, found complete, evaluated and averaged."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 
 import pytest
 import torch
+from machine import free_port
 from toy import wait_until_free
 
 from gradinit_mt.training import checkpoints
@@ -102,6 +103,41 @@ def test_an_interrupted_run_has_saved_its_last_update_and_ends_like_an_undisturb
         updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
         assert f"interrupted by {sent.name}: saved after update {updates}" in output
     assert f"update {updates + 1}/64: loss" in call(*command)
+    one, other = (checkpoints.load(run / "checkpoint_last.pt") for run in (directory, whole))
+    for part in ("model", "last_optimizer_state"):
+        torch.testing.assert_close(one[part], other[part], rtol=0, atol=0)
+
+
+def test_two_machines_are_killed_continue_and_end_like_two_processes(call, toy_corpus, whole, tmp_path):
+    """Two launchers on the loopback address, as on two machines with a process each."""
+    directory, beside = tmp_path / "machines", tmp_path / "machines.node1"
+
+    def start():
+        place = ("--nodes", "2", "--rendezvous", f"127.0.0.1:{free_port()}")
+        own = ("train.sh", toy_corpus, "--save-dir", directory, "--device", "cpu", *place)
+        return [call.start(*own, "--node", node, "--", *SETTINGS) for node in (1, 0)]
+
+    machines = start()
+    end = time.monotonic() + 120
+    while not list(directory.glob("checkpoint_1_*.pt")):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for machine in machines:
+        machine.send_signal(signal.SIGKILL)
+    for machine in machines:
+        machine.communicate()
+    # the workers save once more when their launcher is gone
+    wait_until_free(directory, end)
+    wait_until_free(beside, end)
+    updates = checkpoints.facts(directory / "checkpoint_last.pt").updates
+    assert 0 < updates < 64
+    machines = start()
+    outputs = [machine.communicate(timeout=180)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], "\n".join(outputs)
+    assert "machine 1 of 2" in outputs[0]
+    assert "machine 0 of 2" in outputs[1]
+    assert f"update {updates + 1}/64: loss" in outputs[1]
+    assert not list(beside.glob("*.pt"))
     one, other = (checkpoints.load(run / "checkpoint_last.pt") for run in (directory, whole))
     for part in ("model", "last_optimizer_state"):
         torch.testing.assert_close(one[part], other[part], rtol=0, atol=0)
