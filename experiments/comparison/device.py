@@ -58,6 +58,6 @@ def one_gpu() -> Iterator[None]:
 
 def _locks() -> Path:
     """Where GPUs are locked by name. In each job of SLURM the GPU that it was given may be called 0."""
-    path = Path(tempfile.gettempdir(), f"gradinit-mt-gpus-{os.getuid()}{os.environ.get('SLURM_JOB_ID', '')}")
+    path = Path(tempfile.gettempdir(), f"gradinit-mt-gpus-{os.getuid()}-{os.environ.get('SLURM_JOB_ID', '')}")
     path.mkdir(exist_ok=True)
     return path
