@@ -14,7 +14,7 @@ import until_loss
 
 from gradinit_mt.common.errors import UserError
 
-SMALL = ["--tokens", "128", "--batches", "2", "--rounds", "1", "--warmup", "1"]
+SMALL = ["--tokens", "128", "--batches", "1", "--rounds", "1", "--warmup", "1"]
 
 
 @pytest.fixture(scope="module")

@@ -48,9 +48,14 @@ def train(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_dir(train, toy_corpus, tmp_path_factory):
-    """A run stopped after 2 of 4 updates."""
+    """A run whose first command failed, stopped after 2 of 4 updates."""
     save_dir = tmp_path_factory.mktemp("train") / "a run"
-    status, output = train(toy_corpus, "--save-dir", save_dir, "--", *SMALL, "--max-update", "2")
+    here = (toy_corpus, "--save-dir", save_dir, "--", *SMALL, "--max-update", "2")
+    status, output = train(*here, "--valid-subset", "none")
+    assert status == 2
+    assert "Dataset not found: none" in output
+    assert "fairseq-train ended with status 1" in output
+    status, output = train(*here)  # a corrected command may follow, since nothing was computed
     assert status == 0, output
     assert "training on toy (preset other; CPU, 1 process)" in output
     assert "GradInit: 3 iterations" in output
@@ -164,18 +169,12 @@ def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
     assert "Traceback" not in output
 
 
-def test_a_failure_of_fairseq_is_shown_with_its_status(train, toy_corpus, tmp_path):
+def test_a_model_that_cannot_be_built_is_refused_before_fairseq_train_is_started(train, toy_corpus, tmp_path):
     here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
     status, output = train(*here, "--encoder-normalize-before")
     assert status == 2
     assert "For pre-norm use fairseq's own model" in output
-    assert not (tmp_path / "run").exists(), "found before fairseq-train is started"
-    status, output = train(*here, "--valid-subset", "none")
-    assert status == 2
-    assert "Dataset not found: none" in output
-    assert "fairseq-train ended with status 1" in output
-    status, output = train(*here)
-    assert status == 0, "a corrected command may follow, since nothing was computed"
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
