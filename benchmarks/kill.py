@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import write_json
+from gradinit_mt.common.files import write_json, write_text
 from gradinit_mt.training import save_dir
 
 T = TypeVar("T")
@@ -267,7 +267,7 @@ def _report(output: Path, trials: list[dict]) -> None:
     facts |= {name: dict(Counter(trial[name] for trial in hits)) for name in ("processes", "phase", "signal", "target")}
     write_json(output / "report.json", facts)
     text = table(hits)
-    (output / "table.md").write_text(text)
+    write_text(output / "table.md", text)
     print(json.dumps(facts, indent=2), text, sep="\n\n", end="")
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import make_directory, require_new, whole, write_json
+from gradinit_mt.common.files import make_directory, require_new, write_json, write_text
 from gradinit_mt.common.processor import processor_name
 from gradinit_mt.training.launch import KEEP_MEMORY
 
@@ -194,8 +194,7 @@ def report(facts: dict, text: str, directory: Path | None, name: str) -> None:
     if directory is not None:
         as_json, as_text = _files(directory, name)
         write_json(as_json, facts)
-        with whole(as_text) as temporary:
-            temporary.write_text(text)
+        write_text(as_text, text)
 
 
 def _files(directory: Path, name: str) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from comparison.known import check, known
 from comparison.plan import finished, reading_files
 from comparison.score import CHECKPOINTS
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import whole
+from gradinit_mt.common.files import write_text
 from gradinit_mt.evaluation import paired
 
 FILE = "readings.jsonl"
@@ -37,8 +37,7 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
     readings = [found[cell] for cell in sorted(found, key=_order)]
     require_one_preparation(readings)
     output.mkdir(parents=True, exist_ok=True)
-    with whole(output / FILE) as temporary:
-        temporary.write_text("".join(json.dumps(reading) + "\n" for reading in readings), encoding="utf-8")
+    write_text(output / FILE, "".join(json.dumps(reading) + "\n" for reading in readings))
     return readings
 
 

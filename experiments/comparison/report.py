@@ -26,7 +26,7 @@ from comparison.plan import TRAINS  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError  # noqa: E402
 from gradinit_mt.common.figures import write  # noqa: E402
-from gradinit_mt.common.files import whole  # noqa: E402
+from gradinit_mt.common.files import write_text  # noqa: E402
 
 PIXELS = 110  # of the page, per inch of a figure
 VALIDATIONS = 10  # of a run, from which on they make a curve
@@ -63,10 +63,10 @@ def make(readings: list[dict], output: Path, baselines: list[str]) -> None:
     shown = [table.markdown() for entry in sections for table in entry["tables"]]
     text = "\n".join([f"# {TITLE}\n\n{ABOUT}\n", *shown])
     text += "".join(f"\n- `{signature}`" for signature in signatures) + "\n" * bool(signatures)
-    put(output / "tables.md", text)
-    put(output / "runs.csv", tables.as_csv(readings))
+    write_text(output / "tables.md", text)
+    write_text(output / "runs.csv", tables.as_csv(readings))
     filled = [entry for entry in sections if entry["pictures"] or entry["tables"]]
-    put(output / "report.html", page(title=TITLE, about=ABOUT, sections=filled, signatures=signatures))
+    write_text(output / "report.html", page(title=TITLE, about=ABOUT, sections=filled, signatures=signatures))
 
 
 def section(part: of.Part, groups: list[of.Group], output: Path, baselines: list[str]) -> dict:
@@ -104,12 +104,6 @@ def embed(name: str, title: str, figure: Figure, output: Path) -> dict:
     pyplot.close(figure)
     width = round(figure.get_figwidth() * PIXELS)
     return {"title": title, "width": width, "data": base64.b64encode(path.read_bytes()).decode()}
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a file of text, in place of an earlier one."""
-    with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
+from gradinit_mt.common.files import write_text
 from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma, learn_scales, overlapping_halves
 from gradinit_mt.corpora.workers import add_workers
 
@@ -258,7 +259,7 @@ def main() -> None:
     runs = [new_run(*own, best_rate(tuned, *own), seed) for own in combinations for seed in range(1, options.seeds + 1)]
     outcomes = train_all(runs, options.output / "runs.jsonl", options.workers, "seeds")
     text = table(outcomes)
-    (options.output / "table.md").write_text(text, encoding="utf-8")
+    write_text(options.output / "table.md", text)
     print(text, end="")
 
 

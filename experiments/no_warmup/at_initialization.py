@@ -46,6 +46,7 @@ from comparison.train import SAVE_DIR
 
 from gradinit_mt.common import command
 from gradinit_mt.common.figures import COLOURS, STYLE, write
+from gradinit_mt.common.files import write_text
 from gradinit_mt.core import find_blocks, scale_blocks
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
@@ -361,12 +362,12 @@ def main() -> None:
     }
     for name, make in tables.items():
         text = make()
-        (chosen.output / name).write_text(text, encoding="utf-8")
+        write_text(chosen.output / name, text)
         print(text)
     write(surface(bench, samples), chosen.output / "surface.png")
     starts = {name: (scales, 0) for name, scales in initial.items()} | {"xavier, warmup 200": (None, 200)}
     notes = first_updates(bench, starts, samples)
-    (chosen.output / "first_updates.md").write_text(first_updates_table(notes), encoding="utf-8")
+    write_text(chosen.output / "first_updates.md", first_updates_table(notes))
     write(draw_first_updates(notes), chosen.output / "first_updates.png")
 
 

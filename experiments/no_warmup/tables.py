@@ -20,6 +20,7 @@ from matplotlib import pyplot
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
+from gradinit_mt.common.files import write_text
 
 Column = Callable[[dict], float | None]  # of an outcome
 
@@ -157,7 +158,7 @@ def main() -> None:
         raise UserError(f"{chosen.file} has none of these runs with a loss after {updates} updates; choose others")
     text = table(outcomes, chosen.readings)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    (chosen.output / "table.md").write_text(text, encoding="utf-8")
+    write_text(chosen.output / "table.md", text)
     picture = chosen.output / "curves.png"
     picture.unlink(missing_ok=True)  # drawn again from all readings
     write(draw(outcomes, chosen.readings[-1]), picture)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import write_text
 from gradinit_mt.corpora.workers import add_workers
 from gradinit_mt.record.record import Record
 
@@ -94,7 +95,7 @@ def main() -> None:
             records[key] = result.get()
             bar.update()
     text = compare(records, options.seeds)
-    (options.output / "precision.txt").write_text(text, encoding="utf-8")
+    write_text(options.output / "precision.txt", text)
     print(text, end="")
 
 

@@ -103,10 +103,15 @@ def make_directory(path: Path) -> None:
         raise UserError(f"{path}: cannot be made a directory ({error.strerror}); name another place") from error
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes JSON atomically."""
+def write_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8 atomically, in place of an earlier file."""
     with whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON atomically, in place of an earlier file."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256(path: Path) -> str:

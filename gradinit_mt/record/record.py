@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gradinit_mt.common.errors import UserError, differing
-from gradinit_mt.common.files import whole
+from gradinit_mt.common.files import whole, write_text
 from gradinit_mt.core import State
 from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.state import KINDS
@@ -76,8 +76,7 @@ class Record:
         }
         with whole(directory / TENSORS) as path:
             save_file(tensors, path, metadata={"facts": json.dumps(facts)})
-        with whole(directory / SUMMARY) as path:
-            path.write_text(_readable(facts), encoding="utf-8")
+        write_text(directory / SUMMARY, _readable(facts))
 
     @classmethod
     def load(cls, directory: str | Path) -> "Record":
