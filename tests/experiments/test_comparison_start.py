@@ -1,6 +1,8 @@
 """What study.py and report.py check before they start anything, from their command lines; nothing is trained."""
 
 import json
+import os
+import signal
 import subprocess
 from types import SimpleNamespace
 
@@ -230,3 +232,20 @@ def test_a_block_that_is_asked_for_needs_its_corpus(start, root, monkeypatch, tm
     with pytest.raises(UserError, match="--blocks d-tatoeba: its corpus tatoeba is not among the arguments"):
         start("--config", root / "experiments/comparison/config.yaml", "--blocks", "d-tatoeba", corpora=["multi30k"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_hangup_ends_the_engine_too(start, tmp_path, monkeypatch):
+    """The terminal was closed, and the command had been started without nohup."""
+    engine = tmp_path / "engine"
+    engine.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -HUP $PPID\nexec sleep 60\n")
+    engine.chmod(0o700)
+    monkeypatch.setattr(study, "ENGINE", engine)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.value.code == 128 + signal.SIGHUP
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
