@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from fairseq.models import MODEL_DATACLASS_REGISTRY, build_model
 from fairseq.models.transformer import TransformerModelBase
 from fairseq.sequence_generator import SequenceGenerator
 
+from gradinit_mt.models import dropout
 from gradinit_mt.models.post_ln_transformer import as_fairseq
 
 ARCHITECTURES = [name for name in MODEL_DATACLASS_REGISTRY if name.startswith("post_ln_transformer")]
@@ -71,6 +73,36 @@ def test_logits_and_gradients_are_those_of_fairseq(task, dictionary, sample, arc
     for (name, mine), theirs in zip(ours.named_parameters(), stock.parameters(), strict=True):
         scale = largest if name.endswith("k_proj.bias") else theirs.grad.abs().max()  # whose derivative is exactly 0
         assert (mine.grad - theirs.grad).abs().max() <= 1e-4 * scale, name
+
+
+def attention_with_dropout(q, k, v, mask=None, p=0.0, is_causal=False):
+    """PyTorch's fused attention in steps, the dropout of its weights among them."""
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    return F.dropout((scores if mask is None else scores + mask).softmax(-1), p) @ v
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_where_fairseq_has_it(task, dictionary, sample, monkeypatch, training):
+    """Every mask is replaced by a factor of 1 + p, so that places and probabilities show in the logits."""
+    monkeypatch.setattr(
+        dropout._Dropout, "apply", lambda residual, x, p: (0 if residual is None else residual) + x * (1 + p)
+    )
+    monkeypatch.setattr(F, "dropout", lambda x, p=0.5, training=True, inplace=False: x * (1 + p * training))
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attention_with_dropout)
+    rates = {"dropout": 0.1, "attention_dropout": 0.3, "activation_dropout": 0.7}
+    ours, stock = make_both(task, **rates)
+    layer = stock.decoder.layers[0]
+    for p, *modules in ((0.1, stock.encoder, stock.decoder, layer), (0.3, layer.self_attn, layer.encoder_attn)):
+        assert [module.dropout_module.p for module in modules] == [p] * len(modules)
+    assert layer.activation_dropout_module.p == 0.7
+    source, target = sample
+    real = target.ne(dictionary.pad())
+    logits = [model.train(training)(source, None, target)[0][real] for model in (ours, stock)]
+    assert (logits[0] - logits[1]).abs().max() < 1e-5
+    if training:
+        for name in rates:
+            other = make_both(task, **rates | {name: 0.0})[0].train()
+            assert (other(source, None, target)[0][real] - logits[0]).abs().max() > 1e-3, name
 
 
 def test_targets_may_be_padded_on_the_left(task, dictionary, sample):
