@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import VOCABULARY, TinyTransformer, settings, tensors, token_loss
+from networks import VOCABULARY, TinyTransformer, tensors, token_loss
 from torch import nn
 
 import gradinit_mt
@@ -247,6 +247,24 @@ def test_an_interrupted_call_resumes_from_its_state():
     assert torch.equal(rest.state.scales, whole.state.scales)
 
 
+def test_ranks_learn_together_by_the_sum_that_they_are_given():
+    """The other rank is a stand-in with the same sentences."""
+    scales, sums = [], []
+
+    def all_reduce(tensor):
+        sums.append(len(tensor))
+        tensor.mul_(2)
+
+    for given in (None, all_reduce):
+        model = network()
+        report = gradinit_mt.gradinit(
+            model, token_loss, batches(), adam(model), iterations=2, look_ahead=1, all_reduce=given
+        )
+        scales.append(report.state.scales)
+    assert len(sums) == 2 * 2, "two gradients in each iteration"
+    assert torch.allclose(*scales, rtol=1e-9)
+
+
 class Lion(torch.optim.Optimizer):
     """Has betas, but no epsilon."""
 
@@ -316,6 +334,21 @@ def test_stacks_of_pytorch_are_found_with_their_padding():
     assert found != pytest.approx([signal(x).item() for x in (source, target)])
 
 
+def test_padding_is_found_where_the_states_are_time_first():
+    """PyTorch's masks stay [batch, time]. In training the same layers give the same states in either order."""
+    shares = []
+    torch.manual_seed(1)
+    source, padding = torch.randn(3, 6, 8), torch.arange(6) >= torch.tensor([[6], [4], [3]])
+    for batch_first in (True, False):
+        torch.manual_seed(0)
+        model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=batch_first), 2)
+        watcher = SignalLoss(find_stacks(model))
+        with watcher.watching():
+            model(source if batch_first else source.transpose(0, 1), src_key_padding_mask=padding)
+            shares.append(torch.stack(watcher.signals(None, 0)))
+    assert torch.allclose(*shares, rtol=1e-5)
+
+
 def test_a_stack_that_the_loss_does_not_call_is_an_error_unless_others_are_given():
     model = network()
     model.teacher = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16)]).requires_grad_(False)
@@ -359,12 +392,17 @@ def test_the_signal_of_given_stacks_counts():
         def forward(self, tokens):
             return self.softmax(self.blocks(self.embedding(tokens)))
 
-    torch.manual_seed(0)
     model = Plain()
     with pytest.raises(ValueError, match="Plain has no"):
         gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
-    stacks = [Stack(list(model.blocks), lambda batch: batch[0] != 0)]
-    report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks, iterations=3)
-    without = settings("adam", 1.0)
-    assert report.config.signal_weight > without.signal_weight == 0
-    assert report.state.history[0]["ahead"] > 0
+    ahead = {}
+    for weight in (None, 0.0, 0.2):
+        torch.manual_seed(0)
+        model = Plain()
+        given = {"stacks": [Stack(list(model.blocks), lambda batch: batch[0] != 0)], "signal_weight": weight}
+        report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model, lr=0.1), iterations=1, **given)
+        ahead[report.config.signal_weight] = report.state.history[0]["ahead"]
+    assert ahead.keys() == {0.5, 0.0, 0.2}
+    lost = (ahead[0.2] - ahead[0.0]) / 0.2
+    assert abs(lost) > 0.05
+    assert (ahead[0.5] - ahead[0.0]) / 0.5 == pytest.approx(lost, rel=1e-3)
