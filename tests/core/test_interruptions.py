@@ -40,6 +40,16 @@ def test_an_interrupted_run_resumes_as_if_it_had_not_stopped(case, mixed, stop):
     assert rest.history == whole.history
 
 
+def test_the_time_of_all_starts_counts(monkeypatch):
+    """By a clock that moves one second whenever it is read: at the start, and after each iteration."""
+    monkeypatch.setattr("time.perf_counter", itertools.count().__next__)
+    network, pairs = transformer_case(12)
+    state = State.fresh(len(find_blocks(network)))
+    for iterations in (3, 5):
+        learn_scales(network, token_loss, pairs, settings("adam", 1e9, iterations=iterations), state=state)
+        assert state.seconds == iterations
+
+
 def test_an_error_in_a_batch_keeps_the_iteration_before_it(case, mixed):
     """The outcome of that iteration is still unread when the next batch fails. The callback does not see it: on one
     rank of several, a callback that speaks to the others would wait for ranks that know of no error."""
