@@ -56,7 +56,7 @@ def test_a_missing_or_damaged_record_is_named(record, tmp_path):
             Record.load(tmp_path)
 
 
-def test_the_fingerprint_sees_values_and_names_and_nothing_else():
+def test_the_fingerprint_sees_values_names_and_shapes_and_nothing_else():
     prints = [fingerprint(network(seed)) for seed in (1, 1, 2)]
     assert prints[0] == prints[1] != prints[2]
     model = network(1)
@@ -66,6 +66,15 @@ def test_the_fingerprint_sees_values_and_names_and_nothing_else():
     with torch.no_grad():
         model.hidden.weight[0, 0] += 1e-9
     assert fingerprint(model) != before
+    model = network(1)
+    renamed = nn.Sequential(OrderedDict(embedding=model.embedding, inner=model.hidden, softmax=model.softmax))
+    assert fingerprint(renamed) != before
+    model.hidden.weight = nn.Parameter(model.hidden.weight.detach().view(4, 16))
+    assert fingerprint(model) != before, "another shape of the same values"
+    model.hidden.requires_grad_(False)
+    before = fingerprint(model)
+    model.hidden.bias.fill_(7.0)
+    assert fingerprint(model) == before, "what is frozen does not count"
 
 
 def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
