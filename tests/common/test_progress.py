@@ -1,6 +1,7 @@
 """Progress of long computations in a log."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,19 @@ def test_resumed_work_counts_from_where_it_stopped(caplog, monkeypatch):
         advance("")
         advance("")
     assert [message.split(",")[0] for message in caplog.messages] == ["GradInit: 9/10", "GradInit: 10/10"]
+
+
+def test_the_time_left_follows_the_steps_of_this_start(caplog, monkeypatch):
+    """Each takes three seconds, and four were done before."""
+    now = 100.0
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    monkeypatch.setattr("gradinit_mt.common.progress.time", SimpleNamespace(monotonic=lambda: now))
+    with caplog.at_level(logging.INFO), progress("GradInit", 9, done=4) as advance:
+        for _ in range(5):
+            now += 3
+            advance("note")
+    left = [12, 9, 6, 3, 0]
+    assert caplog.messages == [f"GradInit: {9 - s // 3}/9, {s} s left; note" for s in left]
 
 
 def test_other_ranks_are_silent(caplog, monkeypatch, capsys):
