@@ -1,5 +1,8 @@
 """Atomic files and directories, which overwrite nothing."""
 
+import os
+import stat
+
 import pytest
 
 from gradinit_mt.common.errors import UserError
@@ -19,17 +22,28 @@ def test_a_file_is_replaced_completely_or_not_at_all(tmp_path, error):
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_used(tmp_path, monkeypatch):
+    path, synced = tmp_path / "file", []
+    path.write_text("one")
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.read_text())))
+    with whole(path) as temporary:
+        temporary.write_text("two")
+    assert synced == [(path.stat().st_ino, "one"), (tmp_path.stat().st_ino, "two")]
+
+
 def test_new_directory_appears_when_complete(tmp_path):
     with new_directory(tmp_path / "deep" / "out") as directory:
         (directory / "file").write_text("x")
         assert not (tmp_path / "deep" / "out").exists()
     assert (tmp_path / "deep" / "out" / "file").read_text() == "x"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    assert stat.S_IMODE((tmp_path / "deep" / "out").stat().st_mode) == 0o755, "others may read it"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_new_directory_leaves_nothing_behind(tmp_path, error):
-    with pytest.raises(error), new_directory(tmp_path / "out") as directory:
+@pytest.mark.parametrize("name", ["out", "new/deep/out"])
+def test_new_directory_leaves_nothing_behind(tmp_path, error, name):
+    with pytest.raises(error), new_directory(tmp_path / name) as directory:
         (directory / "file").write_text("x")
         raise error
     assert list(tmp_path.iterdir()) == []
