@@ -58,6 +58,17 @@ def test_the_steps_of_a_look_ahead_divide_the_sentences_of_s():
             assert dealt == (s["members"] * 2)[: sum(sizes)]
 
 
+def test_accumulated_batches_give_each_step_a_share_of_their_own():
+    """All shares of the first step come first."""
+    alone, together = (OverlappingBatches(Numbers(60), BATCHES, seed=3, steps=2, parts=parts) for parts in (1, 2))
+    single = alone.pairs()
+    for s, s_tilde in itertools.islice(together.pairs(), 5):
+        (first, second), [ahead] = next(single)
+        (other_first, other_second), [other_ahead] = next(single)
+        assert s == [first, other_first, second, other_second]
+        assert s_tilde == [ahead, other_ahead]
+
+
 def test_two_ranks_divide_what_one_process_accumulates():
     ranks = [drawn(12, rank=rank, world_size=2) for rank in (0, 1)]
     assert [a + b for a, b in zip(*ranks, strict=True)] == drawn(12, parts=2)
