@@ -73,6 +73,25 @@ def test_on_a_cpu_memory_is_kept_unless_the_user_decided_otherwise(monkeypatch):
     assert launch.environment(gpus=0, processes=1)["GLIBC_TUNABLES"] == "glibc.malloc.check=1"
 
 
+def test_on_a_cpu_the_processes_share_the_cores_and_see_no_gpu(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    variables = {processes: launch.environment(gpus=0, processes=processes) for processes in (1, 3, 4, 9)}
+    assert {processes: here["OMP_NUM_THREADS"] for processes, here in variables.items()} == {
+        1: "6",
+        3: "2",
+        4: "1",
+        9: "1",
+    }
+    assert {here["CUDA_VISIBLE_DEVICES"] for here in variables.values()} == {""}
+    on_gpus = launch.environment(gpus=2, processes=2)
+    assert on_gpus["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert "OMP_NUM_THREADS" not in on_gpus
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert launch.environment(gpus=0, processes=3)["OMP_NUM_THREADS"] == "5"
+
+
 def fails(status, interrupted_by=None):
     """A stand-in for the training process, which leaves the note of a stopped run unless it has been interrupted."""
 
