@@ -91,6 +91,15 @@ def test_without_epochs_the_checkpoints_by_update_are_selected(tmp_path):
     assert checkpoints.load(output)["model"]["weight"][0, 0] == 950
 
 
+def test_the_kind_of_checkpoints_can_be_chosen(tmp_path):
+    for name, value in (("checkpoint1", 1), ("checkpoint2", 2), ("checkpoint_1_500", 5), ("checkpoint_2_900", 9)):
+        checkpoint(tmp_path / f"{name}.pt", value)
+    assert average_last(tmp_path, 2).name == "checkpoint_average2_epochs_1-2.pt"
+    output = average_last(tmp_path, 2, "update")
+    assert output.name == "checkpoint_average2_updates_500-900.pt"
+    assert checkpoints.load(output)["model"]["weight"][0, 0] == 7
+
+
 def test_too_few_are_an_error_that_lists_those_present(tmp_path):
     checkpoint(tmp_path / "checkpoint3.pt", 1)
     with pytest.raises(UserError, match=r"2 checkpoints by epoch wanted, 1 found \(checkpoint3.pt\)"):
