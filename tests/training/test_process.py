@@ -16,15 +16,21 @@ from gradinit_mt.training.process import run_logged
 
 # A stand-in for fairseq-train: prints its process id, and exits with a message when interrupted.
 PATIENT = """
-import signal, sys, time
-print("pid", __import__("os").getpid(), flush=True)
+import os, signal, sys, time
 try:
+    print("pid", os.getpid(), flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("saved", flush=True)
     sys.exit(3)
 """
-STUBBORN = PATIENT.replace("time.sleep(60)", "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)")
+# Another one, which only says so.
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: print("not now", flush=True))
+print("pid", os.getpid(), flush=True)
+time.sleep(60)
+"""
 DRIVER = """
 import os, sys
 from pathlib import Path
@@ -97,6 +103,17 @@ def test_a_failure_gives_its_status_and_its_last_lines(tmp_path):
     assert outcome.last_lines == [str(number) for number in range(25, 40)]
 
 
+def test_the_command_inherits_what_is_to_stay_open(tmp_path):
+    """Such as the lock of the save dir."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-c", f"import os; os.write({writing}, b'here')"]
+    outcome = run_logged(command, dict(os.environ), tmp_path / "train.log", None, keep_open=[writing])
+    os.close(writing)
+    assert outcome.status == 0
+    with open(reading, "rb") as pipe:
+        assert pipe.read() == b"here"
+
+
 def test_the_log_of_an_earlier_start_stays(tmp_path):
     run(printed("one"), tmp_path)
     run(printed("two"), tmp_path)
@@ -156,10 +173,10 @@ def test_an_interrupt_of_this_process_alone_is_passed_on_and_later_output_is_log
     assert not is_alive(child)
 
 
-def test_a_second_interrupt_kills(driven):
+def test_a_second_interrupt_kills(driven, tmp_path):
     driver, child = driven(STUBBORN)
     driver.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    wait_for(lambda: (tmp_path / "train.log").read_text().endswith("not now\n"))
     assert is_alive(child)
     driver.send_signal(signal.SIGINT)
     output, _ = driver.communicate(timeout=30)
@@ -167,7 +184,7 @@ def test_a_second_interrupt_kills(driven):
     assert not is_alive(child)
 
 
-def test_a_second_interrupt_kills_workers_in_separate_sessions(driven):
+def test_a_second_interrupt_kills_workers_in_separate_sessions(driven, tmp_path):
     """torchrun starts them so. One hangs, and keeps the pipe open from which the log is read."""
     worker = [sys.executable, "-c", STUBBORN]
     parent = f"""
@@ -177,7 +194,7 @@ sys.exit(worker.wait())
 """
     driver, worker = driven(parent)
     driver.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    wait_for(lambda: "KeyboardInterrupt" in (tmp_path / "train.log").read_text())
     assert is_alive(worker)
     driver.send_signal(signal.SIGINT)
     driver.communicate(timeout=30)
