@@ -1,16 +1,18 @@
 """scripts/slurm_train.sh, with stand-ins for SLURM's commands: what is started where, and when it is queued again."""
 
 import os
+import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 SRUN = """#!/bin/bash
 shift
-echo "$@" > started
 trap 'exit "$(cat interrupted)"' TERM
+echo "$@" > started
 if [ -e wait ]; then sleep 30 & wait; fi
 exit "$(cat status)"
 """
@@ -52,6 +54,12 @@ def test_a_failure_is_the_jobs_status_and_not_queued_again(job, tmp_path):
     assert not (tmp_path / "scontrol.txt").exists()
 
 
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, as Linux says."""
+    mask = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())[1]
+    return bool(int(mask, 16) & 1 << (number - 1))
+
+
 @pytest.mark.parametrize(
     ("status", "requeued"), [(143, "requeue 40123\n"), (0, ""), (3, "")], ids=["interrupted", "complete", "watch"]
 )
@@ -62,10 +70,9 @@ def test_a_job_is_queued_again_if_the_time_limit_interrupts_it(job, tmp_path, st
     (tmp_path / "scontrol.txt").touch()
     process = job()
     deadline = time.monotonic() + 20
-    while not (tmp_path / "started").exists():
+    while not ((tmp_path / "started").exists() and catches(process.pid, signal.SIGUSR1)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.3)  # until the stand-in has set its trap
     process.send_signal(signal.SIGUSR1)
     assert process.wait(timeout=20) == status
     assert (tmp_path / "scontrol.txt").read_text() == requeued
