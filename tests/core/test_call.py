@@ -14,6 +14,7 @@ import gradinit_mt
 from gradinit_mt.core import GradInitConfig, State, find_blocks, learn_scales
 from gradinit_mt.core.batches import overlapping_halves, seeded
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks, signal
+from gradinit_mt.core.starts import branches
 
 
 def batches(count=None, seed=0, size=12):
@@ -227,11 +228,14 @@ def test_a_compiled_model_learns_what_it_learns_uncompiled():
     assert torch.equal(*scales)
 
 
-def test_an_interrupted_call_resumes_from_its_state():
+@pytest.mark.parametrize("form", ["signal", "branches"])
+def test_an_interrupted_call_resumes_from_its_state(form):
+    model, settings = network(), {"form": form, "iterations": 6}
+    whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), **settings)
     model = network()
-    whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6)
-    model = network()
-    state = State.fresh(len(find_blocks(model)))
+    blocks = find_blocks(model)
+    starts = {"signal": State.fresh(len(blocks)), "branches": State.starting(branches(blocks, find_stacks(model)))}
+    state = starts[form]
 
     def interrupt(now):
         if now.iteration == 3:
@@ -240,10 +244,12 @@ def test_an_interrupted_call_resumes_from_its_state():
     before = tensors(model)
     with pytest.raises(KeyboardInterrupt):
         gradinit_mt.gradinit(
-            model, token_loss, list(batches(9)), adam(model), iterations=6, state=state, on_iteration=interrupt
+            model, token_loss, list(batches(9)), adam(model), state=state, on_iteration=interrupt, **settings
         )
+    assert state.iteration == 3
     assert all(torch.equal(value, before[name]) for name, value in tensors(model).items())
-    rest = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), iterations=6, state=state)
+    rest = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), state=state, **settings)
+    assert rest.state is state
     assert torch.equal(rest.state.scales, whole.state.scales)
 
 
@@ -281,6 +287,18 @@ class Lion(torch.optim.Optimizer):
                 [{"params": m.layers.parameters(), "betas": (0.9, 0.9)}, {"params": [m.embedding.weight]}]
             ),
             "not those of Adam with different betas in its groups",
+        ),
+        (
+            lambda m: torch.optim.Adam(
+                [{"params": m.layers.parameters(), "eps": 1e-6}, {"params": [m.embedding.weight]}]
+            ),
+            "not those of Adam with different eps in its groups",
+        ),
+        (
+            lambda m: torch.optim.SGD(
+                [{"params": m.layers.parameters(), "momentum": 0.9}, {"params": [m.embedding.weight]}], 0.1
+            ),
+            "not those of SGD with different momentum in its groups",
         ),
         (lambda m: adam(m.layers), "the optimizer does not hold embedding.weight: give it all trainable tensors"),
         (lambda m: adam(m, lr=0.0), "eta is 0.0, expected a finite number above 0; it follows the learning rate"),
