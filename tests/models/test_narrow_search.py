@@ -9,6 +9,7 @@ from fairseq.search import BeamSearch, Sampling
 from fairseq.sequence_generator import SequenceGenerator
 from fairseq.sequence_scorer import SequenceScorer
 
+from gradinit_mt.models import narrow_search
 from gradinit_mt.models.narrow_search import GROUPS, NarrowSearch, largest, narrowed
 
 
@@ -52,6 +53,18 @@ def test_translations_and_scores_are_the_same(model, dictionary, sentences, beam
             assert torch.equal(a["tokens"], b["tokens"])
             for part in ("score", "positional_scores", "attention"):
                 assert torch.allclose(a[part], b[part], atol=1e-6)
+
+
+def test_hypotheses_that_are_looked_at_in_turn_give_the_same_translations(model, dictionary, sentences, monkeypatch):
+    """On a CPU, with so many words that not all fit its cache at once."""
+    generator = SequenceGenerator([model], dictionary, beam_size=3, max_len_b=12)
+    with torch.no_grad():
+        expected = generator.generate([model], sentences)
+        monkeypatch.setattr(narrow_search, "ENTRIES", 50 * len(dictionary))
+        with narrowed(generator):
+            found = generator.generate([model], sentences)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert [each["tokens"].tolist() for each in mine] == [each["tokens"].tolist() for each in theirs]
 
 
 def test_a_scorer_of_references_stays_what_it_is(dictionary):
