@@ -29,6 +29,21 @@ def test_two_ranks_learn_what_one_process_learns(name, ranks):
     assert not torch.equal(model.embedding.weight, before["embedding.weight"])
 
 
+def test_a_derivative_by_a_scale_that_is_not_finite_is_an_error_though_every_value_is():
+    """The added term is 0, and so is its gradient, whose derivative is not defined."""
+    model = network()
+    theta0 = tensors(model)
+
+    def rough(module, part):
+        loss, size = loss_fn(module, part)
+        weight = module.embedding.weight
+        return loss + (weight - weight.detach()).abs().pow(1.5).sum(), size
+
+    with pytest.raises(GradInitError, match="iteration 1: the sum of the scales is nan, expected a finite number"):
+        learn("nio", model, batches(), loss=rough)
+    assert all(torch.equal(value, theta0[key]) for key, value in tensors(model).items())
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("fault", ["not finite", "too few"])
 def test_an_error_leaves_the_model_as_it_was(name, fault):
