@@ -18,6 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes under test
 
+# Servers under test are on this machine, whatever proxy it has for others.
+os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
