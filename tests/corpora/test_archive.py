@@ -22,14 +22,16 @@ class Handler(BaseHTTPRequestHandler):
         span = self.headers.get("Range")
         self.server.asked.append(span)
         start = int(span[len("bytes=") : -1]) if span and self.server.resumes else 0
+        start += self.server.misplaced if start else 0
         if start:
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        if self.server.says_its_size:
+            self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start : self.server.breaks_at])
+        self.wfile.write(CONTENT[start : self.server.breaks_at] + self.server.more)
 
     def log_message(self, *_):
         pass
@@ -40,6 +42,7 @@ def server():
     """A web server on the loopback interface that serves ``CONTENT`` and records the requested ranges."""
     with HTTPServer(("127.0.0.1", 0), Handler) as running:
         running.asked, running.resumes, running.breaks_at = [], True, None
+        running.misplaced, running.says_its_size, running.more = 0, True, b""
         running.url = f"http://127.0.0.1:{running.server_port}/de-en.tgz"
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -72,6 +75,22 @@ def test_a_broken_download_is_resumed(server, tmp_path, resumes):
 
 def test_a_part_that_is_too_long_is_downloaded_anew(server, tmp_path):
     (tmp_path / "a.tgz.part").write_bytes(CONTENT + b"more")
+    download(server.url, tmp_path / "a.tgz", len(CONTENT))
+    assert (tmp_path / "a.tgz").read_bytes() == CONTENT
+
+
+def test_other_bytes_than_were_asked_for_are_refused_and_the_part_stays(server, tmp_path):
+    part = tmp_path / "a.tgz.part"
+    part.write_bytes(CONTENT[:100_000])
+    server.misplaced = 7
+    with pytest.raises(UserError, match=rf"requested the bytes from 100000, got others; remove {part} and"):
+        download(server.url, tmp_path / "a.tgz", len(CONTENT))
+    assert part.read_bytes() == CONTENT[:100_000]
+    assert not (tmp_path / "a.tgz").exists()
+
+
+def test_no_more_is_written_than_the_expected_size(server, tmp_path):
+    server.says_its_size, server.more = False, b"more"
     download(server.url, tmp_path / "a.tgz", len(CONTENT))
     assert (tmp_path / "a.tgz").read_bytes() == CONTENT
 
