@@ -81,6 +81,20 @@ def test_the_report_shows_how_loss_norm_and_scales_changed():
     assert norm.split() == ["final_layer_norm", "1.250"], "a tensor of zeros has no scale to show"
 
 
+def test_the_report_of_a_long_run_averages_twenty_iterations_at_each_end():
+    """The norm is 40 - 10 n in iteration n, from 0 to 99."""
+    learned = record(100)
+    learned.settings["step"] = "sgd"
+    learned.state.seconds = 12.34
+    lines = text(learned).splitlines()
+    assert lines[0].startswith("100 iterations in 12.3 s")
+    assert "L2 norm of the gradient" in lines[4]
+    assert lines[4].endswith("-55 -> -855 (means of the first and the last 20)")
+    assert lines[5].split(";")[0].endswith("0.01 lowest, 0.875 median, 2 highest"), (
+        "of 0.01, 0.25, 0.5, 1.25, 1.5 and 2"
+    )
+
+
 def test_the_report_names_a_bound_of_embeddings_that_is_reached():
     learned = record(4)
     learned.settings["embedding_upper_bound"] = 1.5
