@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 from gradinit_mt.core.blocks import embedding_rms, find_blocks
 from gradinit_mt.core.config import GradInitConfig
-from gradinit_mt.core.forms import FORMS, settings_for
+from gradinit_mt.core.forms import DEFAULT_FORM, FORMS, settings_for
 from gradinit_mt.core.learn import learn_scales
 from gradinit_mt.core.look_ahead import known_step, step_settings
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks
@@ -35,7 +35,7 @@ def gradinit(
     batches: Iterable[Any],
     optimizer: torch.optim.Optimizer,
     *,
-    form: str = "signal",
+    form: str = DEFAULT_FORM,
     stacks: Sequence[Stack] | None = None,
     batch_dim: int = 0,
     seed: int = 0,
@@ -56,12 +56,14 @@ def gradinit(
         batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. None is
             passed on. Every iteration uses one batch; after the last one they start over.
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
-        form: a name in ``forms.FORMS``: ``signal``, the default here, ``branches`` or ``paper``, as published.
+        form: a name in ``forms.FORMS``: ``branches``, the default, ``signal``, which starts from scales of 1, or
+            ``paper``, as published.
         stacks: the model's stacks of layers whose signal is kept; None finds those of ``nn.TransformerEncoderLayer``
             and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"``, or ``signal`` and ``signal_weight=0``.
         batch_dim: the dimension of the examples.
         seed: determines the order of the sentences within each batch.
-        all_reduce, state, on_iteration: see ``learn_scales``.
+        all_reduce, on_iteration: see ``learn_scales``.
+        state: that of an interrupted call, which ``on_iteration`` is given; None starts where the form does.
         settings: settings of ``GradInitConfig`` that override the form's, such as ``iterations=200``, or
             ``step="adam"`` for an optimizer whose first steps are not known.
 

@@ -83,6 +83,7 @@ FORMS = {
     "signal": _SIGNAL,
     "paper": Form(about="as published: the loss after one step, under a bound on the gradient norm"),
 }
+DEFAULT_FORM = "branches"
 
 # The learning rate of the scales: a step of Adam is as long as this, a step of descent is this times the derivative.
 TAU = {"descent": 0.5, "adam": GradInitConfig.tau}
@@ -91,7 +92,7 @@ TAU = {"descent": 0.5, "adam": GradInitConfig.tau}
 def settings_for(
     steps: dict[str, Any],
     lr: float,
-    form: str = "signal",
+    form: str = DEFAULT_FORM,
     eta_ratio: float | None = None,
     gradient_tokens: float = 1.0,
     embedding_rms: float = 0.0,

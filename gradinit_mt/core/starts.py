@@ -40,7 +40,7 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
     if not factors:
         raise ValueError(
             f"no matrix in the stacks of layers is called {', '.join(_IN_BRANCHES[:-1])} or {_IN_BRANCHES[-1]}: use "
-            "the form signal, which starts from scales of 1"
+            "form='signal' (--gradinit-form signal), which starts from scales of 1"
         )
     scales = [factors.get(id(block.parameter), 1.0) for block in blocks]
     return torch.tensor(scales, dtype=torch.float64, device="cpu")

@@ -13,7 +13,7 @@ from omegaconf import II
 
 from gradinit_mt.common.fields import option
 from gradinit_mt.core import GradInitConfig, GradInitError
-from gradinit_mt.core.forms import FORMS, TAU, settings_for
+from gradinit_mt.core.forms import DEFAULT_FORM, FORMS, TAU, settings_for
 from gradinit_mt.core.look_ahead import step_settings
 from gradinit_mt.core.precision import has_native_bfloat16
 from gradinit_mt.initializers import INITIALIZERS
@@ -77,7 +77,7 @@ class GradInitTranslationConfig(TranslationConfig):
         default=False,
     )
     gradinit_form: ChoiceEnum(list(FORMS)) = option(  # type: ignore[valid-type] # one home for the names of the forms
-        "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default="branches"
+        "; ".join(f"{name}: {form.about}" for name, form in FORMS.items()), default=DEFAULT_FORM
     )
     gradinit_iterations: Optional[int] = option(
         f"number of updates of the scales, at least 1 ({_by_form('iterations')})"

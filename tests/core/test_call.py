@@ -11,10 +11,9 @@ from networks import VOCABULARY, TinyTransformer, tensors, token_loss
 from torch import nn
 
 import gradinit_mt
-from gradinit_mt.core import GradInitConfig, State, find_blocks, learn_scales
+from gradinit_mt.core import GradInitConfig, find_blocks, learn_scales
 from gradinit_mt.core.batches import overlapping_halves, seeded
 from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks, signal
-from gradinit_mt.core.starts import branches
 
 
 def batches(count=None, seed=0, size=12):
@@ -26,6 +25,9 @@ def batches(count=None, seed=0, size=12):
 
 def adam(model, **changes):
     return torch.optim.Adam(model.parameters(), **{"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6} | changes)
+
+
+WITHOUT_STACKS = {"form": "signal", "signal_weight": 0.0, "iterations": 2}
 
 
 def network(seed=0):
@@ -61,7 +63,7 @@ def test_it_learns_what_learn_scales_learns_from_the_same_parts():
     model = network()
     given = {"look_ahead": 1, "iterations": 4, "signal_weight": 0.0, "lower_bound": 0.01, "upper_bound": 100.0}
     given |= {"vector_lower_bound": 0.01, "vector_upper_bound": 100.0}
-    report = gradinit_mt.gradinit(model, token_loss, list(batches(4)), adam(model), seed=7, **given)
+    report = gradinit_mt.gradinit(model, token_loss, list(batches(4)), adam(model), form="signal", seed=7, **given)
     assert torch.equal(report.state.scales, expected.scales)
 
 
@@ -157,7 +159,7 @@ def test_a_default_device_of_the_caller_changes_nothing():
         model, given = network(), list(batches(2))
         optimizer = adam(model)
         with torch.device(device):
-            report = gradinit_mt.gradinit(model, token_loss, given, optimizer, form="branches", iterations=2)
+            report = gradinit_mt.gradinit(model, token_loss, given, optimizer, iterations=2)
         scales.append(report.state.scales)
     assert torch.equal(*scales)
 
@@ -175,7 +177,7 @@ def test_statistics_are_those_of_training(in_training):
     model = nn.Sequential(nn.Conv1d(2, 6, 1), *parts).train(in_training)
     model[3].eval()
     modes = [module.training for module in model]
-    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 2, 3)], adam(model), iterations=2, signal_weight=0.0)
+    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 2, 3)], adam(model), **WITHOUT_STACKS)
     assert seen == {(True, True, not in_training, False)}
     assert [module.training for module in model] == modes
 
@@ -190,7 +192,7 @@ def test_recurrent_layers_stay_in_training_mode_without_their_dropout():
         seen.append((model.training, model.dropout))
         return model(batch)[0].square().mean()
 
-    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 5, 3)], adam(model), iterations=2, signal_weight=0.0)
+    gradinit_mt.gradinit(model, loss_fn, [torch.randn(6, 5, 3)], adam(model), **WITHOUT_STACKS)
     assert set(seen) == {(True, 0.0)}
     assert model.training and model.dropout == 0.9
 
@@ -233,19 +235,17 @@ def test_an_interrupted_call_resumes_from_its_state(form):
     model, settings = network(), {"form": form, "iterations": 6}
     whole = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), **settings)
     model = network()
-    blocks = find_blocks(model)
-    starts = {"signal": State.fresh(len(blocks)), "branches": State.starting(branches(blocks, find_stacks(model)))}
-    state = starts[form]
+    kept = []
 
     def interrupt(now):
+        kept[:] = [now]
         if now.iteration == 3:
             raise KeyboardInterrupt
 
     before = tensors(model)
     with pytest.raises(KeyboardInterrupt):
-        gradinit_mt.gradinit(
-            model, token_loss, list(batches(9)), adam(model), state=state, on_iteration=interrupt, **settings
-        )
+        gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), on_iteration=interrupt, **settings)
+    [state] = kept
     assert state.iteration == 3
     assert all(torch.equal(value, before[name]) for name, value in tensors(model).items())
     rest = gradinit_mt.gradinit(model, token_loss, list(batches(9)), adam(model), state=state, **settings)
@@ -413,12 +413,16 @@ def test_the_signal_of_given_stacks_counts():
     model = Plain()
     with pytest.raises(ValueError, match="Plain has no"):
         gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
+    stacks = [Stack(list(model.blocks), lambda batch: batch[0] != 0)]
+    with pytest.raises(ValueError, match=r"no matrix in the stacks of layers is called .* use form='signal'"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks)
     ahead = {}
     for weight in (None, 0.0, 0.2):
         torch.manual_seed(0)
         model = Plain()
         given = {"stacks": [Stack(list(model.blocks), lambda batch: batch[0] != 0)], "signal_weight": weight}
-        report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model, lr=0.1), iterations=1, **given)
+        given |= {"form": "signal", "iterations": 1}
+        report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model, lr=0.1), **given)
         ahead[report.config.signal_weight] = report.state.history[0]["ahead"]
     assert ahead.keys() == {0.5, 0.0, 0.2}
     lost = (ahead[0.2] - ahead[0.0]) / 0.2

@@ -30,7 +30,7 @@ def test_the_matrices_of_residual_branches_shrink_with_the_depth_of_their_stack(
 def test_layers_without_a_known_name_are_refused():
     """A module around the layers may have such a name; it does not count."""
     model = nn.ModuleDict({"out_proj": nn.Linear(4, 4), "layers": nn.ModuleList([nn.Linear(4, 4)])})
-    with pytest.raises(ValueError, match=r"no matrix in the stacks of layers is called v_proj, .* the form signal"):
+    with pytest.raises(ValueError, match=r"no matrix in the stacks of layers is called v_proj, .* use form='signal'"):
         start_of(model, [Stack(model["layers"])])
 
 
