@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
 HERE = ROOT / "experiments" / "comparison"
 ENGINE = ROOT / ".venv-study" / "bin" / "snakemake"
 POLL = 10  # seconds between looks at what has finished
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def configuration(chosen: argparse.Namespace) -> dict:
@@ -121,10 +123,14 @@ def run_engine(line: list[str], config: dict, lock: int) -> int:
     The engine inherits the file descriptor ``lock``, so that the output stays locked while it runs, whatever becomes of
     this process.
     """
+    # a signal that came before the try would leave the engine running
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    start = partial(_heed_interrupts, before)
     # in its own session: a signal is passed on to the engine and its steps together
-    with subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts, pass_fds=[lock]) as process:
+    with subprocess.Popen(line, start_new_session=True, preexec_fn=start, pass_fds=[lock]) as process:
         shown = ""
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             while process.poll() is None:
                 now = progress(planned_cells(config), finished(Path(config["output"])), config)
                 if now != shown:
@@ -141,9 +147,10 @@ def run_engine(line: list[str], config: dict, lock: int) -> int:
     return process.returncode
 
 
-def _heed_interrupts() -> None:
-    """A shell starts background jobs with SIGINT ignored, and their children would inherit that."""
+def _heed_interrupts(mask: set[int]) -> None:
+    """In the child: a shell starts background jobs with SIGINT ignored, and what is ignored or blocked is inherited."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def failures(planned: list[Planned], output: Path) -> list[str]:
