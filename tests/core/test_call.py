@@ -1,38 +1,20 @@
 """``gradinit()``: it reads the optimizer, splits batches and restores modes."""
 
-import itertools
 from collections import UserDict
 from typing import NamedTuple
 
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import VOCABULARY, TinyTransformer, tensors, token_loss
+from calls import adam, batches, network
+from networks import tensors, token_loss
 from torch import nn
 
 import gradinit_mt
 from gradinit_mt.core import GradInitConfig, find_blocks, learn_scales
 from gradinit_mt.core.batches import overlapping_halves, seeded
-from gradinit_mt.core.signal import SignalLoss, Stack, find_stacks, signal
-
-
-def batches(count=None, seed=0, size=12):
-    generator = torch.Generator().manual_seed(seed)
-    for _ in itertools.count() if count is None else range(count):
-        tokens = torch.randint(VOCABULARY, (size, 5), generator=generator)
-        yield tokens, tokens.roll(1, dims=1)
-
-
-def adam(model, **changes):
-    return torch.optim.Adam(model.parameters(), **{"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-6} | changes)
-
 
 WITHOUT_STACKS = {"form": "signal", "signal_weight": 0.0, "iterations": 2}
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return TinyTransformer().double()
 
 
 @pytest.mark.parametrize(
@@ -334,97 +316,3 @@ def test_a_trained_optimizer_a_model_without_layers_and_batches_without_tensors_
         gradinit_mt.gradinit(plain, token_loss, batches(), adam(plain))
     with pytest.raises(ValueError, match="a batch is or holds a str, expected a tensor, or tuples, lists and dicts"):
         gradinit_mt.gradinit(model, token_loss, ["text"], adam(model))
-
-
-def test_stacks_of_pytorch_are_found_with_their_padding():
-    torch.manual_seed(0)
-    model = nn.Transformer(8, 2, 2, 2, 16, dropout=0.0, batch_first=True)
-    stacks = find_stacks(model)
-    assert [stack.layers for stack in stacks] == [list(model.encoder.layers), list(model.decoder.layers)]
-    source, target = torch.randn(3, 6, 8), torch.randn(3, 4, 8)
-    pads = torch.zeros(3, 6, dtype=torch.bool), torch.zeros(3, 4, dtype=torch.bool)
-    pads[0][0, 4:], pads[1][2, 3:] = True, True
-    watcher = SignalLoss(stacks)
-    with watcher.watching():
-        model(source, target, src_key_padding_mask=pads[0], tgt_key_padding_mask=pads[1])
-        found = [watcher.signals(None, index)[0].item() for index in (0, 1)]
-    assert found == pytest.approx([signal(x, ~pad).item() for x, pad in zip((source, target), pads, strict=True)])
-    assert found != pytest.approx([signal(x).item() for x in (source, target)])
-
-
-def test_padding_is_found_where_the_states_are_time_first():
-    """PyTorch's masks stay [batch, time]. In training the same layers give the same states in either order."""
-    shares = []
-    torch.manual_seed(1)
-    source, padding = torch.randn(3, 6, 8), torch.arange(6) >= torch.tensor([[6], [4], [3]])
-    for batch_first in (True, False):
-        torch.manual_seed(0)
-        model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=batch_first), 2)
-        watcher = SignalLoss(find_stacks(model))
-        with watcher.watching():
-            model(source if batch_first else source.transpose(0, 1), src_key_padding_mask=padding)
-            shares.append(torch.stack(watcher.signals(None, 0)))
-    assert torch.allclose(*shares, rtol=1e-5)
-
-
-def test_a_stack_that_the_loss_does_not_call_is_an_error_unless_others_are_given():
-    model = network()
-    model.teacher = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16)]).requires_grad_(False)
-    with pytest.raises(ValueError, match="stack 2 of 2, of 1 TransformerEncoderLayer, is not called by the loss: pass"):
-        gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
-    gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=[Stack(list(model.layers))], iterations=1)
-
-
-def test_a_layer_may_come_several_times_in_a_stack():
-    model = network()
-    first, second = model.layers
-    model.layers = nn.ModuleList([first, first, second, first])
-    tokens, _ = next(batches())
-    watcher = SignalLoss(find_stacks(model))
-    with watcher.watching():
-        for _ in range(2):
-            model(tokens)
-        found = [share.item() for share in watcher.signals(None, 0)]
-    states = [model.embedding(tokens)]
-    for layer in model.layers:
-        states.append(layer(states[-1]))
-    assert found == [signal(x).item() for x in states]
-
-
-def test_the_signal_of_given_stacks_counts():
-    class Residual(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
-
-        def forward(self, x):
-            return self.norm(x + self.inner(x).relu())
-
-    class Plain(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.embedding = nn.Embedding(VOCABULARY, 8)
-            self.blocks = nn.Sequential(*(Residual() for _ in range(3)))
-            self.softmax = nn.Linear(8, VOCABULARY)
-
-        def forward(self, tokens):
-            return self.softmax(self.blocks(self.embedding(tokens)))
-
-    model = Plain()
-    with pytest.raises(ValueError, match="Plain has no"):
-        gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
-    stacks = [Stack(list(model.blocks), lambda batch: batch[0] != 0)]
-    with pytest.raises(ValueError, match=r"no matrix in the stacks of layers is called .* use form='signal'"):
-        gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks)
-    ahead = {}
-    for weight in (None, 0.0, 0.2):
-        torch.manual_seed(0)
-        model = Plain()
-        given = {"stacks": [Stack(list(model.blocks), lambda batch: batch[0] != 0)], "signal_weight": weight}
-        given |= {"form": "signal", "iterations": 1}
-        report = gradinit_mt.gradinit(model, token_loss, batches(), adam(model, lr=0.1), **given)
-        ahead[report.config.signal_weight] = report.state.history[0]["ahead"]
-    assert ahead.keys() == {0.5, 0.0, 0.2}
-    lost = (ahead[0.2] - ahead[0.0]) / 0.2
-    assert abs(lost) > 0.05
-    assert (ahead[0.5] - ahead[0.0]) / 0.5 == pytest.approx(lost, rel=1e-3)
