@@ -14,8 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,34 +122,44 @@ def run_engine(line: list[str], config: dict, lock: int) -> int:
     The engine inherits the file descriptor ``lock``, so that the output stays locked while it runs, whatever becomes of
     this process.
     """
-    # a signal that came before the try would leave the engine running
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    start = partial(_heed_interrupts, before)
-    # in its own session: a signal is passed on to the engine and its steps together
-    with subprocess.Popen(line, start_new_session=True, preexec_fn=start, pass_fds=[lock]) as process:
+    process = None
+    try:
+        with _signals_deferred():  # one that came inside of Popen would leave the engine running
+            # in its own session: a signal is passed on to the engine and its steps together
+            process = subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts, pass_fds=[lock])
         shown = ""
-        try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            while process.poll() is None:
-                now = progress(planned_cells(config), finished(Path(config["output"])), config)
-                if now != shown:
-                    command.step(now)
-                    shown = now
-                try:
-                    process.wait(POLL)
-                except subprocess.TimeoutExpired:
-                    continue
-        except BaseException:
+        while process.poll() is None:
+            now = progress(planned_cells(config), finished(Path(config["output"])), config)
+            if now != shown:
+                command.step(now)
+                shown = now
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
+    except BaseException:
+        if process is not None:
             os.killpg(process.pid, signal.SIGINT)
             process.wait()
-            raise
+        raise
     return process.returncode
 
 
-def _heed_interrupts(mask: set[int]) -> None:
-    """In the child: a shell starts background jobs with SIGINT ignored, and what is ignored or blocked is inherited."""
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """The handlers of signals that end the study run after the block, not inside of it."""
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda which, _: came.append(which)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for which in came:
+            signal.raise_signal(which)
+
+
+def _heed_interrupts() -> None:
+    """A shell starts background jobs with SIGINT ignored, and their children would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def failures(planned: list[Planned], output: Path) -> list[str]:
