@@ -18,14 +18,14 @@ _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a
 
 def dropout(x: Tensor, p: float) -> Tensor:
     """Sets each element to 0 with probability p, rounded to a multiple of 2**-16, and scales the others to match."""
-    if p == 0 or x.device.type != "cpu":
+    if not _is_drawn(x, p):
         return F.dropout(x, p)
     return _Dropout.apply(None, x, p)
 
 
 def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
     """``residual + dropout(x, p)``, in the type of the residual if that is the wider one."""
-    if p == 0 or x.device.type != "cpu":
+    if not _is_drawn(x, p):
         return residual + F.dropout(x, p)
     return _Dropout.apply(residual, x, p)
 
@@ -33,6 +33,10 @@ def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
 def active_probability(module: FairseqDropout) -> float:
     """The probability at which one of fairseq's dropout modules drops now: 0 in evaluation, unless told otherwise."""
     return module.p if module.training or module.apply_during_inference else 0.0
+
+
+def _is_drawn(x: Tensor, p: float) -> bool:
+    return x.device.type == "cpu" and 0 < round(p * LEVELS) < LEVELS
 
 
 class _Dropout(torch.autograd.Function):

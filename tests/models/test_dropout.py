@@ -74,3 +74,14 @@ def test_without_a_probability_nothing_is_drawn():
     x = torch.randn(10, generator=torch.Generator().manual_seed(1))
     assert torch.equal(dropout(x, 0.0), x)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("p", [1.0, 1 - 1e-7])
+def test_with_a_probability_of_one_nothing_is_kept(p):
+    torch.manual_seed(1)
+    ones = torch.ones(1000, requires_grad=True)
+    added = add_dropout(torch.ones(1000), ones, p)
+    added.sum().backward()
+    assert torch.equal(dropout(ones, p), torch.zeros(1000))
+    assert torch.equal(added, torch.ones(1000))
+    assert torch.equal(ones.grad, torch.zeros(1000))
