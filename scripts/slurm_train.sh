@@ -31,7 +31,8 @@ srun --kill-on-bad-exit=1 bash -c 'exec scripts/train.sh --node "$SLURM_NODEID" 
     --nodes "$SLURM_JOB_NUM_NODES" --rendezvous "$first:$port" "$@" &
 step=$!
 again=""
-trap 'again=yes; kill -TERM "$step" || true' USR1 # srun passes SIGTERM on to the launchers
+# Not to srun, which kills the launchers when it receives SIGTERM. The step above is the job's first, at every start.
+trap 'again=yes; scancel --signal=TERM "$SLURM_JOB_ID.0" || true' USR1
 status=0
 wait "$step" || status=$?
 if [ -n "$again" ]; then

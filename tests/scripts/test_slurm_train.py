@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
+# What slurmstepd sends to the launchers is SIGUSR2 here. SIGTERM to srun itself kills them, as in SLURM.
 SRUN = """#!/bin/bash
 shift
-trap 'exit "$(cat interrupted)"' TERM
+trap 'exit "$(cat interrupted)"' USR2
+trap 'exit 137' TERM
+echo $$ > srun.pid
 echo "$@" > started
 if [ -e wait ]; then sleep 30 & wait; fi
 exit "$(cat status)"
+"""
+SCANCEL = """#!/bin/bash
+[ "$*" = "--signal=TERM 40123.0" ] && kill -USR2 "$(cat srun.pid)"
 """
 SCONTROL = """#!/bin/bash
 if [ "$1 $2" = "show hostnames" ]; then printf 'node7\\nnode8\\n'; else echo "$@" >> scontrol.txt; fi
@@ -24,7 +30,7 @@ if [ "$1 $2" = "show hostnames" ]; then printf 'node7\\nnode8\\n'; else echo "$@
 @pytest.fixture
 def job(root, tmp_path):
     """Starts the script as sbatch does, on two machines."""
-    for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
+    for name, text in (("srun", SRUN), ("scancel", SCANCEL), ("scontrol", SCONTROL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     (tmp_path / "status").write_text("0")
