@@ -243,8 +243,6 @@ def main() -> None:
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
-        signal.signal(signal.SIGHUP, lambda *_: sys.exit(128 + signal.SIGHUP))
     with locked(chosen.output) as lock:
         planned_cells(config, readings)
         adopt(readings, chosen.output)

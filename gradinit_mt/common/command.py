@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import math
+import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
 
 from gradinit_mt.common.errors import UserError
 
@@ -16,23 +17,46 @@ Number = TypeVar("Number", int, float)
 def run(main: Callable[[], None], interrupted: str = "no output was written") -> None:
     """Runs a command; exits with 2 after an error that the user can fix, and with 130 after Ctrl-C.
 
-    A ``UserError`` or ``OSError`` (a full disk, a missing permission) is reported in one line on stderr. SIGTERM raises
-    an exception, so temporary files are removed as they are after Ctrl-C.
+    A ``UserError`` or ``OSError`` (a full disk, a missing permission) is reported in one line on stderr. SIGTERM and
+    SIGHUP (the terminal was closed) raise an exception, so temporary files are removed as they are after Ctrl-C.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets SIGHUP
+            signal.signal(number, _end)
     try:
         main()
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"interrupted: {interrupted}", file=sys.stderr)
+        say(f"interrupted: {interrupted}")
         sys.exit(128 + signal.SIGINT)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # a closing terminal sends it more than once
+    sys.exit(128 + number)
 
 
 def step(message: str) -> None:
     """Reports on stderr that a step begins."""
-    print(f"=> {message}", file=sys.stderr, flush=True)
+    say(f"=> {message}")
+
+
+def say(message: str) -> None:
+    """Prints a line on stderr."""
+    with outliving_the_display():
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def outliving_the_display() -> Iterator[None]:
+    """Around writes to stderr: if the terminal or the reader of a pipe is gone, they and all later ones go nowhere."""
+    try:
+        yield
+    except OSError:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), sys.stderr.fileno())
 
 
 def parse_with_further(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

@@ -22,6 +22,7 @@ def _start(function: Function) -> None:
     global _function
     # The parent process handles interrupts and ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _function = function
 

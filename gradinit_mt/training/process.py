@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gradinit_mt.common.command import outliving_the_display
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.training import log
 
@@ -29,6 +30,7 @@ _PASSED_ON: dict[int, int] = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGUSR1: signal.SIGTERM,
+    signal.SIGHUP: signal.SIGTERM,
 }
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -57,10 +59,11 @@ def run_logged(
 ) -> Outcome:
     """Runs ``command`` to its end, appends its output to ``log_file``, and shows its progress on stderr.
 
-    The first SIGINT, SIGTERM or SIGUSR1 is passed on to the command, whose output is still logged; the second one kills
-    the command. SIGUSR1 is passed on as SIGTERM, since it would kill torchrun. A signal that this process was started
-    to ignore stays ignored. The command never outlives this process, not even after a SIGKILL (on Linux). It inherits
-    the file descriptors ``keep_open``.
+    The first SIGINT, SIGTERM, SIGUSR1 or SIGHUP is passed on to the command, whose output is still logged; the second
+    one kills the command. The last two are passed on as SIGTERM, since they would kill torchrun. A signal that this
+    process was started to ignore stays ignored. The command never outlives this process, not even after a SIGKILL (on
+    Linux), but it outlives what shows its progress, such as a pipe to ``tee``. It inherits the file descriptors
+    ``keep_open``.
 
     Raises:
         UserError: the log cannot be written; the command has been ended.
@@ -126,11 +129,15 @@ class _Interrupts:
     def handle(self, number: int, _frame: object) -> None:
         """A signal handler."""
         if self.first is not None and self._process is not None:
-            _kill(self._process)
+            if number != signal.SIGHUP:  # a closing terminal sends it more than once
+                _kill(self._process)
             return
         self.first = number
-        # not print: the signal may have interrupted another print
-        os.write(sys.stderr.fileno(), b"\n=> interrupted: fairseq-train saves and ends; interrupt again to kill it\n")
+        with suppress(OSError):  # the terminal may be gone, or the reader of a pipe
+            # not print: the signal may have interrupted another print
+            os.write(
+                sys.stderr.fileno(), b"\n=> interrupted: fairseq-train saves and ends; interrupt again to kill it\n"
+            )
         if self._process is not None:
             self._process.send_signal(_PASSED_ON[number])
 
@@ -196,6 +203,7 @@ class _Display:
         self.source_gain = math.nan
         self.bar: tqdm | None = None
 
+    @outliving_the_display()
     def show(self, line: str) -> None:
         """Shows what is worth showing in a line of fairseq-train's output."""
         if match := SHOWN.search(line):
@@ -204,6 +212,7 @@ class _Display:
             show = {"valid": self._validated, "train_inner": self._updated}[found[0]]
             show(found[1])
 
+    @outliving_the_display()
     def close(self) -> None:
         """Leaves the bar as it is."""
         if self.bar is not None:

@@ -1,6 +1,10 @@
 """Shared command-line tools: argument ranges, arguments after ``--``, exit status, and messages of failed programs."""
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -58,6 +62,65 @@ def test_expected_errors_end_a_command_with_one_line(capsys, monkeypatch, error,
         command.run(main)
     assert ended.value.code == status
     assert capsys.readouterr().err == message
+
+
+@pytest.fixture
+def handlers():
+    """The handlers of two signals are put back; the test starts with the system's."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_through_its_cleanup(handlers, number):
+    """Even if it comes twice, as from a terminal that is closed."""
+    cleaned = []
+
+    def main():
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(main)
+    assert ended.value.code == 128 + number
+    assert cleaned
+
+
+def test_a_command_started_with_nohup_outlives_the_terminal(handlers):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command.run(lambda: signal.raise_signal(signal.SIGHUP))
+
+
+@pytest.mark.parametrize(("end", "status"), [("'done'", 0), ("1 / 0", 2), ("signal.raise_signal(signal.SIGINT)", 130)])
+def test_a_command_outlives_the_reader_of_its_messages(root, end, status):
+    """As in ``2>&1 | head -3``."""
+    program = f"""
+import signal
+from gradinit_mt.common import command
+from gradinit_mt.common.errors import UserError
+def main():
+    command.step("one")
+    command.step("two")
+    try:
+        {end}
+    except ZeroDivisionError as error:
+        raise UserError("three") from error
+command.run(main)
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stderr=writing, env=os.environ | {"PYTHONPATH": str(root)}
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == status
 
 
 def test_a_failed_program_is_reported_with_the_end_of_its_output():

@@ -161,7 +161,34 @@ def is_alive(number: int) -> bool:
         return file.read().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_command_outlives_what_shows_its_progress(root, tmp_path, interrupted):
+    """A pipe to tee, which Ctrl-C ends, or a terminal that is gone."""
+    shown = line("train_inner", num_updates="7", loss="9")
+    child = f"""
+import time
+try:
+    print("pid", flush=True)
+    time.sleep({60 if interrupted else 0})
+except KeyboardInterrupt:
+    pass
+for _ in range(3):
+    print({shown!r}, flush=True)
+"""
+    log = tmp_path / "train.log"
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen([sys.executable, "-c", DRIVER, child, str(log)], **piped) as driver:
+        driver.stderr.close()
+        if interrupted:
+            wait_for(lambda: log.exists() and "pid" in log.read_text())
+            driver.send_signal(signal.SIGINT)
+        output = driver.stdout.read()
+    assert f"status 0 interrupted by {int(signal.SIGINT) if interrupted else None}" in output
+    assert log.read_text().splitlines() == ["pid", *[shown] * 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_of_this_process_alone_is_passed_on_and_later_output_is_logged(driven, tmp_path, number):
     driver, child = driven(PATIENT)
     driver.send_signal(number)
@@ -171,6 +198,27 @@ def test_an_interrupt_of_this_process_alone_is_passed_on_and_later_output_is_log
     assert "interrupt again to kill it" in output
     assert (tmp_path / "train.log").read_text().endswith(last)
     assert not is_alive(child)
+
+
+def test_a_terminal_that_is_closed_may_say_so_twice(driven, tmp_path):
+    child = """
+import os, signal, sys, time
+def save(*_):
+    print("saving", flush=True)
+    time.sleep(1)
+    print("saved", flush=True)
+    sys.exit(3)
+signal.signal(signal.SIGTERM, save)
+print("pid", os.getpid(), flush=True)
+time.sleep(60)
+"""
+    driver, _ = driven(child)
+    driver.send_signal(signal.SIGHUP)
+    wait_for(lambda: (tmp_path / "train.log").read_text().endswith("saving\n"))
+    driver.send_signal(signal.SIGHUP)
+    output, _ = driver.communicate(timeout=30)
+    assert "status 3 interrupted by 1" in output
+    assert (tmp_path / "train.log").read_text().endswith("saved\n")
 
 
 def test_a_second_interrupt_kills(driven, tmp_path):
