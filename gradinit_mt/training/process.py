@@ -22,6 +22,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.training import log
 
 SHOWN = re.compile(r"\| (?:INFO|WARNING) \| gradinit_mt\S* \| (.*)$")
+LEFT_OUT = re.compile(r"\| WARNING \| fairseq\S* \| ([\d,]+) samples have invalid sizes .*max_positions=(\([^)]*\))")
 LAST_LINES = 15
 GRACE = 40  # seconds to end after SIGTERM; torchrun takes up to 30 to end its workers
 
@@ -202,12 +203,15 @@ class _Display:
         self.valid = ""
         self.source_gain = math.nan
         self.bar: tqdm | None = None
+        self.left_out: set[tuple[str, ...]] = set()
 
     @outliving_the_display()
     def show(self, line: str) -> None:
         """Shows what is worth showing in a line of fairseq-train's output."""
         if match := SHOWN.search(line):
             _say(match[1])
+        elif match := LEFT_OUT.search(line):
+            self._left_out(match.groups())
         elif found := log.statistics(line):
             show = {"valid": self._validated, "train_inner": self._updated}[found[0]]
             show(found[1])
@@ -217,6 +221,16 @@ class _Display:
         """Leaves the bar as it is."""
         if self.bar is not None:
             self.bar.close()
+
+    def _left_out(self, found: tuple[str, ...]) -> None:
+        if found not in self.left_out:  # the batches of GradInit and each start of an epoch say so again
+            self.left_out.add(found)
+            number, lengths = found
+            _say(
+                f"beware: {number} training pairs of more than {lengths} source and target tokens are left out. One "
+                "process's share of a batch holds no more, or the model accepts no more; try fewer processes, or a "
+                "higher --tokens-per-update"
+            )
 
     def _validated(self, numbers: dict) -> None:
         bits = log.loss(numbers, "valid_")

@@ -70,6 +70,14 @@ def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
     ]
 
 
+def test_pairs_that_fairseq_leaves_out_are_reported_once(tmp_path, capsys):
+    reason = "samples have invalid sizes and will be skipped, max_positions=(64, 64), first few sample ids=[3, 7]"
+    said = [f"2026-01-01 00:00:00 | WARNING | fairseq.tasks.fairseq_task | 1,429 {reason}"] * 2
+    assert run(printed(*said), tmp_path).status == 0
+    [shown] = capsys.readouterr().err.splitlines()
+    assert shown.startswith("beware: 1,429 training pairs of more than (64, 64) source and target tokens are left out.")
+
+
 @pytest.mark.parametrize("loss", ["1024.5", "1e300", "inf", "nan"])
 def test_a_diverging_run_is_logged_to_its_end(tmp_path, capsys, loss):
     """The perplexity of a loss above 1,024 bits exceeds the range of floats."""
