@@ -1,6 +1,7 @@
 """Atomic writing of files and directories, and checksums."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -42,10 +43,13 @@ def temporary_name(path: Path, mark: str = "") -> Path:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file or directory is on the disk."""
+    """Waits until a file is on the disk, or a directory where the file system can do that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import temporary_name, write_json
 from gradinit_mt.common.versions import package_version
@@ -25,6 +26,7 @@ def locked(save_dir: Path) -> Iterator[int]:
 
     Yields:
         A file descriptor for the training process to inherit: the lock lasts until every process that holds it ends.
+        On a file system without locks it keeps nobody out, and a message says so.
 
     Raises:
         UserError: another launcher is running there, or the training process of a killed one.
@@ -42,6 +44,10 @@ def locked(save_dir: Path) -> Iterator[int]:
             raise UserError(
                 f"{save_dir} is in use by another run; wait until it has ended, or use another --save-dir"
             ) from error
+        except OSError as error:  # as on Lustre that is mounted without flock
+            command.say(
+                f"beware: the file system of {save_dir} has no locks ({error.strerror}); start no second run there"
+            )
         yield file.fileno()
 
 
@@ -82,11 +88,11 @@ def require_usable(save_dir: Path) -> None:
         raise UserError(f"{save_dir} is not empty and holds no {RUN}; use another --save-dir")
 
 
-def note_start(save_dir: Path, run: dict, command: list[str]) -> None:
+def note_start(save_dir: Path, run: dict, line: list[str]) -> None:
     """Adds this start to ``run.json``."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     versions = {name: package_version(name) for name in ("torch", "fairseq", "gradinit-mt")}
-    run["starts"].append({"time": now, "command": shlex.join(command), "versions": versions})
+    run["starts"].append({"time": now, "command": shlex.join(line), "versions": versions})
     write_json(save_dir / RUN, run)
 
 

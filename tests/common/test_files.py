@@ -1,5 +1,6 @@
 """Atomic files and directories, which overwrite nothing."""
 
+import errno
 import os
 import stat
 
@@ -29,6 +30,23 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_
     with whole(path) as temporary:
         temporary.write_text("two")
     assert synced == [(path.stat().st_ino, "one"), (tmp_path.stat().st_ino, "two")]
+
+
+def test_a_directory_that_cannot_be_synced_is_no_error_and_a_file_is(tmp_path, monkeypatch):
+    """As on some network and FUSE file systems."""
+    fails_for = stat.S_ISDIR
+
+    def fsync(number):
+        if fails_for(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "file", 1)
+    assert (tmp_path / "file").read_text() == "1\n"
+    fails_for = stat.S_ISREG
+    with pytest.raises(OSError, match="Invalid argument"):
+        write_json(tmp_path / "file", 2)
+    assert (tmp_path / "file").read_text() == "1\n"
 
 
 def test_new_directory_appears_when_complete(tmp_path):

@@ -1,7 +1,9 @@
 """Save dirs: whose they are, whether they are complete, and the checkpoint to resume from."""
 
 import argparse
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -35,6 +37,19 @@ def test_one_launcher_at_a_time(tmp_path):
         raise AssertionError
     with save_dir.locked(tmp_path / "run"):
         pass
+
+
+def test_where_there_are_no_locks_a_run_starts_and_the_user_is_told(tmp_path, monkeypatch, capsys):
+    """As on Lustre that is mounted without flock."""
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(save_dir.fcntl, "flock", flock)
+    with save_dir.locked(tmp_path / "run") as lock:
+        assert os.fstat(lock)
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"beware: the file system of {tmp_path / 'run'} has no locks (Function not implemented)")
 
 
 def test_an_error_inside_is_not_mistaken_for_a_lock(tmp_path):
