@@ -10,4 +10,4 @@
 # All options: scripts/evaluate.sh --help
 set -euo pipefail
 
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.evaluation.run "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.evaluation.run "$@"

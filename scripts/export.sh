@@ -9,4 +9,4 @@
 # All options: scripts/export.sh --help
 set -euo pipefail
 
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.evaluation.export "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.evaluation.export "$@"

@@ -4,4 +4,4 @@
 # Expected: a summary with counts, vocabulary size and checksums. The same input always gives the same checksums.
 # Time: about 15 seconds for 30,000 sentence pairs on 2 CPU cores. All options: --help
 set -euo pipefail
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.corpora.parallel "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.corpora.parallel "$@"

@@ -4,4 +4,4 @@
 # Expected: 160,239 / 7,283 / 6,750 pairs in corpora/iwslt14.de-en, and "the counts and all published checksums agree".
 # Time: about 2 minutes on 2 CPU cores, plus the download. All options: --help
 set -euo pipefail
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.corpora.iwslt14 "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.corpora.iwslt14 "$@"

@@ -3,4 +3,4 @@
 #   scripts/report.sh SAVE_DIR [--output scales.png]
 # Expected: one table per stack of layers, and a picture with --output. All options: --help
 set -euo pipefail
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.record.report "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.record.report "$@"

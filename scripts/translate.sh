@@ -7,4 +7,4 @@
 # All options: scripts/translate.sh --help
 set -euo pipefail
 
-exec "$(dirname "${BASH_SOURCE[0]}")/lib/python.sh" -m gradinit_mt.evaluation.translate "$@"
+exec "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/python.sh" -m gradinit_mt.evaluation.translate "$@"

@@ -1,6 +1,7 @@
 """What every script does before it starts Python."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,6 +32,22 @@ def test_without_an_installation_it_says_how_to_make_one(root, tmp_path, name):
     )
     assert done.returncode == 2
     assert done.stderr == f"error: no {python}; run make install, or set GRADINIT_MT_PYTHON\n"
+
+
+def test_an_unfinished_installation_is_not_used(root, tmp_path):
+    shutil.copytree(root / "scripts", tmp_path / "scripts")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    environment = {name: value for name, value in os.environ.items() if name != "GRADINIT_MT_PYTHON"}
+    done = subprocess.run([tmp_path / "scripts/train.sh"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {tmp_path}/.venv is unfinished; run make install\n"
+
+
+def test_a_link_to_a_script_works_like_the_script(root, tmp_path):
+    (tmp_path / "train").symlink_to(root / "scripts/train.sh")
+    environment = os.environ | {"GRADINIT_MT_PYTHON": "/bin/echo"}
+    done = subprocess.run([tmp_path / "train", "corpus"], env=environment, capture_output=True, text=True)
+    assert done.stdout == "-m gradinit_mt.training.launch corpus\n"
 
 
 @pytest.mark.parametrize("options", [("--dev", "--study"), ("--help", "extra")], ids=" ".join)
