@@ -88,7 +88,7 @@ def main() -> None:
         (loss / tokens).backward()
         optimizer.step()
         total, size = total + loss.item(), size + tokens
-        if update % 50 == 0:
+        if update % 50 == 0 or update == options.updates:
             print(f"update {update}: {total / size / math.log(2):.2f} bits per token", flush=True)
             total = size = 0.0
 

@@ -68,7 +68,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     After any exception, including Ctrl-C, the temporary directory is removed and ``path`` does not exist.
 
     Raises:
-        UserError: ``path`` already exists, cannot be made, or the disk is full.
+        UserError: ``path`` already exists, also since the block began; it cannot be made; or the disk is full.
     """
     require_new(path)
     with (
@@ -81,8 +81,17 @@ def new_directory(path: Path) -> Iterator[Path]:
             if error.filename is None:  # a write that failed does not name its file
                 raise UserError(f"{path}: cannot be written ({error.strerror}); make room, and run again") from error
             raise
-        Path(temporary).chmod(0o755)
-        Path(temporary).rename(path)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o777 & ~mask)
+        try:
+            Path(temporary).rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            raise UserError(
+                f"{path}: another command has made it meanwhile, and this one's output is dropped"
+            ) from error
 
 
 @contextmanager

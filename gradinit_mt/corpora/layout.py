@@ -230,10 +230,17 @@ def binarize(corpus: PreparedCorpus, workers: int) -> None:
     command = [sys.executable, "-m", "fairseq_cli.preprocess"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     for split in SPLITS:
-        command += [f"--{split}pref", str(corpus.directory / split)]
-    command += ["--destdir", str(corpus.bin), "--workers", str(workers)]
+        command += [f"--{split}pref", split]
+    command += ["--destdir", corpus.bin.name, "--workers", str(workers)]
     command += ["--joined-dictionary"] * corpus.joined_dictionary
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    done = subprocess.run(
+        command,
+        cwd=corpus.directory,  # fairseq splits prefixes at commas
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     if done.returncode != 0:
         raise UserError(failure("fairseq-preprocess", done.returncode, done.stdout.splitlines()))
     # names the temporary directory, which is about to be renamed

@@ -21,9 +21,18 @@ def require_plain_name(name: str) -> None:
 
 
 def require_plain_path(path: Path) -> None:
-    """Raises UserError if the path contains a ``:``, at which fairseq splits its arguments DATA and ``--path``."""
-    if os.pathsep in str(path.resolve()):
-        raise UserError(f"{path.resolve()}: fairseq splits paths at {os.pathsep!r}; give a path without it")
+    """Raises UserError if fairseq or this project's own files could not hold the path.
+
+    fairseq splits its arguments DATA and ``--path`` at a ``:``, and reads ``${`` as a reference to another option.
+    """
+    found = path.resolve()
+    for part, reason in ((os.pathsep, "fairseq splits paths at"), ("${", "fairseq takes for a reference what follows")):
+        if part in str(found):
+            raise UserError(f"{found}: {reason} {part!r}; give a path without it")
+    try:
+        str(found).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{str(found)!r}: not valid UTF-8; give another path") from error
 
 
 def require_dictionary(path: Path, entries: int) -> None:

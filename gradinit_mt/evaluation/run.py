@@ -124,9 +124,11 @@ def evaluate(options: argparse.Namespace) -> Path:
     name = f"{options.split}-{system.name}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
-        if changes := differing(results.load(output)["settings"], settings):
+        found = results.load(output)
+        if changes := differing(found["settings"], settings):
             raise UserError(f"{output}: a result with other settings ({'; '.join(changes)}); name another --output")
-        print(f"{output}: exists already, with this checkpoint and these settings", file=sys.stderr)
+        made = f"made on {found['device']}" if "device" in found else "made before"
+        command.say(f"{output}: exists already, with this checkpoint and these settings, {made}")
         return output
     with new_directory(output) as directory:
         _make_result(directory, options, corpus, settings, system)
@@ -159,16 +161,16 @@ def _make_result(
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}},
         **made,
     }
-    (directory / results.TABLE).write_text(f"{_setting(result)}\n{scores.table(found)}\n", encoding="utf-8")
+    (directory / results.TABLE).write_text(f"{described(result)}\n{scores.table(found)}\n", encoding="utf-8")
     write_json(directory / results.SCORES, result)
 
 
-def _setting(result: dict) -> str:
-    """What was evaluated, in three lines."""
+def described(result: dict) -> str:
+    """What was evaluated, in three lines, from the content of ``scores.json``."""
     data, facts, settings = result["data"], result["checkpoint"], result["settings"]
     metric = facts["validation_metric"]
     validation = f", validation {metric} {facts['validation_value']}" if metric else ""
-    if metric == "loss":
+    if metric == "loss" and facts["label_smoothing"]:
         validation += " (as trained: with label smoothing)"
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""

@@ -14,8 +14,8 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.evaluation.results import Texts
 
 # sacreBLEU's tokenizers for target languages without spaces, in which 13a takes whole clauses for words. Its own choice
-# for Japanese needs MeCab.
-TOKENIZERS = {"zh": "zh", "ja": "char"}
+# for Japanese needs MeCab. A language may have several codes, and one such as zh_CN names a script or country, too.
+TOKENIZERS = {**dict.fromkeys(("zh", "zho", "chi", "cmn"), "zh"), **dict.fromkeys(("ja", "jpn"), "char")}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def kinds(texts: Texts, lowercase: bool, target: str = "") -> dict[str, Kind]:
 
     With ``lowercase`` the detokenized ones ignore case.
     """
-    tokenizer = TOKENIZERS.get(target, "13a")
+    tokenizer = TOKENIZERS.get(target.lower().partition("_")[0], "13a")
     # force: sacrebleu need not warn that the text is tokenized
     multi_bleu = BLEU(lowercase=True, tokenize="none", smooth_method="none", force=True)
     plain = texts.detokenized, texts.raw_reference

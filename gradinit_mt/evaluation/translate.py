@@ -233,6 +233,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> None:
     settings = vars(parse_arguments(sys.argv[1:]))
+    if sys.stdin is None or sys.stdout is None:
+        raise UserError("standard input or output is closed; give it text, and a place for the translation")
     model = ExportedModel.load(settings.pop("model_dir"))
     lines = split_lines(sys.stdin.buffer.read(), "standard input")
     translations = translate_text(model, lines, Search(**settings))

@@ -30,6 +30,7 @@ class CheckpointFacts:
     validation_metric: str | None  # fairseq's name of it; a loss is in bits per target token
     validation_value: float | None  # None if it was not validated, like an average
     averaged_from: list[dict] | None  # "file" and "sha256" of each, if it is an average
+    label_smoothing: float = 0.0  # of the criterion, and so of its validation loss
 
 
 def load(path: Path, own: Collection[tuple[str, object]] = ()) -> dict:
@@ -93,6 +94,7 @@ def facts_of(state: dict, path: Path) -> CheckpointFacts:
             validation_metric=None if value is None else settings(state, "checkpoint")["best_checkpoint_metric"],
             validation_value=None if value is None else float(value),
             averaged_from=state.get("averaged_from"),
+            label_smoothing=float(settings(state, "criterion").get("label_smoothing") or 0.0),
         )
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path}: lacks what fairseq stores in a checkpoint ({error!r})") from error

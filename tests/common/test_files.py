@@ -55,7 +55,25 @@ def test_new_directory_appears_when_complete(tmp_path):
         assert not (tmp_path / "deep" / "out").exists()
     assert (tmp_path / "deep" / "out" / "file").read_text() == "x"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
-    assert stat.S_IMODE((tmp_path / "deep" / "out").stat().st_mode) == 0o755, "others may read it"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o077, 0o700), (0o002, 0o775)])
+def test_new_directory_has_the_permissions_that_the_user_chose(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        with new_directory(tmp_path / "out"):
+            pass
+        assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == mode
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+
+
+def test_new_directory_that_another_command_makes_meanwhile_stays(tmp_path):
+    with pytest.raises(UserError, match="out: another command has made it meanwhile"), new_directory(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "theirs").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])

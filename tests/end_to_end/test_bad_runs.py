@@ -103,6 +103,11 @@ SAVE_DIRS = [
         r".*corpus is not empty and holds no run\.json; use another",
     ),
     Bad("with a colon", "train corpus --save-dir lr:1", r".*lr:1: fairseq splits paths at ':'; give a path without it"),
+    Bad(
+        "with a reference",
+        "train corpus --save-dir ${lr}",
+        r".*/\$\{lr\}: fairseq takes for a reference what follows '\$\{'; give a path without it",
+    ),
     Bad("of another run", f"{RESUME} --seed 2", r".*run holds a run with other settings \(seed 1 there, 2 here\)"),
     Bad("text for run.json", RESUME, r".*run\.json: cannot be read .*restore it", text("run/run.json", "{")),
     Bad(

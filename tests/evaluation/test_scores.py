@@ -79,7 +79,11 @@ def test_signatures_distinguish_the_two_kinds():
     assert "case:mixed" in score_of(["a"], ["a"])["detokenized_bleu"].signature
 
 
-@pytest.mark.parametrize(("target", "signature"), [("zh", "tok:zh"), ("ja", "tok:char"), ("de", "tok:13a")])
+LANGUAGES = [("zh", "tok:zh"), ("zh_CN", "tok:zh"), ("zho", "tok:zh"), ("ja", "tok:char"), ("JPN", "tok:char")]
+LANGUAGES += [("de", "tok:13a")]
+
+
+@pytest.mark.parametrize(("target", "signature"), LANGUAGES)
 def test_text_without_spaces_is_scored_by_characters(target, signature):
     hypotheses, references = ["他今天早上没有吃早饭就去上班了。"], ["他今天早上没吃早饭就上班去了。"]
     score = score_of(hypotheses, references, target=target)["detokenized_bleu"]

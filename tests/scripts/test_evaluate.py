@@ -81,10 +81,25 @@ def test_the_result_records_its_checkpoint_data_and_settings(toy, evaluated):
     assert "tok:none" in evaluated.printed and "tok:13a" in evaluated.printed and "nc:6" in evaluated.printed
 
 
+def test_the_validation_loss_is_said_to_have_the_label_smoothing_of_the_criterion(evaluated):
+    facts = evaluated.scores["checkpoint"]
+    assert facts["label_smoothing"] == 0, "fairseq's default"
+    assert "label smoothing" not in evaluated.printed
+    smoothed = evaluated.scores | {"checkpoint": facts | {"label_smoothing": 0.1}}
+    assert f"{facts['validation_value']} (as trained: with label smoothing)\n" in run.described(smoothed)
+
+
+def test_the_label_smoothing_is_that_of_the_checkpoint(toy):
+    state = torch.load(toy.run / "checkpoint5.pt", weights_only=False)
+    state["cfg"]["criterion"] = {"_name": "label_smoothed_cross_entropy", "label_smoothing": 0.2}
+    assert checkpoints.facts_of(state, toy.run / "checkpoint5.pt").label_smoothing == 0.2
+
+
 def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
     before = {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()}
     again = evaluate(toy.run, "--cpu")
     assert again.returncode == 0 and again.stdout == evaluated.printed
+    assert f"with this checkpoint and these settings, made on {evaluated.scores['device']}" in again.stderr
     with pytest.raises(UserError, match="beam 5 there, 2 here"):
         evaluate_here(toy.run, "--beam", "2", "--output", evaluated.directory)
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before

@@ -327,6 +327,15 @@ def test_an_absent_ctranslate2_is_an_error_with_its_remedy(monkeypatch):
         translate.load_ctranslate2()
 
 
+@pytest.mark.parametrize("closed", ["stdin", "stdout"])
+def test_a_closed_input_or_output_is_an_error_of_one_line(monkeypatch, closed):
+    """As with ``<&-`` in a shell."""
+    monkeypatch.setattr(sys, closed, None)
+    monkeypatch.setattr("sys.argv", ["translate.sh", "model"])
+    with pytest.raises(UserError, match="standard input or output is closed"):
+        translate.main()
+
+
 def test_help_and_errors_of_one_line(root, script, toy, tmp_path):
     assert "--quantization" in script("export.sh", "--help").stdout
     assert "--length-penalty" in script("translate.sh", "--help").stdout

@@ -44,13 +44,13 @@ def test_help_names_the_script_and_nothing_is_imported_from_the_current_director
 
 
 def test_prepare_corpus_from_another_directory(root, tmp_path):
-    done = run(root, "prepare_corpus.sh", *corpus_arguments(tmp_path, "my corpus"), "--vocab-size", 50, cwd=tmp_path)
+    done = run(root, "prepare_corpus.sh", *corpus_arguments(tmp_path, "my, own"), "--vocab-size", 50, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    corpus = PreparedCorpus.load(tmp_path / "my corpus")
+    corpus = PreparedCorpus.load(tmp_path / "my, own")
     assert f"train {len(LINES)}, valid {len(LINES)}, test {len(LINES)}" in done.stdout
     assert f"{corpus.sha256['train.de']}  train.de" in done.stdout
-    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["next", "scripts/train.sh 'my corpus'"]
-    assert sha256(tmp_path / "my corpus" / "train.de") == corpus.sha256["train.de"]
+    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["next", "scripts/train.sh 'my, own'"]
+    assert sha256(tmp_path / "my, own" / "train.de") == corpus.sha256["train.de"]
 
 
 def test_error_is_one_line_and_status_2(root, tmp_path):
@@ -68,6 +68,7 @@ def test_error_is_one_line_and_status_2(root, tmp_path):
     ("output", "long_line", "message"),
     [
         ("a:b", None, "fairseq splits paths at ':'; give a path without it"),
+        ("caf\udce9", None, "caf\\udce9': not valid UTF-8; give another path"),
         ("link", None, "link: a broken symbolic link"),
         ("out", ("valid", "en", "Hund " * 1100), "valid.en, line 3: "),
         ("out", ("test", "de", "Katze " * 1100), "test.de, line 3: "),
