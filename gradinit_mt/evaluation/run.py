@@ -125,7 +125,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():
         found = results.load(output)
-        if changes := differing(found["settings"], settings):
+        if changes := other_settings(found, settings, options):
             raise UserError(f"{output}: a result with other settings ({'; '.join(changes)}); name another --output")
         made = f"made on {found['device']}" if "device" in found else "made before"
         command.say(f"{output}: exists already, with this checkpoint and these settings, {made}")
@@ -133,6 +133,18 @@ def evaluate(options: argparse.Namespace) -> Path:
     with new_directory(output) as directory:
         _make_result(directory, options, corpus, settings, system)
     return output
+
+
+def other_settings(result: dict, settings: dict, options: argparse.Namespace) -> list[str]:
+    """Each setting of an existing result that is not the one wanted, with both values."""
+    there, here = dict(result["settings"]), dict(settings)
+    # The size of batches and the device change only roundings. They count where they are asked for and the result
+    # notes them.
+    if options.max_tokens and "max_tokens" in result:
+        there["max_tokens"], here["max_tokens"] = result["max_tokens"], options.max_tokens
+    if options.cpu and not str(result.get("device", "CPU")).startswith("CPU"):
+        there["device"], here["device"] = result["device"], "CPU"
+    return differing(there, here)
 
 
 def _make_result(

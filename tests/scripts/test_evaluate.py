@@ -105,6 +105,21 @@ def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before
 
 
+def test_a_result_of_other_batches_or_of_another_device_is_not_the_one_asked_for(toy, evaluated, tmp_path):
+    directory, result = tmp_path / "result", evaluated.scores
+    shutil.copytree(evaluated.directory, directory)
+    with pytest.raises(UserError, match=r"with other settings \(max_tokens 8000 there, 100 here\); name another"):
+        evaluate_here(toy.run, "--output", directory, "--max-tokens", "100")
+    (directory / "scores.json").write_text(json.dumps(result | {"device": "NVIDIA H100"}))
+    with pytest.raises(UserError, match=r"a result with other settings \(device NVIDIA H100 there, CPU here\); name"):
+        evaluate_here(toy.run, "--output", directory)
+    options = run.parse_arguments([str(toy.run), "--output", str(directory)])
+    assert run.evaluate(options) == directory, "without --cpu any device will do"
+    unnoted = {name: value for name, value in result.items() if name not in ("device", "max_tokens")}
+    (directory / "scores.json").write_text(json.dumps(unnoted))
+    assert evaluate_here(toy.run, "--output", directory, "--max-tokens", "100") == directory
+
+
 def test_an_average_on_the_validation_set_with_further_options(toy):
     directory = evaluate_here(toy.run, "--average", "2", "--split", "valid", "--beam", "2", "--", "--nbest", "2")
     assert directory == toy.run / "evaluation" / "valid-checkpoint_average2_epochs_7-8-beam2-lenpen1.0"
