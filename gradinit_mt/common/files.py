@@ -90,7 +90,8 @@ def new_directory(path: Path) -> Iterator[Path]:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             raise UserError(
-                f"{path}: another command has made it meanwhile, and this one's output is dropped"
+                f"{path}: another command has made it meanwhile, and this one's output is dropped; use that, or name "
+                "another output and run again"
             ) from error
 
 

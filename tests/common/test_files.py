@@ -70,7 +70,8 @@ def test_new_directory_has_the_permissions_that_the_user_chose(tmp_path, mask, m
 
 
 def test_new_directory_that_another_command_makes_meanwhile_stays(tmp_path):
-    with pytest.raises(UserError, match="out: another command has made it meanwhile"), new_directory(tmp_path / "out"):
+    message = "out: another command has made it meanwhile, .* dropped; use that, or name another output and run again"
+    with pytest.raises(UserError, match=message), new_directory(tmp_path / "out"):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "theirs").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
