@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=128, help="in a batch")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.sentences < 1:
+        parser.error(f"--sentences {options.sentences}: expected at least 1")
 
     torch.manual_seed(options.seed)
     batches, words = read_batches(options.sentences)
