@@ -186,8 +186,8 @@ def prepare(options: argparse.Namespace) -> tuple[PreparedCorpus, str]:
         The corpus, and a line that states whether it is the published preparation.
 
     Raises:
-        UserError: the archive cannot be downloaded or does not have the release's layout, the output exists or has a
-            ``:`` in its path, or a preparation of the real release differs from the published one.
+        UserError: the archive cannot be downloaded or does not have the release's layout, the output exists or is no
+            plain path, or a preparation of the real release differs from the published one.
     """
     require_plain_path(options.output)
     with new_directory(options.output) as directory:

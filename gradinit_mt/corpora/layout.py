@@ -57,7 +57,7 @@ class PreparedCorpus:
 
         Raises:
             UserError: the directory has no prepared corpus, one of another format, one with files missing, or with
-                other dictionaries; or its path contains a ``:``.
+                other dictionaries; or its path is not plain.
         """
         require_plain_path(directory)
         path = directory / "corpus.json"

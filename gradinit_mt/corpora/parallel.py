@@ -117,8 +117,8 @@ def prepare(options: argparse.Namespace) -> PreparedCorpus:
     """Prepares the corpus that the command line describes.
 
     Raises:
-        UserError: see ``read_parallel`` and ``learn_model``; the output exists, or has a ``:`` in its path; the name is
-            not that of a file; or a line of ``valid`` or ``test`` has no subword.
+        UserError: see ``read_parallel`` and ``learn_model``; the output exists, or is no plain path; the name is not
+            that of a file; or a line of ``valid`` or ``test`` has no subword.
     """
     languages = (options.source, options.target)
     for lang in languages:
