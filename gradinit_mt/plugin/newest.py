@@ -57,6 +57,11 @@ def mend(save_dir: Path) -> list[str]:
     return said
 
 
+def has_saved(save_dir: Path) -> bool:
+    """Whether there is a checkpoint with one of fairseq's names."""
+    return any(_SAVED.fullmatch(path.name) for path in save_dir.glob("checkpoint*.pt"))
+
+
 def _put(source: Path, target: Path) -> None:
     with whole(target) as temporary:
         shutil.copyfile(source, temporary)

@@ -61,6 +61,11 @@ def _restore(trainer: Any, extra_state: dict) -> None:
 def _mend(cfg: Any) -> None:
     """On the first rank; does nothing where no checkpoint of this run would be loaded."""
     save_dir = Path(cfg.save_dir)
-    if cfg.restore_file == newest.LAST and from_first_rank((save_dir / newest.LAST).exists):
+
+    def has_saved() -> bool:
+        # a kill within the first save leaves other checkpoints than the last one
+        return (save_dir / newest.LAST).exists() or (not cfg.no_last_checkpoints and newest.has_saved(save_dir))
+
+    if cfg.restore_file == newest.LAST and from_first_rank(has_saved):
         for message in from_first_rank(lambda: newest.mend(save_dir)):
             logger.warning(message)

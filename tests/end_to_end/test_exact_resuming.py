@@ -84,6 +84,15 @@ def test_half_precision_an_average_and_early_stopping_are_resumed_too(fairseq, t
     assert not logged(output)
 
 
+def test_a_kill_within_the_first_save_loses_none_of_it(fairseq, whole, tmp_path):
+    """checkpoint_last.pt is the last file of a save."""
+    fairseq.train(tmp_path, 25, *SETTINGS, "--save-interval-updates", "25", "--disable-validation")
+    (tmp_path / "checkpoint_last.pt").unlink()
+    output = fairseq.train(tmp_path, END, *SETTINGS)
+    assert "resuming from checkpoint_2_25.pt (update 25)" in output
+    assert_equal(checkpoints.load(tmp_path / "checkpoint_last.pt"), whole[0])
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(fairseq, whole, tmp_path):
     """A flipped bit among the parameters, which PyTorch would load."""
     state, losses = whole
