@@ -34,7 +34,7 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
 
 def _real_tokens(tokens: str, part: FairseqEncoder | FairseqDecoder, batch_first: bool) -> Callable[[dict], Tensor]:
     def real(sample: dict) -> Tensor:
-        mask = sample["net_input"][tokens].ne(part.padding_idx)
+        mask = sample["net_input"][tokens].ne(part.dictionary.pad())
         return mask if batch_first else mask.t()
 
     return real

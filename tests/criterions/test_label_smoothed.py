@@ -63,6 +63,20 @@ def test_losses_sizes_logs_and_gradients_are_those_of_fairseq(both, model, sampl
         assert (mine - theirs).norm() <= 1e-5 * theirs.norm() + 1e-6
 
 
+@pytest.mark.parametrize("options", [{"_name": "lstm"}, {"_name": "lightconv"}, {"adaptive_softmax_cutoff": "10,20"}])
+def test_a_model_without_the_projection_has_fairseqs_loss(both, task, sample, options):
+    torch.manual_seed(0)
+    options = {"_name": "transformer", "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0} | options
+    options |= {"max_source_positions": 64, "max_target_positions": 64, "criterion": "label_smoothed_cross_entropy"}
+    for side in ("encoder", "decoder"):
+        options |= {f"{side}_conv_type": "lightweight", f"{side}_kernel_size_list": [3], f"{side}_glu": True}
+    args = argparse.Namespace(**options, weight_softmax=True, weight_dropout=0.0)
+    other = build_model(args, task).eval()
+    sample["net_input"]["src_lengths"] = torch.full((7,), 6)
+    ours, theirs = (criterion(other, sample)[0].item() for criterion in both())
+    assert ours == theirs
+
+
 @pytest.fixture
 def data_parallel(model, tmp_path):
     """The model as fairseq wraps it for ``pytorch_ddp`` with ``--find-unused-parameters``, in one process."""

@@ -14,6 +14,25 @@ SIZES |= {"encoder_attention_heads": 2, "decoder_embed_dim": 16, "decoder_ffn_em
 SIZES |= {"decoder_attention_heads": 2, "max_source_positions": 9, "max_target_positions": 9, "dropout": 0.0}
 
 
+def test_convolutions_have_stacks_too(task, dictionary):
+    torch.manual_seed(0)
+    kinds = {"encoder_conv_type": "lightweight", "decoder_conv_type": "lightweight"}
+    kinds |= {"encoder_glu": True, "decoder_glu": True, "weight_softmax": True, "weight_dropout": 0.0}
+    kernels = {"encoder_kernel_size_list": [3, 3], "decoder_kernel_size_list": [3, 3, 3]}
+    model = build_model(argparse.Namespace(_name="lightconv", **SIZES, **kinds, **kernels), task)
+    tokens = torch.randint(4, 40, (5, 7))
+    padded = tokens.clone()
+    padded[2, :3] = dictionary.pad()
+    watch, found = SignalLoss(stacks_of(model)), []
+    for source in (tokens, padded):
+        sample = {"net_input": {"src_tokens": source, "src_lengths": torch.full((5,), 7), "prev_output_tokens": tokens}}
+        with watch.watching():
+            model(**sample["net_input"])
+            found.append(torch.stack(watch.signals(sample, 0)))
+    assert torch.isfinite(torch.stack(found)).all()
+    assert len(found[0]) == 3 and not torch.equal(*found)
+
+
 @pytest.mark.parametrize("arch", ["post_ln_transformer", "transformer"])
 def test_the_signal_is_that_of_real_tokens_between_layers(task, dictionary, arch):
     torch.manual_seed(0)
