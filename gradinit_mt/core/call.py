@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parallel import DistributedDataParallel
 
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 from gradinit_mt.core.blocks import embedding_rms, find_blocks
@@ -46,8 +47,9 @@ def gradinit(
 ) -> Report:
     """Rescales the tensors of a new model so that ``optimizer`` can train it at its full rate from the first update.
 
-    Call it once, after the optimizer is made and before its first step; then train without warmup. Dropout is switched
-    off while the scales are learned; afterwards all modules return to their modes.
+    Call it once, after the optimizer is made and before its first step; then train without warmup. While the scales are
+    learned the model is in evaluation mode, without dropout, except layers that normalize by the statistics of a batch;
+    afterwards all modules return to their modes.
 
     Args:
         model: holds its initial parameters. Afterwards it holds m * theta0, or is unchanged if anything is raised.
@@ -62,28 +64,41 @@ def gradinit(
             and ``nn.TransformerDecoderLayer``. Not needed with ``form="paper"``, or ``signal`` and ``signal_weight=0``.
         batch_dim: the dimension of the examples.
         seed: determines the order of the sentences within each batch.
-        all_reduce, on_iteration: see ``learn_scales``.
+        all_reduce, on_iteration: see ``learn_scales``. ``DistributedDataParallel`` over several processes needs
+            ``all_reduce=torch.distributed.all_reduce``.
         state: that of an interrupted call, which ``on_iteration`` is given; None starts where the form does.
         settings: settings of ``GradInitConfig`` that override the form's, such as ``iterations=200``, or
             ``step="adam"`` for an optimizer whose first steps are not known.
 
     Raises:
-        ValueError: a setting is out of its range, there is no such form, the optimizer has taken steps, lacks a
-            trainable tensor of the model, maximizes or is not known, its groups differ in their steps, no stack of
-            layers is found or one is not called, or a batch holds something else or tensors of different numbers of
-            examples.
+        ValueError: a setting is out of its range, there is no such form, the optimizer's state shows that it has taken
+            steps, it lacks a trainable tensor of the model, maximizes or is not known, its groups differ in their
+            steps, no stack of layers is found or one is not called from its first layer on, ``loss_fn`` returns
+            something else, a batch holds something else or tensors of different numbers of examples, or the processes
+            of ``DistributedDataParallel`` would learn different scales.
         GradInitError: see ``learn_scales``.
     """
+    if isinstance(model, DistributedDataParallel) and distributed.get_world_size() > 1 and all_reduce is None:
+        raise ValueError(
+            "the model is in DistributedDataParallel, whose processes would learn different scales: pass "
+            "all_reduce=torch.distributed.all_reduce"
+        )
     steps = step_settings(optimizer, known_step(optimizer))
     size = embedding_rms(find_blocks(model))
     config = settings_for(steps, _rate(model, optimizer), form, embedding_rms=size, **settings)
 
     def summed(module: nn.Module, part: Any) -> tuple[Tensor, float]:
         loss = loss_fn(module, part)
-        if isinstance(loss, Tensor):
+        if isinstance(loss, Tensor) and not loss.dim():
             size = _size(part, batch_dim)
             return loss * size, size
-        return loss
+        if isinstance(loss, tuple | list) and len(loss) == 2 and isinstance(loss[0], Tensor) and not loss[0].dim():
+            return loss[0], loss[1]
+        shape = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"({type(loss).__name__})"
+        raise ValueError(
+            f"loss_fn returns something else {shape}, expected the mean loss, a tensor without dimensions, or a tuple "
+            "of the summed loss and the number of tokens"
+        )
 
     ahead = None
     if stacks is None and (config.signal_weight or FORMS[form].from_branches):
@@ -193,13 +208,12 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        model.eval()
+        # not eval(): a module's own may do more than can be taken back, such as merging weights
         for module, training in modes:
             # one in evaluation mode inside a model in training mode is frozen
-            if isinstance(module, _NormBase) and (training or not in_training):
-                module.train()
+            module.training = isinstance(module, _NormBase) and (training or not in_training)
         for module, _ in recurrent:  # in evaluation mode cuDNN has no derivatives of them
-            module.train().dropout = 0.0
+            module.training, module.dropout = True, 0.0
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

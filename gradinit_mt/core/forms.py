@@ -108,8 +108,8 @@ def settings_for(
         gradient_tokens: target tokens per unit that the criterion averages over: 1 for tokens, the mean target length
             for sentences. GradInit's losses are per token, so a step of ``sgd`` is this many times longer. A step of
             ``adam`` does not depend on the gradient's length.
-        embedding_rms: root mean square of the model's embedding, see ``blocks.embedding_rms``; 0 for a model without
-            one, or whose embedding is to keep the bound of matrices.
+        embedding_rms: root mean square of the model's smallest embedding, see ``blocks.embedding_rms``; 0 for a model
+            without one, or whose embedding is to keep the bound of matrices.
         given: settings of ``GradInitConfig`` that override the form and the optimizer; None counts as not given.
 
     Raises:

@@ -237,10 +237,13 @@ class _Learner:
         )
 
     def _require_finite(self, gradient_norm: float, **values: float) -> None:
+        advice = f"Use a smaller tau (now {self.config.tau:g}) or eta (now {self.config.eta:g})"
+        if not self.state.iteration:
+            advice = f"No scale has moved yet: check the loss, the initial parameters and eta (now {self.config.eta:g})"
         for name, value in values.items():
             if not math.isfinite(value):
                 raise GradInitError(
                     f"iteration {self.state.iteration + 1}: the {name.replace('_', ' ')} is {value} (gradient norm "
-                    f"{gradient_norm:g}), expected a finite number; the model holds its initial parameters again. Use "
-                    f"a smaller tau (now {self.config.tau:g}) or eta (now {self.config.eta:g})"
+                    f"{gradient_norm:g}), expected a finite number; the model holds its initial parameters again. "
+                    f"{advice}"
                 )

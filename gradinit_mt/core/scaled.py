@@ -78,12 +78,17 @@ class _Buffer:
     @torch.no_grad()
     def restore(self) -> None:
         # most have not changed, and one that is an expanded view could not be written to
-        if self.tensor.layout != torch.strided or not torch.equal(self.tensor, self.value):
+        if self.tensor.layout != torch.strided or not _are_alike(self.tensor, self.value):
             self.tensor.copy_(self.value)
         present = getattr(self.module, self.name, None)
         # one of another shape is a table that the module has enlarged, and knows to be larger
         if present is not self.tensor and isinstance(present, Tensor) and present.shape == self.tensor.shape:
             setattr(self.module, self.name, self.tensor)
+
+
+def _are_alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of a shape hold the same, nan included."""
+    return torch.equal(a, b) or (a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True))
 
 
 def _uncompiled() -> AbstractContextManager:

@@ -52,7 +52,7 @@ def find_stacks(model: nn.Module) -> list[Stack]:
         for module in model.modules()
         if isinstance(module, nn.ModuleList)
         and len(module)
-        and any(all(isinstance(layer, kind) for layer in module) for kind in _LAYERS)
+        and any(all(isinstance(_uncompiled(layer), kind) for layer in module) for kind in _LAYERS)
     ]
     if not stacks:
         raise ValueError(
@@ -67,11 +67,12 @@ def signal(states: Tensor, real: Tensor | None = None) -> Tensor:
 
     Args:
         states: [..., channels].
-        real: [...], false at padding; None if there is no padding.
+        real: a mask that broadcasts to [...], false at padding; None if there is no padding.
     """
     places = tuple(range(states.dim() - 1))
     # sums with a mask: an index of unknown length would make the host wait for the device
-    mask = states.new_ones(states.shape[:-1], dtype=torch.bool)[..., None] if real is None else real[..., None]
+    real = states.new_ones((), dtype=torch.bool) if real is None else real
+    mask = real.expand(states.shape[:-1])[..., None]
     x = states.float() * mask
     mean = x.sum(dim=places) / mask.sum()
     return ((x - mean) * mask).square().sum() / x.square().sum()
@@ -85,6 +86,8 @@ class SignalLoss:
 
     def __init__(self, stacks: Sequence[Stack]) -> None:
         self.stacks = list(stacks)
+        if not self.stacks or not all(stack.layers for stack in self.stacks):
+            raise ValueError("there are no stacks of layers, or one is empty: pass those whose signal is to be kept")
         # by stack, for the latest forward pass
         self._states: dict[int, list[Tensor]] = {}
         self._real: dict[int, Tensor | None] = {}
@@ -144,10 +147,21 @@ class SignalLoss:
         if 0 < done < len(layers) and layers[done] is layer:
             return  # the first layer comes again in the middle of the stack
         self._states[index] = [inputs[0] if inputs else next(iter(named.values()))]
+        layer = _uncompiled(layer)
         self._real[index] = _real_in_call(layer, inputs, named) if isinstance(layer, _LAYERS) else None
 
     def _add(self, index: int, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if index not in self._states:
+            raise ValueError(
+                f"stack {index + 1} of {len(self.stacks)}, of {len(self.stacks[index].layers)} {type(layer).__name__}, "
+                "does not begin with its first layer: pass stacks of layers in the order in which they are called"
+            )
         self._states[index].append(output[0] if isinstance(output, tuple) else output)
+
+
+def _uncompiled(layer: nn.Module) -> nn.Module:
+    """The layer inside of what ``torch.compile`` makes of one."""
+    return getattr(layer, "_orig_mod", layer)
 
 
 def _real_in_call(

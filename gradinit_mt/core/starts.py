@@ -35,7 +35,7 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
         for stack in stacks
         for layer in stack.layers
         for name, parameter in layer.named_parameters()
-        if name.rpartition(".")[0].rpartition(".")[2] in _IN_BRANCHES and parameter.dim() > 1
+        if _layer_of(name) in _IN_BRANCHES and parameter.dim() > 1
     }
     if not factors:
         raise ValueError(
@@ -44,3 +44,16 @@ def branches(blocks: Sequence[Block], stacks: Sequence[Stack]) -> Tensor:
         )
     scales = [factors.get(id(block.parameter), 1.0) for block in blocks]
     return torch.tensor(scales, dtype=torch.float64, device="cpu")
+
+
+def _layer_of(name: str) -> str:
+    """The last part of the name of the layer that a tensor belongs to.
+
+    Of the tensors of a parametrized weight only the first one counts: the magnitude, with ``weight_norm``.
+    """
+    layer, parametrized, original = name.partition(".parametrizations.")
+    if not parametrized:
+        layer = name.rpartition(".")[0]
+    elif not original.endswith((".original", ".original0")):
+        return ""
+    return layer.rpartition(".")[2]

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from calls import adam, batches, network
-from networks import tensors, token_loss
+from networks import TinyTransformer, tensors, token_loss
 from torch import nn
 
 import gradinit_mt
-from gradinit_mt.core import GradInitConfig, find_blocks, learn_scales
+from gradinit_mt.core import GradInitConfig, GradInitError, find_blocks, learn_scales
 from gradinit_mt.core.batches import overlapping_halves, seeded
 
 WITHOUT_STACKS = {"form": "signal", "signal_weight": 0.0, "iterations": 2}
@@ -296,6 +296,60 @@ def test_an_optimizer_that_does_not_fit_is_an_error(change, message):
     model = network()
     with pytest.raises(ValueError, match=message):
         gradinit_mt.gradinit(model, token_loss, batches(), change(model))
+
+
+@pytest.mark.parametrize(
+    ("made", "shown"),
+    [
+        (lambda loss: loss[None], r"of shape \[1\]"),
+        (lambda loss: (loss, 2, 3), r"\(tuple\)"),
+        (lambda loss: {"loss": loss, "size": 2}, r"\(dict\)"),
+        (lambda loss: loss.item(), r"\(float\)"),
+    ],
+)
+def test_a_loss_function_that_returns_something_else_is_an_error(made, shown):
+    model = network()
+    with pytest.raises(ValueError, match=f"loss_fn returns something else {shown}, expected the mean loss, a tensor"):
+        gradinit_mt.gradinit(model, lambda model, batch: made(token_loss(model, batch)[0]), batches(), adam(model))
+
+
+def test_a_loss_that_is_not_finite_from_the_start_is_not_blamed_on_the_scales():
+    model = network()
+    with pytest.raises(GradInitError, match=r"iteration 1: .* is nan .* No scale has moved yet: check the loss"):
+        gradinit_mt.gradinit(model, lambda model, batch: model(batch[0]).mean() * torch.nan, batches(), adam(model))
+
+
+def test_several_processes_of_one_model_need_their_sum(monkeypatch):
+    """Without it each would learn from its own batches alone."""
+    monkeypatch.setattr("gradinit_mt.core.call.DistributedDataParallel", TinyTransformer)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    model = network()
+    with pytest.raises(
+        ValueError, match=r"would learn different scales: pass all_reduce=torch\.distributed\.all_reduce"
+    ):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
+    gradinit_mt.gradinit(model, token_loss, batches(), adam(model), all_reduce=lambda x: None, iterations=1)
+
+
+def test_what_a_module_does_between_its_modes_is_left_alone():
+    """Such as the merging of weights into others in eval(), which assigning the mode back would not undo."""
+
+    class Merging(nn.Module):
+        def train(self, mode=True):
+            self.merged = not mode
+            return super().train(mode)
+
+    model = network()
+    model.adapter = Merging().train()
+    gradinit_mt.gradinit(model, token_loss, batches(), adam(model), iterations=1)
+    assert (model.adapter.training, model.adapter.merged) == (True, False)
+
+
+def test_a_view_of_nan_among_the_buffers_is_no_error():
+    model = network()
+    model.register_buffer("unused", torch.full((1,), torch.nan).expand(5))
+    gradinit_mt.gradinit(model, token_loss, batches(), adam(model), iterations=1)
+    assert model.unused.isnan().all()
 
 
 def test_an_unknown_form_is_an_error_that_names_the_forms():

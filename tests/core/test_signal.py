@@ -40,6 +40,13 @@ def test_padding_does_not_count():
     assert signal(states, real).item() == before
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (3, 1)])
+def test_a_mask_may_be_one_that_broadcasts(shape):
+    states, real = torch.randn(3, 4, 5), torch.ones(shape, dtype=torch.bool)
+    real.view(-1)[-1] = False
+    assert signal(states, real).item() == signal(states, real.expand(3, 4)).item() != signal(states).item()
+
+
 @pytest.fixture
 def model(task):
     torch.manual_seed(0)

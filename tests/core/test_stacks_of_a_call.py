@@ -49,6 +49,46 @@ def test_a_stack_that_the_loss_does_not_call_is_an_error_unless_others_are_given
     gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=[Stack(list(model.layers))], iterations=1)
 
 
+def test_layers_that_are_compiled_one_by_one_are_found_with_their_padding():
+    torch.manual_seed(0)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+    states, padding = torch.randn(3, 6, 8), torch.arange(6) >= torch.tensor([[6], [4], [3]])
+    shares = []
+    for compiled in (False, True):
+        if compiled:
+            encoder.layers = nn.ModuleList([torch.compile(layer) for layer in encoder.layers])
+        watcher = SignalLoss(find_stacks(encoder))
+        with watcher.watching(), torch.compiler.set_stance("force_eager"):
+            encoder.layers[0](states, src_key_padding_mask=padding)
+            shares.append(watcher.signals(None, 0)[0].item())
+    assert shares == [signal(states, ~padding).item()] * 2
+
+
+def test_a_stack_that_is_not_called_from_its_first_layer_on_is_an_error():
+    class Upwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16) for _ in range(2)])
+
+        def forward(self, states):
+            for layer in reversed(self.layers):
+                states = layer(states)
+            return states
+
+    model = Upwards()
+    with pytest.raises(ValueError, match="stack 1 of 1, of 2 TransformerEncoderLayer, does not begin with its first"):
+        gradinit_mt.gradinit(
+            model, lambda model, batch: model(batch).square().mean(), [torch.randn(4, 3, 8)], adam(model)
+        )
+
+
+@pytest.mark.parametrize("stacks", [[], [Stack([])]])
+def test_no_stack_or_an_empty_one_is_an_error(stacks):
+    model = network()
+    with pytest.raises(ValueError, match="there are no stacks of layers, or one is empty"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks)
+
+
 def test_a_layer_may_come_several_times_in_a_stack():
     model = network()
     first, second = model.layers

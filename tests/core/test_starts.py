@@ -27,6 +27,20 @@ def test_the_matrices_of_residual_branches_shrink_with_the_depth_of_their_stack(
         assert [start[name] for name in small] == pytest.approx([(9 * layers) ** -0.25] * len(small))
 
 
+def test_the_magnitude_of_a_parametrized_matrix_shrinks():
+    """Its direction has any length; scaling it changes nothing."""
+    layer = nn.TransformerEncoderLayer(8, 2, 12)
+    nn.utils.parametrizations.weight_norm(layer.linear1)
+    model = nn.ModuleDict({"layers": nn.ModuleList([layer])})
+    before = layer.linear1.weight.detach().clone()
+    start = start_of(model, [Stack(model["layers"])])
+    weight = "layers.0.linear1.parametrizations.weight"
+    assert (start[f"{weight}.original0"], start[f"{weight}.original1"]) == (pytest.approx(9**-0.25), 1)
+    with torch.no_grad():
+        layer.linear1.parametrizations.weight.original0.mul_(start[f"{weight}.original0"])
+    assert torch.allclose(layer.linear1.weight, 9**-0.25 * before)
+
+
 def test_layers_without_a_known_name_are_refused():
     """A module around the layers may have such a name; it does not count."""
     model = nn.ModuleDict({"out_proj": nn.Linear(4, 4), "layers": nn.ModuleList([nn.Linear(4, 4)])})
