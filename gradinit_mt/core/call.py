@@ -104,7 +104,9 @@ def gradinit(
     if stacks is None and (config.signal_weight or FORMS[form].from_branches):
         stacks = find_stacks(model)
     if config.signal_weight:
-        ahead = SignalLoss(stacks or ()).added_to(summed, config.signal_weight)
+        if not stacks or not all(stack.layers for stack in stacks):
+            raise ValueError("there are no stacks of layers, or one is empty: pass those whose signal is to be kept")
+        ahead = SignalLoss(stacks).added_to(summed, config.signal_weight)
     if state is None and FORMS[form].from_branches:
         state = State.starting(branches(find_blocks(model), stacks or ()))
     done = 0 if state is None else state.iteration

@@ -86,8 +86,6 @@ class SignalLoss:
 
     def __init__(self, stacks: Sequence[Stack]) -> None:
         self.stacks = list(stacks)
-        if not self.stacks or not all(stack.layers for stack in self.stacks):
-            raise ValueError("there are no stacks of layers, or one is empty: pass those whose signal is to be kept")
         # by stack, for the latest forward pass
         self._states: dict[int, list[Tensor]] = {}
         self._real: dict[int, Tensor | None] = {}

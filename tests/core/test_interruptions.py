@@ -120,7 +120,9 @@ def test_a_derivative_that_is_not_finite_stops_though_every_loss_is():
         loss, size = token_loss(model, part)
         return Steep.apply(loss), size
 
-    with pytest.raises(GradInitError, match=r"iteration 1: the derivative of a scale is (nan|-?inf) .*smaller tau"):
+    with pytest.raises(
+        GradInitError, match=r"iteration 1: the derivative of a scale is (nan|-?inf) .*No scale has moved"
+    ):
         learn_scales(network, token_loss, pairs, settings("adam", 1e9, iterations=3), ahead_loss_fn=steep)
     assert all(torch.equal(value, before[name]) for name, value in tensors(network).items())
 
