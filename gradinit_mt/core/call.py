@@ -94,10 +94,10 @@ def gradinit(
             return loss * size, size
         if isinstance(loss, tuple | list) and len(loss) == 2 and isinstance(loss[0], Tensor) and not loss[0].dim():
             return loss[0], loss[1]
-        shape = f"of shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"({type(loss).__name__})"
+        kind = f"tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(
-            f"loss_fn returns something else {shape}, expected the mean loss, a tensor without dimensions, or a tuple "
-            "of the summed loss and the number of tokens"
+            f"loss_fn returns a {kind}, expected the mean loss, a tensor without dimensions, or a tuple of the summed "
+            "loss and the number of tokens"
         )
 
     ahead = None

@@ -23,12 +23,12 @@ def require_plain_name(name: str) -> None:
 def require_plain_path(path: Path) -> None:
     """Raises UserError if fairseq or this project's own files could not hold the path.
 
-    fairseq splits its arguments DATA and ``--path`` at a ``:``, and reads ``${`` as a reference to another option.
+    fairseq splits its arguments DATA and ``--path`` at a ``:``, and looks up another option at ``${``.
     """
     found = path.resolve()
-    for part, reason in ((os.pathsep, "fairseq splits paths at"), ("${", "fairseq takes for a reference what follows")):
+    for part, reason in ((os.pathsep, "splits paths at"), ("${", "looks up another option at")):
         if part in str(found):
-            raise UserError(f"{found}: {reason} {part!r}; give a path without it")
+            raise UserError(f"{found}: fairseq {reason} {part!r}; give a path without it")
     try:
         str(found).encode()
     except UnicodeEncodeError as error:

@@ -127,8 +127,8 @@ def evaluate(options: argparse.Namespace) -> Path:
         found = results.load(output)
         if changes := other_settings(found, settings, options):
             raise UserError(f"{output}: a result with other settings ({'; '.join(changes)}); name another --output")
-        made = f"made on {found['device']}" if "device" in found else "made before"
-        command.say(f"{output}: exists already, with this checkpoint and these settings, {made}")
+        made_on = found.get("device", "an unnamed device")
+        command.say(f"{output}: exists already, with this checkpoint and these settings, made on {made_on}")
         return output
     with new_directory(output) as directory:
         _make_result(directory, options, corpus, settings, system)

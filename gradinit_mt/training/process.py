@@ -61,10 +61,10 @@ def run_logged(
     """Runs ``command`` to its end, appends its output to ``log_file``, and shows its progress on stderr.
 
     The first SIGINT, SIGTERM, SIGUSR1 or SIGHUP is passed on to the command, whose output is still logged; the second
-    one kills the command. The last two are passed on as SIGTERM, since they would kill torchrun. A signal that this
-    process was started to ignore stays ignored. The command never outlives this process, not even after a SIGKILL (on
-    Linux), but it outlives what shows its progress, such as a pipe to ``tee``. It inherits the file descriptors
-    ``keep_open``.
+    one kills the command, unless it is SIGHUP. SIGUSR1 and SIGHUP are passed on as SIGTERM, since they would kill
+    torchrun. A signal that this process was started to ignore stays ignored. The command never outlives this process,
+    not even after a SIGKILL (on Linux), but it outlives what shows its progress, such as a pipe to ``tee``. It inherits
+    the file descriptors ``keep_open``.
 
     Raises:
         UserError: the log cannot be written; the command has been ended.
@@ -223,7 +223,7 @@ class _Display:
             self.bar.close()
 
     def _left_out(self, found: tuple[str, ...]) -> None:
-        if found not in self.left_out:  # the batches of GradInit and each start of an epoch say so again
+        if found not in self.left_out:  # each process says so
             self.left_out.add(found)
             number, lengths = found
             _say(

@@ -106,7 +106,7 @@ SAVE_DIRS = [
     Bad(
         "with a reference",
         "train corpus --save-dir ${lr}",
-        r".*/\$\{lr\}: fairseq takes for a reference what follows '\$\{'; give a path without it",
+        r".*/\$\{lr\}: fairseq looks up another option at '\$\{'; give a path without it",
     ),
     Bad("of another run", f"{RESUME} --seed 2", r".*run holds a run with other settings \(seed 1 there, 2 here\)"),
     Bad("text for run.json", RESUME, r".*run\.json: cannot be read .*restore it", text("run/run.json", "{")),
