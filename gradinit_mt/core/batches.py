@@ -30,8 +30,8 @@ def shared_out(members: list, steps: int) -> list[list]:
     return [members[step * len(members) // steps : (step + 1) * len(members) // steps] for step in range(steps)]
 
 
-def shares(s: Sequence[Any], s_tilde: Sequence[Any], steps: int) -> list[list]:
-    """The parts of S for each of the steps looked ahead.
+def parts_by_step(s: Sequence[Any], s_tilde: Sequence[Any], steps: int) -> list[list]:
+    """The parts of S in equal shares, one for each look-ahead step.
 
     Raises:
         ValueError: S or S~ has no part, or the steps cannot share the parts of S equally.

@@ -4,14 +4,13 @@ Zhu et al., "GradInit: Learning to Initialize Neural Networks for Stable and Eff
 algorithm 1. In the paper's letters: theta0 are the initial parameters, m the scales, theta = m * theta0, g the gradient
 of the loss on S, eta the size of the look-ahead step, gamma the bound on ``||g||``, tau the learning rate of m.
 
-Beyond the paper, several steps of the real optimizer can be looked ahead, the objective after them can differ from the
-loss that they descend, and m can move by gradient descent on its logarithm.
+Beyond the paper, the look-ahead can take several steps of the real optimizer, the objective after them can differ from
+the loss that they descend, and m can move by gradient descent on its logarithm.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gradinit_mt.core import hvp
-from gradinit_mt.core.batches import shares
+from gradinit_mt.core.batches import parts_by_step
 from gradinit_mt.core.config import GradInitConfig
 from gradinit_mt.core.gradients import Gradients, LossFunction
 from gradinit_mt.core.look_ahead import first_steps, holding
@@ -55,7 +54,7 @@ def learn_scales(
         loss_fn: ``(model, part) -> (summed loss, size)``. The loss of the paper is the sum over all parts and ranks
             divided by the summed sizes (tokens, images).
         batches: one pair (S, S~) per iteration, each a sequence of parts whose gradients are accumulated. With
-            ``state``, the pairs that follow its last iteration. If several steps are looked ahead, each takes the
+            ``state``, the pairs that follow its last iteration. If the look-ahead has several steps, each takes the
             next, equal share of the parts of S.
         config: the settings.
         ahead_loss_fn: the objective on S~ after the look-ahead; None for the loss itself.
@@ -65,9 +64,7 @@ def learn_scales(
             reference code keeps the softmax tied to an embedding.
         state: the state of an interrupted run. It is kept up to date, even if anything is raised, so that learning
             resumes with pair number ``state.iteration``, counted from 0.
-        on_iteration: called with the state after each iteration, as soon as its outcome has been read from the
-            device, when the next iteration is already under way. Not called once anything is raised, so that a
-            callback may communicate with the other ranks.
+        on_iteration: called with the state after each iteration. It may communicate with the other ranks.
 
     Returns:
         ``state``, or a new one.
@@ -89,16 +86,16 @@ def learn_scales(
     state = State.fresh(blocks) if state is None else state
     if len(state.scales) != blocks:
         raise ValueError(f"the state has {len(state.scales)} scales, expected {blocks}: pass the state of this model")
-    learner = _Learner(scaled, gradients, loss_fn, ahead_loss_fn or loss_fn, config, held, state, on_iteration)
-    with learner.restoring():
+    learner = _Learner(scaled, gradients, loss_fn, ahead_loss_fn or loss_fn, config, held, state)
+    with scaled.restoring():
         pairs = iter(batches)
         for done in range(state.iteration, config.iterations):
             pair = next(pairs, None)
             if pair is None:
                 raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
             learner.iterate(*pair)
-        learner.settle()
-        learner.report()
+            if on_iteration is not None:
+                on_iteration(state)
         scaled.load(learner.scales.m)
     return state
 
@@ -112,90 +109,43 @@ class _Learner:
     config: GradInitConfig
     held: Sequence[tuple[nn.Module, str]]
     state: State
-    on_iteration: Callable[[State], None] | None
 
     def __post_init__(self) -> None:
         self.parameters = self.scaled.parameters
         self.scales = Scales(self.config, self.scaled.blocks, self.state)
-        # The history entry of the last iteration, and what is still on the device, [2 + 5 * blocks]: the objective
-        # ahead, a sum that is finite if all derivatives are, m, moments.
-        self.unread: tuple[dict, Tensor] | None = None
-        self.reported = self.state.iteration
-        self.last_read_at = time.perf_counter()
-
-    @contextmanager
-    def restoring(self) -> Iterator[None]:
-        """As ``ScaledModel.restoring``; if anything is raised, theta0 is restored once the state is up to date.
-
-        ``on_iteration`` is not called then: the error may be this rank's alone.
-        """
-        with self.scaled.restoring():
-            try:
-                yield
-            except BaseException:
-                with suppress(Exception):  # the first error is the one to report
-                    self.settle()
-                raise
+        self.recorded_at = time.perf_counter()
 
     def iterate(self, s: Sequence[Any], s_tilde: Sequence[Any]) -> None:
         """One iteration: a constraint step if ``||g|| > gamma``, else an objective step (algorithm 1).
 
-        If several steps are looked ahead, g is the gradient on the first one's share of S. The host waits for the
-        device once, to choose the kind of step.
+        If the look-ahead has several steps, g is the gradient on the first one's share of S.
         """
-        first, *later = shares(s, s_tilde, self.config.look_ahead)
+        first, *later = parts_by_step(s, s_tilde, self.config.look_ahead)
         self.scaled.load(self.scales.m)
         g, loss = self.gradients.of(self.loss_fn, first)
         norm = hvp.norm(g, 1 if self.config.step == "adam" else 2)
-        (loss_value, norm_value), outcome = self._read(torch.stack([loss, norm]).double())
-        self._record(outcome)
-        self.report()
+        loss_value, norm_value = torch.stack([loss, norm]).tolist()
         self._require_finite(norm_value, loss=loss_value, norm=norm_value)
         if norm_value > self.config.gamma:
             kind, ahead, h = CONSTRAINT, loss, self._constraint(g, norm, first)
         else:
             kind = OBJECTIVE
             h, ahead = self._objective(g, later, s_tilde)
-        # the state is up to date: the outcome has just been recorded
+        ahead_value, derivatives = torch.stack([ahead, h.sum()]).tolist()  # the sum is finite if all of them are
+        self._require_finite(norm_value, look_ahead_loss=ahead_value, derivative_of_a_scale=derivatives)
         self.scales.update(h.double(), kind, norm.double(), self.state.steps[KINDS.index(kind)])
-        results = [ahead.double()[None], h.sum()[None], self.scales.m, self.scales.moments.flatten()]
-        self.unread = {"loss": loss_value, "norm": norm_value, "kind": kind, "ahead": None}, torch.cat(results)
+        self._record(kind, loss_value, norm_value, ahead_value if kind == OBJECTIVE else None)
 
-    def settle(self) -> None:
-        """Adds the last iteration to the state, if it is not there yet."""
-        self._record(self._read(self.scales.m[:0])[1])
-
-    def report(self) -> None:
-        """Calls ``on_iteration`` if an iteration has been added to the state since the last call."""
-        if self.on_iteration is not None and self.reported < self.state.iteration:
-            self.reported = self.state.iteration
-            self.on_iteration(self.state)
-
-    def _read(self, values: Tensor) -> tuple[list[float], tuple[dict, Tensor] | None]:
-        """The values, float64, and in the same transfer what is unread, whose results are then on the host."""
-        unread, self.unread = self.unread, None
-        if unread is None:
-            return values.cpu().tolist(), None
-        entry, results = unread
-        everything = torch.cat([values, results]).cpu()
-        return everything[: len(values)].tolist(), (entry, everything[len(values) :])
-
-    def _record(self, outcome: tuple[dict, Tensor] | None) -> None:
-        """Adds an iteration, whose results are on the host, to the state; nothing for None."""
-        if outcome is None:
-            return
-        entry, results = outcome
-        n, state = len(self.scaled.blocks), self.state
-        (ahead, derivatives), (m, moments) = results[:2].tolist(), results[2:].split([n, 4 * n])
-        self._require_finite(entry["norm"], look_ahead_loss=ahead, derivative_of_a_scale=derivatives)
-        if entry["kind"] == OBJECTIVE:
-            entry["ahead"] = ahead
-        state.scales, state.moments = m.clone(), moments.view_as(state.moments).clone()
-        state.steps[KINDS.index(entry["kind"])] += 1
-        state.history.append(entry)
+    def _record(self, kind: str, loss: float, norm: float, ahead: float | None) -> None:
+        """Adds the iteration just done to the state."""
+        state = self.state
+        state.scales = self.scales.m.to("cpu", copy=True)
+        state.moments = self.scales.moments.to("cpu", copy=True)
+        state.steps[KINDS.index(kind)] += 1
+        state.history.append({"loss": loss, "norm": norm, "kind": kind, "ahead": ahead})
         state.trajectory.append(state.scales)
-        before, self.last_read_at = self.last_read_at, time.perf_counter()
-        state.seconds += self.last_read_at - before
+        before, self.recorded_at = self.recorded_at, time.perf_counter()
+        state.seconds += self.recorded_at - before
 
     def _objective(
         self, g: list[Tensor], later: Sequence[Sequence[Any]], s_tilde: Sequence[Any]
