@@ -84,8 +84,8 @@ def gradinit(
             "all_reduce=torch.distributed.all_reduce"
         )
     steps = step_settings(optimizer, known_step(optimizer))
-    size = embedding_rms(find_blocks(model))
-    config = settings_for(steps, _rate(model, optimizer), form, embedding_rms=size, **settings)
+    blocks = find_blocks(model)
+    config = settings_for(steps, _rate(model, optimizer), form, embedding_rms=embedding_rms(blocks), **settings)
 
     def summed(module: nn.Module, part: Any) -> tuple[Tensor, float]:
         loss = loss_fn(module, part)
@@ -108,7 +108,7 @@ def gradinit(
             raise ValueError("there are no stacks of layers, or one is empty: pass those whose signal is to be kept")
         ahead = SignalLoss(stacks).added_to(summed, config.signal_weight)
     if state is None and FORMS[form].from_branches:
-        state = State.starting(branches(find_blocks(model), stacks or ()))
+        state = State.starting(branches(blocks, stacks or ()))
     done = 0 if state is None else state.iteration
     pairs = _pairs(batches, config.look_ahead, batch_dim, seed, done)
     with _without_dropout(model):
@@ -122,7 +122,7 @@ def gradinit(
             state=state,
             on_iteration=on_iteration,
         )
-    names = [block.name for block in find_blocks(model)]
+    names = [block.name for block in blocks]
     return Report(config, dict(zip(names, state.scales.tolist(), strict=True)), state)
 
 

@@ -129,8 +129,10 @@ def settings_for(
     ratio = defaults.eta_ratio if eta_ratio is None else eta_ratio
     eta = given.get("eta", ratio * lr * (gradient_tokens if step == "sgd" else 1))
     if not (math.isfinite(eta) and eta > 0):
-        raise ValueError(f"eta is {eta}, expected a finite number above 0; it follows the learning rate ({lr})")
-    settings = defaults.settings(step, eta, embedding_rms) | {"tau": TAU[given.get("update", defaults.update)]} | given
+        follows = "" if "eta" in given else f"; it follows the learning rate ({lr})"
+        raise ValueError(f"eta is {eta}, expected a finite number above 0{follows}")
+    tau = TAU.get(given.get("update", defaults.update))  # an unknown update is refused below
+    settings = defaults.settings(step, eta, embedding_rms) | {"tau": tau} | given
     if "embedding_upper_bound" not in given:  # a given lower bound may be above the form's
         settings["embedding_upper_bound"] = max(settings["embedding_upper_bound"], settings["lower_bound"])
     return GradInitConfig(**settings)

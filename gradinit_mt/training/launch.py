@@ -65,7 +65,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     if not 0 <= chosen.node < chosen.nodes:
         parser.error(f"--node {chosen.node}: expected from 0 to {chosen.nodes - 1}, below --nodes")
     address = re.fullmatch(r"[^\s:]+:(\d{1,5})", chosen.rendezvous or "")
-    if chosen.nodes > 1 and not (address and 0 < int(address[1]) <= MAX_PORT):
+    if (chosen.nodes > 1 or chosen.rendezvous) and not (address and 0 < int(address[1]) <= MAX_PORT):
         parser.error(f"--rendezvous {chosen.rendezvous}: expected HOST:PORT, the same on all machines")
     return chosen
 
@@ -104,9 +104,10 @@ def devices(device: str, processes: int | None) -> tuple[int, int]:
         return 0, processes or 1
     if not present:
         raise UserError("no GPU found; use --device cpu")
-    if (processes or 1) > present:
-        raise UserError(f"{processes or 1} GPUs requested, this machine has {present}; use --device cpu or fewer")
-    return processes or present, processes or present
+    wanted = processes or present
+    if wanted > present:
+        raise UserError(f"{wanted} GPUs requested, this machine has {present}; use --device cpu or fewer")
+    return wanted, wanted
 
 
 def train(arguments: list[str]) -> None:
@@ -122,9 +123,9 @@ def train(arguments: list[str]) -> None:
         preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, everywhere
     )
     rehearsal.require_sound(fairseq_arguments)
-    started = partial(_line, directory, fairseq_arguments, processes, chosen)
+    line_now = partial(_line, directory, fairseq_arguments, processes, chosen)
     if chosen.dry_run:
-        print(shlex.join(started()))
+        print(shlex.join(line_now()))
         return
     owner = chosen.node == 0  # of the save dir; another machine keeps its log beside it
     own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
@@ -142,7 +143,7 @@ def train(arguments: list[str]) -> None:
             command.step(f"{shown} is complete; next: scripts/evaluate.sh {shown}")
             return
         stop_note.remove(directory)
-        line = started()
+        line = line_now()
         if run is not None:
             save_dir.note_start(directory, run, line)
         place = f"preset {preset}; {_place(gpus, processes, chosen)}"
@@ -159,7 +160,7 @@ def train(arguments: list[str]) -> None:
 
 
 def _line(directory: Path, arguments: list[str], processes: int, chosen: argparse.Namespace) -> list[str]:
-    """The command line of this start."""
+    """The command line of this start; says so if options about another checkpoint are left out."""
     if (directory / newest.LAST).exists() and (remaining := options.continuing(arguments)) != arguments:
         command.step(f"continuing from {newest.LAST}: --restore-file and --reset-* applied to the first start")
         arguments = remaining

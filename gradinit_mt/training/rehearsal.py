@@ -17,12 +17,13 @@ from gradinit_mt.plugin import newest
 from gradinit_mt.record import reuse
 from gradinit_mt.training import options
 
+FINITE = 1e30  # larger numbers are close to what float32 takes for infinity
 # The lowest and highest value of some of fairseq's options.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_tokens", "max_tokens_valid", "batch_size", "batch_size_valid"), (1, math.inf)),
     **dict.fromkeys(("update_freq", "log_interval"), (1, math.inf)),
     **dict.fromkeys(("max_update", "max_epoch", "num_workers", "warmup_updates"), (0, math.inf)),
-    **dict.fromkeys(("weight_decay", "clip_norm"), (0, 1e30)),
+    **dict.fromkeys(("weight_decay", "clip_norm"), (0, FINITE)),
     **dict.fromkeys(("dropout", "attention_dropout", "activation_dropout", "label_smoothing"), (0, 1)),
 }
 
@@ -54,7 +55,8 @@ def _resolved(settings: argparse.Namespace) -> argparse.Namespace:
 def _require_in_range(name: str, value: Any, low: float, high: float) -> None:
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, int | float) and not low <= number <= high:
-            expected = f"at least {low:g}" if high > 1 else f"from {low:g} to {high:g}"
+            at_least = f"at least {low:g}" + " and finite" * (high == FINITE)
+            expected = f"from {low:g} to {high:g}" if high == 1 else at_least
             raise UserError(f"--{name.replace('_', '-')} is {number}, expected {expected}")
 
 

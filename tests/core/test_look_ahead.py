@@ -70,6 +70,19 @@ def test_a_subclass_does_not_count_as_its_base():
         settings_for({"step": "GIAdam"}, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"update": "momentum"}, "update is 'momentum', expected adam or descent"),
+        ({"eta": 0.0}, "eta is 0.0, expected a finite number above 0$"),
+        ({"eta_ratio": 0.0}, r"eta is 0.0, expected a finite number above 0; it follows the learning rate \(0.1\)"),
+    ],
+)
+def test_settings_that_are_refused_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        settings_for({"step": "adam"}, 0.1, **given)
+
+
 def test_momentum_is_pytorchs():
     parameter = torch.nn.Parameter(torch.zeros(40, dtype=torch.float64))
     optimizer = torch.optim.SGD([parameter], lr=RATE, momentum=0.7)

@@ -32,6 +32,7 @@ def test_machines_meet_at_machine_0():
     [
         (["--nodes", "2"], "--rendezvous None: expected HOST:PORT, the same on all machines"),
         (["--nodes", "2", "--rendezvous", "host"], "--rendezvous host: expected HOST:PORT"),
+        (["--rendezvous", "host"], "--rendezvous host: expected HOST:PORT"),
         (["--node", "1"], "--node 1: expected from 0 to 0, below --nodes"),
     ],
 )
