@@ -15,6 +15,7 @@ Scales = dict[str, float]  # endings of tensor names, and the factor of these te
 
 PLAIN = ("--no-gradinit",)
 WARMUPS = (100, 200, 400)  # updates; the choices of warmup-tuned
+BEYOND = (50, 800)  # updates; tried at the rates for which warmup-tuned has the shortest or the longest of these
 BRANCHES = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 # fairseq's own Transformer in the sizes of the preset multi30k; the decoder's widths follow the encoder's
 PRE_LN = (
@@ -64,7 +65,7 @@ SETTINGS = {
         f"warmup-{updates}": Setting(
             "A", f"{updates} updates of linear warmup", (*PLAIN, "--warmup-updates", str(updates))
         )
-        for updates in WARMUPS
+        for updates in (*WARMUPS, *BEYOND)
     },
     "warmup-tuned": Setting(
         "A",
@@ -147,4 +148,4 @@ SETTINGS = {
 }
 
 LENGTHS = {f"warmup-{updates}": updates for updates in WARMUPS}  # rows from which that of warmup-tuned is chosen
-ALL = tuple(name for name in SETTINGS if name not in LENGTHS)
+ALL = tuple(name for name in SETTINGS if name not in {f"warmup-{updates}" for updates in (*WARMUPS, *BEYOND)})
