@@ -36,7 +36,7 @@ def page() -> str:
         [
             "# Options",
             "Printed by `.venv/bin/python docs/options_page.py > docs/options.md` from the dataclasses that define the "
-            "options. On the command line, fairseq-train takes them beside its own. In a configuration of "
+            "options. On the command line, fairseq-train takes them along with its own. In a configuration of "
             "fairseq-hydra-train the same names, with underscores, are keys of `task`, `model`, `criterion`, "
             "`optimizer` and `lr_scheduler`.",
             "## `--task gradinit_translation`",

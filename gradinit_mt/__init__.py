@@ -2,7 +2,8 @@
 
     report = gradinit_mt.gradinit(model, loss_fn, batches, optimizer)
 
-fairseq imports this file for ``--user-dir gradinit_mt``, which registers the model, the task and the schedule.
+fairseq imports this file for ``--user-dir gradinit_mt``. That registers the models, criterion, optimizers, schedule and
+task, and mends fairseq where training needs it (``gradinit_mt.plugin``).
 """
 
 import sys

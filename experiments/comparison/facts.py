@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 from comparison.data import checksums
+from gradinit_mt.common import log_lines
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.core.precision import LOGGED
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import options
 from gradinit_mt.training.save_dir import LOG, RUN, read_run
 
-_PRECISION = re.compile(re.escape(LOGGED.format("training")) + r"(\w+)")
+_PRECISION = re.compile(re.escape(log_lines.PRECISION.format("training")) + r"(\w+)")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")  # in fairseq's log
 
 

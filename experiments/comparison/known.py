@@ -1,4 +1,4 @@
-"""Readings that are there before a start: those of an earlier study, and those of an earlier report."""
+"""Readings made earlier, by another study or report, checked before they are used."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from comparison.settings import ALL, LENGTHS, SETTINGS
 from gradinit_mt.common.errors import UserError
 
 TRAINS = 1.0  # bits per target token: a run whose source gain is higher has learned to translate
-RATES_THAT_TRAIN = 3  # a setting that trains at so many rates of a block is "trained", and gets further seeds
+RATES_THAT_TRAIN = 3  # a setting that trains at this many rates of a block is "trained", and gets further seeds
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--config", type=Path, default=HERE / "config.yaml", metavar="FILE", help="the study (default: config.yaml)")
     add("--blocks", nargs="+", metavar="NAME", help="(default: all)")
     add("--cores", type=command.positive_int, metavar="N", help="cells side by side (default: 2, or one for each GPU)")
-    gpus = "train on so many GPUs, one cell on each (default: on the CPU)"
+    gpus = "GPUs to train on, one cell on each (default: on the CPU)"
     add("--gpus", type=command.number(int, 0), default=0, metavar="N", help=gpus)
     known = "readings.jsonl of an earlier study, whose cells are not trained again"
     add("--known", type=Path, metavar="FILE", help=known)

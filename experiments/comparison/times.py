@@ -4,11 +4,13 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+from gradinit_mt.common import log_lines
 from gradinit_mt.record.record import Record, RecordError
 from gradinit_mt.training.save_dir import LOG
 
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| (\S+) \| (.*)")  # a line of fairseq's log
-_LEARNED = re.compile(r"GradInit: (found complete, learned|\d+ iterations) in ")  # how the last line of GradInit begins
+# how the last line of GradInit begins
+_LEARNED = re.compile(rf"GradInit: ({log_lines.SCALES_REUSED}|\d+ iterations) in ")
 _FIRST = ("fairseq_cli.train", "{")  # each start begins with its configuration: the logger, and the first character
 Line = tuple[datetime, str, str]  # time, logger, message
 

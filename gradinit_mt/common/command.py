@@ -69,7 +69,6 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
     """An argparse type: an ``int`` or ``float`` from ``low`` to ``high``, both included."""
     name = "a whole number" if kind is int else "a number"
     expected = f"{name} of at least {low}" if high == math.inf else f"{name} from {low} to {high}"
-    expected = "a finite number" if high == sys.float_info.max else expected
 
     def parse(text: str) -> Number:
         with contextlib.suppress(ValueError):
@@ -81,7 +80,14 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
 
 
 positive_int = number(int, 1)
-finite = number(float, -sys.float_info.max, sys.float_info.max)
+
+
+def finite(text: str) -> float:
+    """An argparse type: a number that is neither infinite nor nan."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: expected a finite number")
 
 
 def failure(program: str, status: int, output: list[str]) -> str:

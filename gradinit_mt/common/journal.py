@@ -1,4 +1,4 @@
-"""Results of runs in a file with one JSON object per line, appended as they arrive."""
+"""Results of experiments in a file with one JSON object per line, appended as they arrive."""
 
 import json
 from pathlib import Path

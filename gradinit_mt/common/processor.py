@@ -1,4 +1,4 @@
-"""The name of this machine's processor."""
+"""The name of this machine's processor, for the reports of experiments and benchmarks."""
 
 import platform
 from pathlib import Path

@@ -26,12 +26,12 @@ class GradInitConfig:
     """Settings of one run; checked on construction.
 
     Attributes:
-        step: the optimizer whose first step is looked ahead: ``adam`` (sign of the gradient, L1 norm) or ``sgd`` (the
-            gradient itself, L2 norm).
+        step: the optimizer whose first steps the look-ahead takes: ``adam`` (sign of the gradient, L1 norm) or ``sgd``
+            (the gradient itself, L2 norm).
         eta: size of a look-ahead step, above 0.
         gamma: bound on the gradient norm, above 0; infinite for none. With eta it sets the first-order drop in loss
             that one step may promise: ``gamma * eta`` nats for Adam, ``gamma**2 * eta`` for SGD.
-        look_ahead: number of steps looked ahead, at least 1; 1 in the paper. If there are several, each is a step of
+        look_ahead: number of look-ahead steps, at least 1; 1 in the paper. If there are several, each is a step of
             the real optimizer at rate eta on its own share of S, and gamma bounds the gradient of the first share.
         step_betas: decay rates of the two moments of ``adam`` over several look-ahead steps, each in [0, 1).
         step_eps: epsilon of ``adam`` over several look-ahead steps, at least 0.

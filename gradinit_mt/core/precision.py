@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-LOGGED = "precision of {}: "  # how a use of it is announced in logs
-
 
 @contextmanager
 def at_precision(precision: str, device: torch.device) -> Iterator[None]:

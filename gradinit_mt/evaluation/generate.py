@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gradinit_mt.common import log_lines
 from gradinit_mt.common.command import failure
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.core.precision import LOGGED
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.training.checkpoints import CheckpointFacts
@@ -76,11 +76,11 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
 def precision(directory: Path) -> str:
     """The precision of a finished ``run``, as it was logged."""
     messages = (directory / MESSAGES).read_text(encoding="utf-8", errors="replace")
-    return messages.partition(LOGGED.format("translation"))[2].split()[0]
+    return messages.partition(log_lines.PRECISION.format("translation"))[2].split()[0]
 
 
 def run(command: list[str], directory: Path, sentences: int) -> list[str]:
-    """Runs ``fairseq-generate`` with a progress bar over so many sentences.
+    """Runs ``fairseq-generate`` with a progress bar over this number of sentences.
 
     Its standard output and messages are kept in ``directory``, as ``generate.txt`` and ``generate.log``.
 

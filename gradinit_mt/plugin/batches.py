@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 from fairseq import utils
@@ -115,6 +114,6 @@ def batches_of(task: TranslationTask, model: BaseFairseqModel, steps: int = 1) -
     return OverlappingBatches(dataset, batches, cfg.seed, parts, *rank_and_world_size(), device, steps)
 
 
-def max_tokens(cfg: GradInitTranslationConfig) -> Optional[int]:
+def max_tokens(cfg: GradInitTranslationConfig) -> int | None:
     """Tokens per batch of GradInit on each rank."""
     return cfg.gradinit_max_tokens or cfg.max_tokens

@@ -25,7 +25,7 @@ from gradinit_mt.plugin.options import GradInitTranslationConfig
 logger = logging.getLogger(__name__)
 
 
-def require_possible(cfg: GradInitTranslationConfig) -> None:
+def require_capturable(cfg: GradInitTranslationConfig) -> None:
     """Raises GradInitError if another option rules out ``--capture-steps on``."""
     if cfg.capture_steps == "on" and (reason := _reason_in_options(cfg)):
         raise GradInitError(f"--capture-steps on {reason}")

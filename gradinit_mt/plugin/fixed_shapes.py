@@ -8,7 +8,7 @@ from torch import Tensor
 Shape = tuple[int, int, int]  # sentences, source length, target length
 
 _SMALLEST = 8  # sizes are multiples of it
-_PARTS = 8  # a size above 64 is rounded up by less than one in so many parts
+_PARTS = 8  # a size above 64 grows by less than one eighth
 
 
 def shape_of(sample: dict) -> Shape:

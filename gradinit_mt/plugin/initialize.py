@@ -2,9 +2,6 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion
@@ -14,6 +11,7 @@ from fairseq.tasks.translation import TranslationTask
 
 from gradinit_mt.core import GradInitError
 from gradinit_mt.initializers import INITIALIZERS, Start
+from gradinit_mt.plugin import newest
 from gradinit_mt.plugin.batches import batches_of, max_tokens
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.learning import learn, take_scales
@@ -68,10 +66,10 @@ def initialize(
         ) from error
 
 
-def restored_from(cfg: GradInitTranslationConfig) -> Optional[str]:
+def restored_from(cfg: GradInitTranslationConfig) -> str | None:
     """The checkpoint that this run started from, if any; searched in fairseq's order."""
-    path = os.path.join(cfg.save_dir, "checkpoint_last.pt")
-    if cfg.restore_file != "checkpoint_last.pt":
+    path = os.path.join(cfg.save_dir, newest.LAST)
+    if cfg.restore_file != newest.LAST:
         path = cfg.restore_file
     elif not os.path.exists(path):
         path = cfg.continue_once or cfg.finetune_from_model or path
@@ -93,15 +91,8 @@ def _require_derivatives(cfg: GradInitTranslationConfig, options: dict) -> None:
 
 def _start_from(name: str, task: TranslationTask, model: BaseFairseqModel, criterion: FairseqCriterion) -> None:
     """Gives the model the parameters of an initializer."""
-
-    source = cache(lambda: batches_of(task, model))  # the sentences are put into batches once one is asked for
-
-    def batches() -> Iterator[dict]:
-        yield from source().whole()
-
-    def divide(sample: dict, choose: Callable[[int], Sequence[Sequence[int]]]) -> list[dict]:
-        return source().divide(sample, choose)
-
+    source = batches_of(task, model)
     sums = sum_over_ranks if rank_and_world_size()[1] > 1 else None
-    INITIALIZERS[name].initialize(Start(model, task.cfg.seed, token_loss(criterion), batches(), divide, sums))
+    start = Start(model, task.cfg.seed, token_loss(criterion), source.whole(), source.divide, sums)
+    INITIALIZERS[name].initialize(start)
     logger.info("initializer: %s", name)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import statistics
 from pathlib import Path
 
 from fairseq.criterions import FairseqCriterion
@@ -10,6 +11,7 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.tasks.translation import TranslationTask
 from torch import nn
 
+from gradinit_mt.common import log_lines
 from gradinit_mt.common.progress import progress
 from gradinit_mt.core import GradInitConfig, GradInitError, State, find_blocks, learn_scales, scale_blocks
 from gradinit_mt.core.blocks import Block, block_facts, embedding_rms
@@ -39,14 +41,14 @@ def learn(
     criterion: FairseqCriterion,
     optimizer: FairseqOptimizer,
 ) -> None:
-    """Learns the scales, or continues an earlier start; the record is in the save dir.
+    """Learns the scales, or resumes learning them; the record is kept in the save dir.
 
     Args:
         task: with its training set loaded.
         options: the model's, see ``model_options``.
         model: in full precision, in evaluation mode.
         criterion: of training.
-        optimizer: of training, whose first steps are looked ahead.
+        optimizer: of training, whose first steps the look-ahead takes.
 
     Raises:
         GradInitError: an option is out of its range, learning fails, or the save dir holds the record of another run.
@@ -161,10 +163,10 @@ def _log_outcome(record: Record, save_dir: str, reused: bool) -> None:
     state = record.state
     objective, constraint = state.steps
     scales = sorted(s for s, b in zip(state.scales.tolist(), record.blocks, strict=True) if b["learnable"])
-    done = "found complete, learned" if reused else f"{state.iteration} iterations"
+    done = log_lines.SCALES_REUSED if reused else f"{state.iteration} iterations"
     logger.info(
         f"GradInit: {done} in {state.seconds:.1f} s, {objective} objective and {constraint} constraint steps; "
-        f"scales from {scales[0]:.3g} to {scales[-1]:.3g}, median {scales[len(scales) // 2]:.3g}; "
+        f"scales from {scales[0]:.3g} to {scales[-1]:.3g}, median {statistics.median(scales):.3g}; "
         f"see {os.path.join(save_dir, SUMMARY)}"
     )
 

@@ -30,7 +30,7 @@ def word_entropy(dataset: LanguagePairDataset) -> float:
 
 
 def spread(size: int, most: int) -> list[int]:
-    """At most so many of ``range(size)``, evenly spaced."""
+    """Up to ``most`` numbers of ``range(size)``, evenly spaced."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)).tolist()
 
 
@@ -82,14 +82,14 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Use:
+class Measured:
     """How much a model uses its source (in bits per token), and the signal in each stack, before and after layers."""
 
     source_gain: float
     signals: dict[str, list[float]]
 
 
-def use(model: BaseFairseqModel, criterion: Callable, sample: dict | None, stacks: dict[str, Stack]) -> Use:
+def measured(model: BaseFairseqModel, criterion: Callable, sample: dict | None, stacks: dict[str, Stack]) -> Measured:
     """Measured on a sample; the model, its mode and the random stream are as before.
 
     Args:
@@ -97,7 +97,7 @@ def use(model: BaseFairseqModel, criterion: Callable, sample: dict | None, stack
         stacks: whose signal is measured, by name.
     """
     if sample is None:
-        return Use(math.nan, {})
+        return Measured(math.nan, {})
     signal = SignalLoss(list(stacks.values()))
     passes = []
 
@@ -110,7 +110,7 @@ def use(model: BaseFairseqModel, criterion: Callable, sample: dict | None, stack
     with undisturbed(model), torch.no_grad():
         gain = source_gain(model, noting, [sample]).gain
     own = passes[0]  # the second pass has other sources
-    return Use(gain, {name: torch.stack(shares).tolist() for name, shares in zip(stacks, own, strict=True)})
+    return Measured(gain, {name: torch.stack(shares).tolist() for name, shares in zip(stacks, own, strict=True)})
 
 
 @contextmanager

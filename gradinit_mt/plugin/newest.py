@@ -2,12 +2,11 @@
 
 import contextlib
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import whole
+from gradinit_mt.common.files import copy_file
 from gradinit_mt.plugin import untrusted
 
 LAST = "checkpoint_last.pt"
@@ -27,7 +26,7 @@ def mend(save_dir: Path) -> list[str]:
     checkpoint that can be loaded, stays: loading it gives an error that names it.
 
     Returns:
-        What was done, to be shown.
+        Messages that say what was done.
     """
     for path in (*save_dir.glob(".checkpoint*.pt.tmp"), *save_dir.glob("checkpoint*.pt.tmp")):
         path.unlink()
@@ -47,12 +46,12 @@ def mend(save_dir: Path) -> list[str]:
     if last in damaged and not readable:
         return [*said, "no other checkpoint is whole: starting over"]
     if readable and readable[0] != last and (last in readable or not last.exists()):
-        _put(readable[0], last)
+        copy_file(readable[0], last)
         said.append(f"resuming from {readable[0].name} (update {updates[readable[0]]})")
         best = save_dir / BEST
         is_newer = updates.get(best, -1) < updates[readable[0]] and written.get(best, -1) < written[readable[0]]
         if (is_newer or not best.exists()) and _is_best(readable[0]):
-            _put(readable[0], best)
+            copy_file(readable[0], best)
             said.append(f"{readable[0].name} is the best so far")
     return said
 
@@ -60,11 +59,6 @@ def mend(save_dir: Path) -> list[str]:
 def has_saved(save_dir: Path) -> bool:
     """Whether there is a checkpoint with one of fairseq's names."""
     return any(_SAVED.fullmatch(path.name) for path in save_dir.glob("checkpoint*.pt"))
-
-
-def _put(source: Path, target: Path) -> None:
-    with whole(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def _is_best(path: Path) -> bool:

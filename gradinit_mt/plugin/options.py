@@ -162,16 +162,16 @@ class GradInitTranslationConfig(TranslationConfig):
         "keep the output projection unchanged in the look-ahead step, as the reference code does", default=False
     )
     watch_updates: int = option(
-        "watch over training: stop a run whose loss has stood at the level of word frequencies for so many updates "
-        "while no output depended on the source, since the layers' states were alike; at least 1, or 0 for no watch. A "
-        "watched run also stops when its loss is not finite. The source gain, the signal of the layers and the "
-        "gradient norm of each stack are logged at every --log-interval. Updates in which the learning rate rises do "
-        "not count",
+        "watch over training: stop a run that for this many updates has learned only word frequencies (its loss stays "
+        "at their level, its layers' states are alike, no output depends on the source); at least 1, or 0 for no "
+        "watch. A watched run also stops when its loss is not finite. The source gain, the signal of the layers and "
+        "the gradient norm of each stack are logged at every --log-interval. Updates in which the learning rate rises "
+        "do not count",
         default=0,
     )
     watch_language_model_updates: int = option(
-        "with --watch-updates: stop a run that has been a language model, whose loss is lower while no output depends "
-        "on the source, for so many updates; at least 1, or 0 for never",
+        "with --watch-updates: stop a run that for this many updates has been only a language model (its loss is "
+        "lower, but no output depends on the source); at least 1, or 0 for never",
         default=2000,
     )
 

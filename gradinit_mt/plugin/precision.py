@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from gradinit_mt.common import log_lines
 from gradinit_mt.core import GradInitError
-from gradinit_mt.core.precision import LOGGED, at_precision, has_native_bfloat16
+from gradinit_mt.core.precision import at_precision, has_native_bfloat16
 from gradinit_mt.models.post_ln_transformer import PostLNTransformer
 from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.options import GradInitTranslationConfig
@@ -23,7 +24,7 @@ def working_precision(cfg: GradInitTranslationConfig, model: nn.Module) -> str:
     float32: their attention in bfloat16 is slow on most CPUs.
 
     Raises:
-        GradInitError: bfloat16 is asked for, beside one of fairseq's own modes.
+        GradInitError: bfloat16 is requested together with one of fairseq's own modes.
     """
     casts = [name for name in ("fp16", "bf16", "amp") if getattr(cfg, name)]
     if cfg.precision == "bfloat16" and casts:
@@ -44,7 +45,7 @@ def in_working_precision(cfg: GradInitTranslationConfig, model: nn.Module, use: 
         use: ``training`` or ``translation``, for the log.
     """
     precision = working_precision(cfg, model)
-    _log_once(f"{LOGGED.format(use)}{precision}")
+    _log_once(f"{log_lines.PRECISION.format(use)}{precision}")
     if precision != "bfloat16":  # leaves fairseq's own autocast as it is
         yield
     else:

@@ -1,7 +1,6 @@
 """Checkpoints that a kill or a full disk cannot spoil."""
 
 import functools
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from gradinit_mt.common.files import whole
+from gradinit_mt.common.files import copy_file, whole
 
 
 def save_whole_files() -> None:
@@ -32,8 +31,7 @@ def save_whole_files() -> None:
     def copied(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         if not overwrite or not PathManager.supports_rename(dst_path):
             return copy(src_path, dst_path, overwrite)
-        with whole(Path(dst_path)) as temporary:
-            shutil.copyfile(src_path, temporary)
+        copy_file(Path(src_path), Path(dst_path))
         return True
 
     checkpoint_utils.torch_persistent_save = torch_persistent_save

@@ -12,10 +12,9 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MARGIN = 0.5  # bits per token: how far from the entropy of words a loss still is at the level of word frequencies
-# bits per token: with a smaller source gain, or loss, no output depends on the source (bfloat16 rounds)
-NO_EFFECT = 2e-3
-LOST = 1e-4  # with a lower share of its states that differs between tokens, a stack has lost the signal
+MARGIN = 0.5  # bits per token: a loss not this far below the entropy of words is at the level of word frequencies
+NO_EFFECT = 2e-3  # bits per token: with a source gain this close to 0 no output depends on it (bfloat16 rounds)
+LOST = 1e-4  # a stack whose signal (``core.signal``) is below this has lost it
 
 
 class End(StrEnum):
@@ -35,8 +34,7 @@ class Reading:
         updates: how many of them the loss is the mean of.
         loss: on the training set, in bits per target token, without label smoothing.
         source_gain: in bits per target token; nan if it cannot be measured.
-        signal: share of the states after the last layer that differs between tokens, in the stack where it is lowest;
-            nan if it cannot be measured.
+        signal: after the last layer (``core.signal``), in the stack where it is lowest; nan if it cannot be measured.
         rising: whether the learning rate has risen since the reading before.
     """
 
@@ -68,7 +66,7 @@ class Standstill:
     since: dict[End, int] = field(default_factory=dict)  # the state it is in, and the update after which that began
 
     def end(self, reading: Reading) -> End | None:
-        """Why the run must end after this reading, the next one; None if it may continue."""
+        """Takes the next reading; why the run must end after it, or None."""
         before = reading.update - reading.updates
         self.since = {state: self.since.get(state, before) for state in self._states(reading)}
         limits = {

@@ -31,8 +31,8 @@ class Stop:
     message: str
 
 
-def stop(end: End, reading: Reading, standing: int, entropy: float, cfg: GradInitTranslationConfig) -> Stop:
-    """The decision after a reading.
+def decision(end: End, reading: Reading, standing: int, entropy: float, cfg: GradInitTranslationConfig) -> Stop:
+    """The decision to end a run after a reading.
 
     Args:
         standing: for how many updates the run has been in that state.
@@ -61,11 +61,11 @@ def remedies(end: End, cfg: GradInitTranslationConfig) -> list[str]:
     return [*found, rate, "warmup (--warmup-updates)"]
 
 
-def note(decision: Stop, save_dir: str) -> None:
+def note(stop: Stop, save_dir: str) -> None:
     """Reports the decision in the log and, as far as the disk allows it, in the save dir."""
-    logger.warning("watch: %s", decision.message)
+    logger.warning("watch: %s", stop.message)
     try:
-        stop_note.write(Path(save_dir), asdict(decision))
+        stop_note.write(Path(save_dir), asdict(stop))
     except OSError as error:
         logger.warning("watch: %s cannot be written: %s", Path(save_dir, stop_note.NOTE), error.strerror)
 

@@ -39,7 +39,7 @@ _NOT_FINITE = re.compile(
 )
 
 
-def require_valid(cfg: GradInitTranslationConfig) -> None:
+def require_valid_watch(cfg: GradInitTranslationConfig) -> None:
     """Raises GradInitError if an option of the watch is out of its range, or does not go with another one."""
     for name in ("watch_updates", "watch_language_model_updates"):
         if getattr(cfg, name) < 0:
@@ -53,8 +53,8 @@ def require_valid(cfg: GradInitTranslationConfig) -> None:
 class Watch:
     """One run's watch; the task calls its methods in every update.
 
-    What costs time (the host waits for the device, 64 sentences pass through the model twice) is done at the log
-    interval alone. A resumed run starts to count again.
+    The costly part (the host waits for the device, 64 sentences pass through the model twice) runs only at the log
+    interval. A resumed run counts from 0 again.
     """
 
     def __init__(self, cfg: GradInitTranslationConfig) -> None:
@@ -74,7 +74,7 @@ class Watch:
         failure = sys.exc_info()[1]  # that the trainer is handling
         if isinstance(failure, FloatingPointError) and _NOT_FINITE.match(str(failure)):
             reading = Reading(self._update, 1, math.nan, math.nan)
-            self._end(stopping.stop(End.NOT_FINITE, reading, 1, math.nan, self._cfg))
+            self._end(stopping.decision(End.NOT_FINITE, reading, 1, math.nan, self._cfg))
         self._update, self._rate = update_num + 1, optimizer.get_lr()
         if self._rate_before is None:
             self._rate_before = self._rate
@@ -89,7 +89,7 @@ class Watch:
 
         Args:
             outputs: of the criterion, for logging, over all ranks.
-            model: in or out of its wrappers.
+            model: with or without its wrappers.
             criterion: computes losses at the precision of training.
             task: with its training set loaded, and its validation set if there is one.
         """
@@ -100,31 +100,31 @@ class Watch:
         updates = self._sums.updates
         self._sums, self._rate_before = _Sums(), self._rate
 
-        def judged() -> tuple[measures.Use, stopping.Stop | None]:
+        def judged() -> tuple[measures.Measured, stopping.Stop | None]:
             if self._judge is None:
                 self._judge = _Judge.of(task, unwrapped(model))
-            use = self._judge.use(criterion)
-            lowest = min((shares[-1] for shares in use.signals.values()), default=math.nan)
-            return use, self._judge.decide(Reading(self._update, updates, loss, use.source_gain, lowest, rising))
+            found = self._judge.measure(criterion)
+            lowest = min((shares[-1] for shares in found.signals.values()), default=math.nan)
+            return found, self._judge.decide(Reading(self._update, updates, loss, found.source_gain, lowest, rising))
 
         # the first rank's numbers, so that all take the same decision
-        use, self._stop = from_first_rank(judged)
-        self._log(use)
+        found, self._stop = from_first_rank(judged)
+        self._log(found)
 
     def _due(self) -> bool:
         return self._update % self._cfg.log_interval == 0
 
-    def _end(self, decision: stopping.Stop) -> None:
-        from_first_rank(lambda: stopping.note(decision, self._cfg.save_dir))  # before any rank leaves
+    def _end(self, stop: stopping.Stop) -> None:
+        from_first_rank(lambda: stopping.note(stop, self._cfg.save_dir))  # before any rank leaves
         stopping.leave()
 
-    def _log(self, use: measures.Use) -> None:
+    def _log(self, found: measures.Measured) -> None:
         """Adds the reading to what fairseq logs, in its output and for TensorBoard, at this update."""
         norms = {stack: float(norm) for stack, norm in self._norms.items()}
         factor = _total_norm() / math.hypot(*norms.values()) if any(norms.values()) else 1.0
         numbers = {f"gnorm_{stack}": norm * factor for stack, norm in norms.items()}
-        numbers["source_gain"] = use.source_gain
-        for stack, shares in use.signals.items():
+        numbers["source_gain"] = found.source_gain
+        for stack, shares in found.signals.items():
             numbers |= {f"signal_{stack}_{layer}": share for layer, share in enumerate(shares)}
         for name, number in numbers.items():
             metrics.log_scalar(name, float(f"{number:.4g}"), priority=PRIORITY)
@@ -158,7 +158,7 @@ class _Sums:
 
 @dataclass
 class _Judge:
-    """The rule, and what its readings are taken with."""
+    """The rule that ends runs, with the model and the sentences on which it takes readings."""
 
     cfg: GradInitTranslationConfig
     model: BaseFairseqModel
@@ -178,16 +178,16 @@ class _Judge:
         # hooks would make torch.compile compile the layers again
         return cls(cfg, model, sample, {} if cfg.compile_layers else _stacks(model), rule)
 
-    def use(self, criterion: Callable) -> measures.Use:
+    def measure(self, criterion: Callable) -> measures.Measured:
         """How much the model uses its source, and its signals."""
-        return measures.use(self.model, criterion, self.sample, self.stacks)
+        return measures.measured(self.model, criterion, self.sample, self.stacks)
 
     def decide(self, reading: Reading) -> stopping.Stop | None:
         """Takes the run's next reading."""
         end = self.rule.end(reading)
         if end is None:
             return None
-        return stopping.stop(end, reading, self.rule.standing_for(end, reading), self.rule.entropy, self.cfg)
+        return stopping.decision(end, reading, self.rule.standing_for(end, reading), self.rule.entropy, self.cfg)
 
 
 def _stacks(model: BaseFairseqModel) -> dict[str, Stack]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from gradinit_mt.common.figures import COLOURS
+from gradinit_mt.common.figures import COLOURS, STYLE
 from gradinit_mt.core.state import CONSTRAINT, OBJECTIVE
 from gradinit_mt.record.layers import Scale, by_stack, placed
 from gradinit_mt.record.record import Record
@@ -35,7 +35,7 @@ def draw(record: Record) -> Figure:
     scales = placed(record)
     stacks = by_stack(scales)
     families = list(dict.fromkeys(scale.family for scale in scales if scale.stack is not None))
-    with matplotlib.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    with matplotlib.rc_context(STYLE | {"font.size": 8}):
         size = max(10.0, 2.6 * len(families)), 1.8 * len(stacks) + 4.2
         figure = Figure(size, layout="constrained")
         outside = ", ".join(f"{scale.name} {scale.value:.2f}" for scale in scales if scale.stack is None)

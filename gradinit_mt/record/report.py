@@ -42,7 +42,7 @@ def _text(record: Record) -> str:
 def _course(record: Record, scales: list[Scale]) -> list[str]:
     settings, state = record.settings, record.state
     total = "" if record.complete else f" of {settings['iterations']}"
-    steps = f"{settings['look_ahead']} step{'s' * (settings['look_ahead'] > 1)} of {settings['step']}"
+    steps = f"{settings['look_ahead']} look-ahead step{'s' * (settings['look_ahead'] > 1)} of {settings['step']}"
     gamma = "none" if settings["gamma"] is None else f"{settings['gamma']:g}"
     norm = "L1" if settings["step"] == "adam" else "L2"
     values = sorted(scale.value for scale in scales)
@@ -50,7 +50,7 @@ def _course(record: Record, scales: list[Scale]) -> list[str]:
     return [
         f"{state.iteration}{total} iterations in {state.seconds:.1f} s: {state.steps[0]} objective, "
         f"{state.steps[1]} constraint steps",
-        f"{steps} looked ahead, eta {settings['eta']:g}, gamma {gamma}, signal weight {settings['signal_weight']:g}; "
+        f"{steps}, eta {settings['eta']:g}, gamma {gamma}, signal weight {settings['signal_weight']:g}; "
         f"{settings['update']}, tau {settings['tau']:g}",
         _from_to("loss on S, nats per token", [entry["loss"] for entry in state.history]),
         _from_to("objective ahead, on S~", [entry["ahead"] for entry in state.history if entry["ahead"] is not None]),

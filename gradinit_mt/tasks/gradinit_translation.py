@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from gradinit_mt.core import GradInitError
 from gradinit_mt.models.narrow_search import narrowed
 from gradinit_mt.models.wrappers import unwrapped
-from gradinit_mt.plugin.capturing import CapturedSteps, captured_steps, is_inspected, require_possible
+from gradinit_mt.plugin.capturing import CapturedSteps, captured_steps, is_inspected, require_capturable
 from gradinit_mt.plugin.compiling import compile_layers
 from gradinit_mt.plugin.facts import model_options
 from gradinit_mt.plugin.initialize import initialize, restored_from
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config
 from gradinit_mt.plugin.precision import in_working_precision
 from gradinit_mt.plugin.refusals import require_trainable, require_whole_parameters
-from gradinit_mt.plugin.watch import Watch, require_valid
+from gradinit_mt.plugin.watch import Watch, require_valid_watch
 
 
 @register_task("gradinit_translation", dataclass=GradInitTranslationConfig)
@@ -46,8 +46,8 @@ class GradInitTranslationTask(TranslationTask):
         self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
         self._is_prepared = False  # for training
         self._captured: CapturedSteps | None = None
-        require_possible(cfg)
-        require_valid(cfg)
+        require_capturable(cfg)
+        require_valid_watch(cfg)
         self._watch = Watch(cfg) if cfg.watch_updates else None
         self._after_update: Callable[[list[dict]], None] | None = None  # once training has begun
         if not cfg.no_gradinit:
@@ -132,7 +132,7 @@ class GradInitTranslationTask(TranslationTask):
         prefix_tokens: Tensor | None = None,
         constraints: Tensor | None = None,
     ) -> list:
-        """As in fairseq, at the precision asked for; plain beam search looks at the best tokens alone."""
+        """As in fairseq, at the precision asked for; plain beam search looks only at the best tokens."""
         plain = prefix_tokens is None and constraints is None
         with (
             in_working_precision(self.cfg, models[0], "translation"),

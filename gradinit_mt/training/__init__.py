@@ -1,1 +1,1 @@
-"""Starting, resuming and watching training runs of the stock fairseq-train."""
+"""Starts and resumes the stock fairseq-train, shows its progress and draws its curves."""

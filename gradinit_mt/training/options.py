@@ -167,7 +167,7 @@ def fairseq_options() -> Iterator[ModuleType]:
 
 
 def continuing(arguments: list[str]) -> list[str]:
-    """The arguments of a run that has a checkpoint of its own: those about another run's applied to its first start."""
+    """The arguments of a run with a checkpoint: without those about another one, which applied to the first start."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--restore-file")
     for name in RESETS:

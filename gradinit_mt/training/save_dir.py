@@ -1,4 +1,4 @@
-"""What the launcher keeps in a save dir: the run's description, its lock, its log, and a checkpoint to resume from."""
+"""What the launcher keeps in a save dir: the run's description, its lock and its log; and how far the run has come."""
 
 import contextlib
 import datetime

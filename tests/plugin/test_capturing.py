@@ -10,7 +10,7 @@ from fairseq.models import build_model
 
 from gradinit_mt import criterions  # noqa: F401 - registers the criterion
 from gradinit_mt.core import GradInitError
-from gradinit_mt.plugin.capturing import captured_steps, is_inspected, require_possible
+from gradinit_mt.plugin.capturing import captured_steps, is_inspected, require_capturable
 
 SIZES = {"dropout": 0.0, "max_source_positions": 64, "max_target_positions": 64}
 OPTIMIZER = SimpleNamespace(backward=torch.Tensor.backward)
@@ -105,10 +105,10 @@ def test_a_model_with_hooks_is_inspected(model):
     ],
 )
 def test_options_that_exclude_it_are_named_before_anything_is_loaded(model, make_criterion, changes, message):
-    require_possible(config())
+    require_capturable(config())
     with pytest.raises(GradInitError, match=message):
-        require_possible(config(**changes))
-    require_possible(config(**changes | {"capture_steps": "auto"}))
+        require_capturable(config(**changes))
+    require_capturable(config(**changes | {"capture_steps": "auto"}))
     assert captured_steps(config(**changes | {"capture_steps": "auto"}), model, make_criterion()) is None
 
 

@@ -167,7 +167,9 @@ def share(noted) -> float:
 def test_source_gain_and_signals_are_those_of_sentences_one_by_one(model, criterion, dataset):
     model.double()
     sample = measures.fixed_batch(dataset, 100, None, torch.device("cpu"))
-    found = measures.use(model, criterion, sample, dict(zip(("encoder", "decoder"), stacks_of(model), strict=True)))
+    found = measures.measured(
+        model, criterion, sample, dict(zip(("encoder", "decoder"), stacks_of(model), strict=True))
+    )
     gain, signals = slow_use(model, criterion, dataset, sample["id"].tolist())
     assert found.source_gain == pytest.approx(gain, rel=1e-6)
     assert abs(gain) > 1e-5
@@ -177,7 +179,7 @@ def test_source_gain_and_signals_are_those_of_sentences_one_by_one(model, criter
 
 
 def test_without_sentences_nothing_is_measured(model, criterion):
-    found = measures.use(model, criterion, None, {})
+    found = measures.measured(model, criterion, None, {})
     assert math.isnan(found.source_gain)
     assert found.signals == {}
 
@@ -196,9 +198,9 @@ def test_measuring_leaves_modes_and_random_numbers_as_they_were(model, criterion
     sample = measures.fixed_batch(dataset, 100, None, torch.device("cpu"))
     if failing:
         with pytest.raises(KeyboardInterrupt):
-            measures.use(model, broken, sample, {})
+            measures.measured(model, broken, sample, {})
     else:
-        measures.use(model, criterion, sample, {})
+        measures.measured(model, criterion, sample, {})
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in model.parameters())
