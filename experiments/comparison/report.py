@@ -59,12 +59,14 @@ def make(readings: list[dict], output: Path, baselines: list[str]) -> None:
     settings = {group.setting for groups in found.values() for group in groups}
     sections.append({"title": "Learning rate and moment", "pictures": moments, "tables": []})
     sections.append({"title": "Settings", "pictures": [], "tables": [tables.legend(settings)]})
+    sections.append({"title": "Conditions", "pictures": [], "tables": [tables.conditions(found)]})
     signatures = tables.signatures(readings)
     shown = [table.markdown() for entry in sections for table in entry["tables"]]
     text = "\n".join([f"# {TITLE}\n\n{ABOUT}\n", *shown])
     text += "".join(f"\n- `{signature}`" for signature in signatures) + "\n" * bool(signatures)
     write_text(output / "tables.md", text)
-    write_text(output / "runs.csv", tables.as_csv(readings))
+    write_text(output / "runs.csv", tables.runs_csv(readings, baselines))
+    write_text(output / "settings.csv", tables.settings_csv(found))
     filled = [entry for entry in sections if entry["pictures"] or entry["tables"]]
     write_text(output / "report.html", page(title=TITLE, about=ABOUT, sections=filled, signatures=signatures))
 

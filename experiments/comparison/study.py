@@ -112,7 +112,8 @@ def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
     write_json(path, config)
     line = [str(ENGINE), "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
     line += ["--directory", str(chosen.output), "--workflow-profile", str(HERE / "profiles" / "default")]
-    line += ["--cores", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]
+    # on a cluster the engine counts jobs, not the cores of this machine
+    line += ["--cores", str(chosen.cores), "--jobs", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]
     return [*line, *chosen.further]
 
 

@@ -1,9 +1,9 @@
-"""The report's tables, as rows of text that Markdown, CSV and the page share."""
+"""The report's tables: rows of text that Markdown and the page share, and the same numbers as CSV."""
 
 import csv
 import io
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -108,43 +108,99 @@ def _warmup(reading: dict) -> str:
     return by_name([*reading["options"], *reading["chosen"]]).get("--warmup-updates", "")
 
 
+def conditions(found: dict[Part, list[Group]]) -> Table:
+    """With what the runs of each part were made; a run of an earlier program did not state it."""
+    rows = []
+    for part, groups in found.items():
+        readings = [reading for group in groups for reading in group.readings]
+        stating = [reading for reading in readings if reading.get("data_sha256")]
+        row = [
+            _each(f"{reading['tokens_per_update']:,}" for reading in stating),
+            _each(f"{name} {size:,}" for reading in stating for name, size in reading["vocabulary"].items()),
+            _each(f"{reading['parameters']:,}" for reading in stating if reading["parameters"]),
+            _each(
+                f"{name} {digest[:12]}"
+                for reading in stating
+                for name, digest in reading["data_sha256"].items()
+                if name.startswith("train.")
+            ),
+        ]
+        rows.append([part.title, f"{len(stating)} of {len(readings)}", *row])
+    columns = ["runs", "that state it", "tokens per update", "vocabulary", "parameters", "SHA-256 of the subword text"]
+    return Table("Conditions", columns, rows)
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
+
+
 def legend(settings: set[str]) -> Table:
     """What each of these settings is."""
     rows = [[row.section, name, row.about, row.caveat] for name, row in SETTINGS.items() if name in settings]
     return Table("Settings", ["section", "setting", "what", "note"], rows)
 
 
-def signatures(readings: list[dict]) -> list[str]:
-    """The signatures of all scores in the report."""
+def signatures(readings: list[dict], name: str | None = None) -> list[str]:
+    """The signatures of all scores of these readings, or of the score of that name."""
     found = {
         score["signature"]
         for reading in readings
         for splits in reading.get("scores", {}).values()
-        for score in splits["test"].values()
-        if isinstance(score, dict)
+        for key, score in splits["test"].items()
+        if isinstance(score, dict) and name in (None, key)
     }
     return sorted(found)
 
 
-def as_csv(readings: list[dict]) -> str:
-    """One line per run, with the numbers of the tables except the differences to baselines."""
+MEASURED: dict[str, Callable[[dict], float | None]] = {
+    "training_loss": of.training,
+    "validation_loss": of.validation,
+    "smoothed_validation_loss": of.smoothed,
+    "source_gain": of.gain,
+    "bleu": of.bleu,
+    "tokenized_bleu": of.tokenized_bleu,
+    "chrf": of.chrf,
+    "seconds": of.seconds,
+    "seconds_without_initialization": of.training_seconds,
+    "initialization_seconds": of.initialization_seconds,
+}
+
+
+def runs_csv(readings: list[dict], baselines: list[str]) -> str:
+    """One line per run."""
     plain = ("corpus", "setting", "lr", "beta2", "momentum", "seed", "updates", "further", "end", "precision", "device")
-    measured = {
-        "training_loss": of.training,
-        "validation_loss": of.validation,
-        "smoothed_validation_loss": of.smoothed,
-        "source_gain": of.gain,
-        "bleu": of.bleu,
-        "tokenized_bleu": of.tokenized_bleu,
-        "chrf": of.chrf,
-        "seconds": of.seconds,
-        "initialization_seconds": of.initialization_seconds,
-        "warmup": _warmup,
-    }
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *measured])
+    tests = [f"{what}_{name}" for name in baselines for what in ("bleu_difference", "p")]
+    lines: list[list] = [[*plain, *MEASURED, "warmup", *tests, "bleu_signature"]]
     for reading in readings:
         fields = [" ".join(reading[name]) if name == "further" else reading.get(name) for name in plain]
-        writer.writerow([*fields, *(value(reading) for value in measured.values())])
+        paired = [reading.get("paired", {}).get(name, {}) for name in baselines]
+        tested = [test.get(what) for test in paired for what in ("difference", "p")]
+        values = [value(reading) for value in MEASURED.values()]
+        lines.append([*fields, *values, _warmup(reading), *tested, " ".join(signatures([reading], "detokenized_bleu"))])
+    return _csv(lines)
+
+
+def settings_csv(found: dict[Part, list[Group]]) -> str:
+    """One line per setting and rate: mean, standard deviation and number of seeds of everything that was measured."""
+    statistic = ("mean", "deviation", "seeds")
+    names = [f"{name}_{kind}" for name in MEASURED for kind in statistic]
+    lines: list[list] = [["corpus", "updates", "further", "optimizer", "moment", "setting", "lr"]]
+    lines[0] += ["seeds", "failed", "diverged", *names]
+    for part, groups in found.items():
+        own = [part.corpus, part.updates, " ".join(part.further), part.optimizer, part.moment]
+        for group in groups:
+            counts = [len(group.readings), group.failed, group.diverged]
+            measured = [number for value in MEASURED.values() for number in _statistics(group.values(value))]
+            lines.append([*own, group.setting, group.lr, *counts, *measured])
+    return _csv(lines)
+
+
+def _statistics(values: list[float]) -> tuple[float | None, float | None, int]:
+    mean = round(statistics.mean(values), 4) if values else None
+    return mean, round(statistics.stdev(values), 4) if len(values) > 1 else None, len(values)
+
+
+def _csv(lines: list[list]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()

@@ -9,7 +9,7 @@ from comparison.cells import Cell
 from comparison.configuration import load
 from comparison.left import seconds_left, status
 from comparison.plan import Planned, plan
-from comparison.settings import SETTINGS, WARMUPS
+from comparison.settings import BEYOND, SETTINGS, WARMUPS
 from comparison.tuned import choose
 
 from gradinit_mt.common.errors import UserError
@@ -55,7 +55,7 @@ def test_the_settings_of_the_question_come_first_and_then_all_at_the_middle_rate
     stage = config["blocks"]["a"]["stages"][0]
     count = len(stage["settings"]) * len(stage["lr"])
     assert {cell.setting for cell in cells[:count]} == set(stage["settings"])
-    everything = set(SETTINGS) - {f"warmup-{length}" for length in WARMUPS}
+    everything = set(SETTINGS) - {f"warmup-{length}" for length in (*WARMUPS, *BEYOND)}
     at_middle_rate = [cell for cell in cells[: count + len(everything) - len(stage["settings"])] if cell.lr == 1e-3]
     assert {cell.setting for cell in at_middle_rate} == everything
     assert len(cells) == len(set(cells))

@@ -1,6 +1,7 @@
 """The report of the comparison study, from invented readings."""
 
 import csv
+import io
 import json
 import statistics
 from dataclasses import replace
@@ -91,6 +92,45 @@ def test_rows_have_mean_spread_and_failures(readings):
     assert rows == {"xavier": "0.00 (1 of 1 failed)", "warmup-200": "2.00", "gradinit": "2.50 ± 0.50 (1 of 4 failed)"}
 
 
+def test_both_csv_files_have_the_numbers_of_the_tables(readings):
+    score = scored(30.0, 29.0)
+    score["test"]["detokenized_bleu"]["signature"] = "tok:13a"
+    against = {"t-fixup": {"difference": -1.0, "p": 0.25}}
+    readings.append(reading(replace(CELL, seed=3), 4.0, 2.5, scores={"best": score, "last": score}, paired=against))
+    found = of.parts(readings)
+    [line, *_] = [row for row in rows_of(tables.settings_csv(found)) if row["setting"] == "gradinit"]
+    assert (line["corpus"], line["optimizer"], line["moment"], line["lr"]) == ("toy", "Adam", "0.98", "0.001")
+    assert (line["seeds"], line["failed"], line["diverged"]) == ("3", "1", "1")
+    assert [float(line[f"training_loss_{kind}"]) for kind in ("mean", "deviation", "seeds")] == [3.5, 0.7071, 2]
+    assert [line[f"bleu_{kind}"] for kind in ("mean", "deviation", "seeds")] == ["29.0", "", "1"]
+    assert line["seconds_without_initialization_mean"] == "100.0"
+    run = rows_of(tables.runs_csv(readings, BASELINES))[-1]
+    assert (run["seed"], run["bleu"], run["bleu_signature"]) == ("3", "29.0", "tok:13a")
+    assert (run["bleu_difference_t-fixup"], run["p_t-fixup"]) == ("-1.0", "0.25")
+    assert (run["bleu_difference_warmup-tuned"], run["p_warmup-tuned"]) == ("", "")
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_conditions_say_what_runs_have_in_common_and_how_many_state_it():
+    told = {"vocabulary": {"de": 7792}, "tokens_per_update": 2048, "parameters": 3_986_176}
+    told["data_sha256"] = {"train.de": "0123456789abcdef", "test.de": "ff"}
+    readings = [reading(CELL, **told), reading(replace(CELL, setting="pre-ln"), **told | {"parameters": 3_982_848})]
+    table = tables.conditions(of.parts([*readings, reading(replace(CELL, seed=2))]))
+    assert table.rows == [
+        [
+            "toy, 100 updates, Adam, beta2 0.98",
+            "2 of 3",
+            "2,048",
+            "de 7,792",
+            "3,982,848, 3,986,176",
+            "train.de 0123456789ab",
+        ]
+    ]
+
+
 def test_a_setting_whose_runs_all_diverged_is_marked():
     group = of.Group("gradinit", 1e-3, (diverged(CELL), diverged(replace(CELL, seed=2))))
     assert tables.with_failures(group, of.training) == "diverged"
@@ -124,20 +164,25 @@ def test_validation_losses_are_shown_where_they_are_low():
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [list(falling.values())]
 
 
-def test_the_map_over_moments_has_the_settings_and_rates_with_more_than_one():
+@pytest.mark.parametrize(("optimizer", "name", "field"), [("Adam", "beta2", "beta2"), ("SGD", "momentum", "momentum")])
+def test_the_map_over_moments_has_the_settings_and_rates_with_more_than_one(optimizer, name, field):
     at = {
         0.9: [("gradinit", 1e-3), ("xavier", 2e-3)],
         0.98: [("gradinit", 1e-3), ("gradinit", 5e-3), ("t-fixup", 1e-3)],
     }
+    cell = replace(CELL, beta2=None)
     found = {
-        Part("toy", 100, (), "Adam", moment): [
-            of.Group(name, lr, (reading(replace(CELL, setting=name, lr=lr, beta2=moment)),)) for name, lr in cells
+        Part("toy", 100, (), optimizer, moment): [
+            of.Group(setting, lr, (reading(replace(cell, setting=setting, lr=lr, **{field: moment})),))
+            for setting, lr in cells
         ]
         for moment, cells in at.items()
     }
-    [(_, _, figure)] = pictures.over_moments(found)
+    [(file, title, figure)] = pictures.over_moments(found)
+    assert (file, title.rpartition(" and ")[2]) == (f"{name}-toy-100", name)
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["gradinit"]
+    assert panels[0].get_ylabel() == name
     assert [label.get_text() for label in panels[0].get_xticklabels()] == ["0.001"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["0.9", "0.98"]
 

@@ -15,7 +15,7 @@ SAVE_DIR = Path("unused")
 # What each row is in the names of fairseq, beside the row xavier; None: the option of xavier is not there.
 GRADINIT = {"no_gradinit": None}
 OWN = {
-    **{f"warmup-{updates}": {"warmup_updates": updates} for updates in (100, 200, 400)},
+    **{f"warmup-{updates}": {"warmup_updates": updates} for updates in (50, 100, 200, 400, 800)},
     "warmup-tuned": {},  # its length is chosen later
     "warmup-untuned": {"warmup_updates": 100},
     "adam-eps": {"adam_eps": 1e-4},

@@ -70,6 +70,19 @@ def test_a_dry_run_names_what_is_left_beside_known_readings_and_writes_nothing(s
     assert list(tmp_path.iterdir()) == [known]
 
 
+@pytest.mark.skipif(not study.ENGINE.exists(), reason="no workflow engine; run make study")
+def test_the_profile_for_slurm_is_one_that_the_engine_takes(root, tmp_path):
+    """A dry run, which submits nothing."""
+    config = load(root / "experiments/comparison/smoke.yaml")
+    config |= {"corpora": {"toy": "toy"}, "output": str(tmp_path), "python": sys.executable, "device": "cpu"}
+    profile = root / "experiments/comparison/profiles/slurm"
+    chosen = SimpleNamespace(output=tmp_path, cores=50, gpus=0, further=["--profile", profile, "--dry-run"])
+    found = subprocess.run(study.engine(config, chosen), capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "train" in found.stdout + found.stderr
+    assert not list(tmp_path.glob("cells"))
+
+
 def test_known_readings_are_taken_over_and_the_cells_own_ones_stay(cells, tmp_path):
     first, second, *_ = cells
     study.adopt([reading(first)], tmp_path)

@@ -96,10 +96,12 @@ def test_the_closed_forms_of_six_layers_are_the_published_figures(make, initiali
     assert omegas(model, "decoder") == pytest.approx([2.060] * 18, abs=5e-4)
 
 
-def test_deepnorm_draws_matrices_of_its_gains(make, initialize):
-    """Normal, at xavier's variance times beta squared; six encoder and two decoder layers."""
+def test_deepnorm_weighs_residuals_and_draws_matrices_of_its_gains(make, initialize):
+    """Matrices: normal, at xavier's variance times beta squared; six encoder and two decoder layers."""
     sizes = {"encoder_layers": 6, "decoder_layers": 2, "decoder_embed_dim": 24}
     model = initialize("deepnorm", make(residual_weights="fixed", **sizes))
+    assert omegas(model, "encoder") == pytest.approx([0.81 * (6**4 * 2) ** (1 / 16)] * 12)
+    assert omegas(model, "decoder") == pytest.approx([6**0.25] * 6)
     betas = {"encoder": 0.87 * (6**4 * 2) ** (-1 / 16), "decoder": 24**-0.25}
     for stack, beta in betas.items():
         for roles, gain in ((("q_proj", "k_proj"), 1.0), (("v_proj", "out_proj", "fc1", "fc2"), beta)):
