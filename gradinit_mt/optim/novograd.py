@@ -1,7 +1,7 @@
 """NovoGrad: momentum of gradients that are normalized tensor by tensor.
 
 Ginsburg et al., "Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep Networks", 2019
-(arXiv 1905.11286), algorithm 1.
+(arXiv 1905.11286), algorithm 1. PyTorch has none, and that of timm (``NvNovoGrad``) would bring torchvision along.
 """
 
 from collections.abc import Callable, Iterable
