@@ -49,7 +49,11 @@ SEED = Field("a whole number, at least 0", lambda value: whole(value, 0))
 FURTHER = Field("a list of options of fairseq-train, with numbers in quotes", texts, False)
 NAMES = ", ".join(SETTINGS)
 
-TUNING = {"seed": SEED, "updates": UPDATES}
+TUNING = {
+    "seed": SEED,
+    "updates": UPDATES,
+    "beta2": Field("a number from 0 to below 1", lambda value: number(value, 0, 1), False),
+}
 STAGE = {
     "settings": Field(f"all, trained, or a list of {NAMES}", lambda value: value in ("all", "trained") or _rows(value)),
     "lr": Field(
@@ -70,7 +74,7 @@ BLOCK = {
 }
 WHOLE = {
     "baselines": Field(f"a list of {NAMES}", _rows),
-    "tuning": Field("a seed and a number of updates, by name", lambda value: isinstance(value, dict)),
+    "tuning": Field("a seed, a number of updates and perhaps a beta2, by name", lambda value: isinstance(value, dict)),
     "further": FURTHER,
     "blocks": Field("blocks by name", lambda value: isinstance(value, dict) and bool(value)),
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from comparison.cells import Cell, by_name
-from comparison.plan import Planned
+from comparison.plan import Planned, tuning_of
 from gradinit_mt.common.errors import UserError, differing
 
 FILES = ("trained.json", "measured.json", "reading.json")  # of a cell's directory, which say what was asked for
@@ -46,7 +46,7 @@ def changed(there: dict, cell: Cell, config: dict) -> list[str]:
     """
     now = {
         "by_hand": cell.row.by_hand or {},
-        "tuning": config["tuning"] if cell.row.tuned else {},
+        "tuning": tuning_of(cell, config["tuning"]) if cell.row.tuned else {},
         "data_sha256": config["data_sha256"][cell.corpus],
     }
     noted = {name: there[name] or {} for name in now if name in there}

@@ -54,8 +54,12 @@ def _require_different_names(cells: Iterable[Cell]) -> None:
 
 def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
     """The cells that choose the warmup of a tuned cell: one per length."""
-    tuning = config["tuning"]
-    return [replace(cell, setting=name, seed=tuning["seed"], updates=tuning["updates"]) for name in LENGTHS]
+    return [replace(cell, setting=name, **tuning_of(cell, config["tuning"])) for name in LENGTHS]
+
+
+def tuning_of(cell: Cell, tuning: dict) -> dict:
+    """Fields of the cells that choose its warmup: ``seed``, ``updates``, and ``beta2`` if that of the cell differs."""
+    return {name: value for name, value in tuning.items() if name != "beta2" or cell.beta2 not in (None, value)}
 
 
 def trains(reading: dict) -> bool:

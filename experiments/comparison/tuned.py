@@ -31,7 +31,7 @@ def last_validation(reading: dict) -> float:
 
 
 def choose(readings: list[dict]) -> dict:
-    """The length with the lowest loss, the shortest of equals; all losses by length; seed and updates of these runs.
+    """The length with the lowest loss, the shortest of equals; all losses by length; what these runs have in common.
 
     Raises:
         UserError: a complete run has no loss after its last update.
@@ -39,7 +39,7 @@ def choose(readings: list[dict]) -> dict:
     losses = {LENGTHS[reading["setting"]]: last_validation(reading) for reading in readings}
     best = min(sorted(losses), key=lambda length: losses[length])
     shown = {str(length): loss if math.isfinite(loss) else None for length, loss in sorted(losses.items())}
-    tuning = {name: readings[0][name] for name in ("seed", "updates")}
+    tuning = {name: readings[0][name] for name in ("seed", "updates", "beta2")}
     return {"warmup": best, "validation": shown, "tuning": tuning}
 
 

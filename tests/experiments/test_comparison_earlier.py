@@ -8,9 +8,10 @@ import pytest
 import yaml
 from comparison.cells import Cell, by_name
 from comparison.earlier import changed, require_usable
-from comparison.plan import Planned
+from comparison.plan import Planned, tuning_of
 from comparison.settings import SETTINGS
 from comparison.study import failures, planned_cells
+from comparison.tuned import choose
 
 from gradinit_mt.common.errors import UserError
 
@@ -64,6 +65,17 @@ def test_another_tuning_of_the_warmup_is_a_difference():
     assert changed(there(cell), cell, CONFIG) == []
     assert changed(there(cell, tuning=CONFIG["tuning"]), cell, CONFIG) == []
     assert changed(there(cell, tuning=other), cell, CONFIG) == ["the tuning's seed 102 there, 101 here"]
+
+
+def test_a_tuning_at_another_beta2_is_a_difference_where_the_cell_has_one():
+    config = CONFIG | {"tuning": {"seed": 101, "updates": 800, "beta2": 0.98}}
+    cell = replace(CELL, setting="warmup-tuned", beta2=0.9)
+    for at, found in ((0.98, []), (0.9, ["the tuning's beta2 unset there, 0.98 here"])):
+        length = replace(cell, setting="warmup-100", beta2=at, seed=101, updates=800)
+        tuning = choose([length.fields | {"end": "diverged"}])["tuning"]
+        assert changed(there(cell, tuning=tuning_of(cell, tuning)), cell, config) == found
+    same = replace(cell, beta2=0.98)
+    assert changed(there(same, tuning=CONFIG["tuning"]), same, config) == []
 
 
 @pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings", "width"])

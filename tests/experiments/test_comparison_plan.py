@@ -8,7 +8,7 @@ import pytest
 from comparison.cells import Cell
 from comparison.configuration import load
 from comparison.left import seconds_left, status
-from comparison.plan import Planned, plan
+from comparison.plan import Planned, plan, tuning_cells
 from comparison.settings import BEYOND, SETTINGS, WARMUPS
 from comparison.tuned import choose
 
@@ -107,6 +107,15 @@ def test_the_lengths_of_warmup_come_before_the_run_that_needs_them(config):
     at = cells.index(replace(CELL, corpus="multi30k", setting="warmup-tuned"))
     for length in WARMUPS:
         assert cells.index(replace(CELL, corpus="multi30k", setting=f"warmup-{length}", seed=101)) < at
+
+
+def test_the_lengths_of_warmup_are_trained_at_the_beta2_of_the_tuning():
+    tuning = {"seed": 101, "updates": 800, "beta2": 0.98}
+    cell = replace(CELL, setting="warmup-tuned", beta2=0.9)
+    sgd = replace(cell, beta2=None, momentum=0.9)
+    for tuned, beta2 in ((cell, 0.98), (sgd, None)):
+        found = tuning_cells(tuned, {"tuning": tuning})
+        assert [(other.beta2, other.momentum, other.seed) for other in found] == [(beta2, tuned.momentum, 101)] * 3
 
 
 def test_further_seeds_are_for_settings_that_train_at_three_rates(config):
