@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from comparison.settings import ALL, SETTINGS
+from comparison.settings import ALL, SETTINGS, WARMUPS
 from gradinit_mt.common.errors import UserError
 
 
@@ -53,6 +53,9 @@ TUNING = {
     "seed": SEED,
     "updates": UPDATES,
     "beta2": Field("a number from 0 to below 1", lambda value: number(value, 0, 1), False),
+    "lengths": Field(
+        f"a list of {', '.join(map(str, WARMUPS))}", lambda value: _each(value, lambda length: length in WARMUPS)
+    ),
 }
 STAGE = {
     "settings": Field(f"all, trained, or a list of {NAMES}", lambda value: value in ("all", "trained") or _rows(value)),
@@ -74,7 +77,9 @@ BLOCK = {
 }
 WHOLE = {
     "baselines": Field(f"a list of {NAMES}", _rows),
-    "tuning": Field("a seed, a number of updates and perhaps a beta2, by name", lambda value: isinstance(value, dict)),
+    "tuning": Field(
+        "a seed, a number of updates, lengths and perhaps a beta2, by name", lambda value: isinstance(value, dict)
+    ),
     "further": FURTHER,
     "blocks": Field("blocks by name", lambda value: isinstance(value, dict) and bool(value)),
 }

@@ -46,14 +46,13 @@ def changed(there: dict, cell: Cell, config: dict) -> list[str]:
     """
     now = {
         "by_hand": cell.row.by_hand or {},
-        "tuning": tuning_of(cell, config["tuning"]) if cell.row.tuned else {},
+        "tuning": tuning_of(cell, config) if cell.row.tuned else {},
         "data_sha256": config["data_sha256"][cell.corpus],
     }
-    noted = {name: there[name] or {} for name in now if name in there}
-    noted["data_sha256"] = {
-        name: there.get("data_sha256", {}).get(name, checksum) for name, checksum in now["data_sha256"].items()
-    }
-    return differing(_facts(there["options"], now | noted), _facts(cell.options(), now), missing="unset")
+    noted = {"by_hand": there.get("by_hand", now["by_hand"]) or {}}
+    for part in ("tuning", "data_sha256"):
+        noted[part] = {name: there.get(part, {}).get(name, value) for name, value in now[part].items()}
+    return differing(_facts(there["options"], noted), _facts(cell.options(), now), missing="unset")
 
 
 def _facts(options: list[str], more: dict[str, dict]) -> dict:

@@ -54,12 +54,16 @@ def _require_different_names(cells: Iterable[Cell]) -> None:
 
 def tuning_cells(cell: Cell, config: dict) -> list[Cell]:
     """The cells that choose the warmup of a tuned cell: one per length."""
-    return [replace(cell, setting=name, **tuning_of(cell, config["tuning"])) for name in LENGTHS]
+    tuning = tuning_of(cell, config)
+    lengths = tuning.pop("lengths")
+    return [replace(cell, setting=name, **tuning) for name, length in LENGTHS.items() if length in lengths]
 
 
-def tuning_of(cell: Cell, tuning: dict) -> dict:
-    """Fields of the cells that choose its warmup: ``seed``, ``updates``, and ``beta2`` if that of the cell differs."""
-    return {name: value for name, value in tuning.items() if name != "beta2" or cell.beta2 not in (None, value)}
+def tuning_of(cell: Cell, config: dict) -> dict:
+    """How the warmup of a tuned cell is chosen: the lengths, and ``seed``, ``updates`` and ``beta2`` of their cells."""
+    tuning = config["tuning"]
+    beta2 = None if cell.beta2 is None else tuning.get("beta2", cell.beta2)
+    return tuning | {"beta2": beta2, "lengths": sorted(tuning["lengths"])}
 
 
 def trains(reading: dict) -> bool:

@@ -14,8 +14,7 @@ Options = tuple[str, ...]
 Scales = dict[str, float]  # endings of tensor names, and the factor of these tensors
 
 PLAIN = ("--no-gradinit",)
-WARMUPS = (100, 200, 400)  # updates; the choices of warmup-tuned
-BEYOND = (50, 800)  # updates; tried at the rates for which warmup-tuned has the shortest or the longest of these
+WARMUPS = (50, 100, 200, 400, 800)  # updates
 BRANCHES = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
 # fairseq's own Transformer in the sizes of the preset multi30k; the decoder's widths follow the encoder's
 PRE_LN = (
@@ -37,7 +36,7 @@ class Setting:
     optimizer: str = "torch_adamw"  # of this row, where the cell has a beta2
     beta1: float = 0.9
     by_hand: Scales | None = None  # scales of a record that the run starts from
-    tuned: bool = False  # its warmup is chosen among WARMUPS
+    tuned: bool = False  # its warmup is chosen, as the configuration says
     needs_adam: bool = False  # it changes Adam, or follows beta2: a cell of SGD would be another row under its name
 
     def options_of(self, cell: "Cell") -> Options:
@@ -65,12 +64,12 @@ SETTINGS = {
         f"warmup-{updates}": Setting(
             "A", f"{updates} updates of linear warmup", (*PLAIN, "--warmup-updates", str(updates))
         )
-        for updates in (*WARMUPS, *BEYOND)
+        for updates in WARMUPS
     },
     "warmup-tuned": Setting(
         "A",
         "linear warmup, its length chosen on the validation set for each rate",
-        caveat=f"chosen among {', '.join(map(str, WARMUPS))} updates, on a seed that no table shows",
+        caveat="chosen on a seed that no table shows",
         tuned=True,
     ),
     "warmup-untuned": Setting(
@@ -147,5 +146,5 @@ SETTINGS = {
     ),
 }
 
-LENGTHS = {f"warmup-{updates}": updates for updates in WARMUPS}  # rows from which that of warmup-tuned is chosen
-ALL = tuple(name for name in SETTINGS if name not in {f"warmup-{updates}" for updates in (*WARMUPS, *BEYOND)})
+LENGTHS = {f"warmup-{updates}": updates for updates in WARMUPS}  # rows among which that of warmup-tuned is chosen
+ALL = tuple(name for name in SETTINGS if name not in LENGTHS)

@@ -12,7 +12,6 @@ from pathlib import Path
 from comparison.cells import Cell
 from comparison.device import device_name, place
 from comparison.hand import write_record
-from comparison.plan import tuning_of
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
@@ -48,7 +47,7 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
     if tuned is not None:
         choice = json.loads(tuned.read_text(encoding="utf-8"))
         further = ["--warmup-updates", str(choice["warmup"])]
-        asked["tuning"] = tuning_of(cell, choice["tuning"])
+        asked["tuning"] = choice["tuning"]
     if cell.row.by_hand:
         record = directory / "by-hand"
         write_record(cell, PreparedCorpus.load(corpus), record)

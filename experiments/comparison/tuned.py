@@ -31,7 +31,7 @@ def last_validation(reading: dict) -> float:
 
 
 def choose(readings: list[dict]) -> dict:
-    """The length with the lowest loss, the shortest of equals; all losses by length; what these runs have in common.
+    """The length with the lowest loss, the shortest of equals; all losses by length; how it was chosen.
 
     Raises:
         UserError: a complete run has no loss after its last update.
@@ -40,7 +40,7 @@ def choose(readings: list[dict]) -> dict:
     best = min(sorted(losses), key=lambda length: losses[length])
     shown = {str(length): loss if math.isfinite(loss) else None for length, loss in sorted(losses.items())}
     tuning = {name: readings[0][name] for name in ("seed", "updates", "beta2")}
-    return {"warmup": best, "validation": shown, "tuning": tuning}
+    return {"warmup": best, "validation": shown, "tuning": tuning | {"lengths": sorted(losses)}}
 
 
 def main() -> None:

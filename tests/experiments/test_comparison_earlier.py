@@ -8,7 +8,7 @@ import pytest
 import yaml
 from comparison.cells import Cell, by_name
 from comparison.earlier import changed, require_usable
-from comparison.plan import Planned, tuning_of
+from comparison.plan import Planned
 from comparison.settings import SETTINGS
 from comparison.study import failures, planned_cells
 from comparison.tuned import choose
@@ -17,7 +17,8 @@ from gradinit_mt.common.errors import UserError
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
 PLANNED = Planned(CELL, False)
-CONFIG = {"tuning": {"seed": 101, "updates": 800}, "data_sha256": {"toy": {"train.de": "aa"}}}
+TUNING = {"seed": 101, "updates": 800, "beta2": 0.98, "lengths": [100, 200]}
+CONFIG = {"tuning": TUNING, "data_sha256": {"toy": {"train.de": "aa"}}}
 
 
 def there(cell=CELL, **changes):
@@ -61,21 +62,19 @@ def test_another_preparation_of_the_corpus_is_a_difference():
 
 
 def test_another_tuning_of_the_warmup_is_a_difference():
-    cell, other = replace(CELL, setting="warmup-tuned"), {"seed": 102, "updates": 800}
-    assert changed(there(cell), cell, CONFIG) == []
-    assert changed(there(cell, tuning=CONFIG["tuning"]), cell, CONFIG) == []
-    assert changed(there(cell, tuning=other), cell, CONFIG) == ["the tuning's seed 102 there, 101 here"]
-
-
-def test_a_tuning_at_another_beta2_is_a_difference_where_the_cell_has_one():
-    config = CONFIG | {"tuning": {"seed": 101, "updates": 800, "beta2": 0.98}}
     cell = replace(CELL, setting="warmup-tuned", beta2=0.9)
-    for at, found in ((0.98, []), (0.9, ["the tuning's beta2 unset there, 0.98 here"])):
-        length = replace(cell, setting="warmup-100", beta2=at, seed=101, updates=800)
-        tuning = choose([length.fields | {"end": "diverged"}])["tuning"]
-        assert changed(there(cell, tuning=tuning_of(cell, tuning)), cell, config) == found
-    same = replace(cell, beta2=0.98)
-    assert changed(there(same, tuning=CONFIG["tuning"]), same, config) == []
+
+    def tuned(lengths=(100, 200), **changes):
+        tried = replace(cell, updates=800, **{"seed": 101, "beta2": 0.98} | changes)
+        tuning = choose([replace(tried, setting=f"warmup-{n}").fields | {"end": "diverged"} for n in lengths])["tuning"]
+        return changed(there(cell, tuning=tuning), cell, CONFIG)
+
+    assert tuned() == []
+    assert tuned(seed=102) == ["the tuning's seed 102 there, 101 here"]
+    assert tuned(beta2=0.9) == ["the tuning's beta2 0.9 there, 0.98 here"]
+    assert tuned((100, 400)) == ["the tuning's lengths [100, 400] there, [100, 200] here"]
+    assert changed(there(cell), cell, CONFIG) == []
+    assert changed(there(cell, tuning={"seed": 101}), cell, CONFIG) == [], "an earlier study noted less"
 
 
 @pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings", "width"])

@@ -9,7 +9,7 @@ from comparison.cells import Cell
 from comparison.configuration import load
 from comparison.left import seconds_left, status
 from comparison.plan import Planned, plan, tuning_cells
-from comparison.settings import BEYOND, SETTINGS, WARMUPS
+from comparison.settings import SETTINGS, WARMUPS
 from comparison.tuned import choose
 
 from gradinit_mt.common.errors import UserError
@@ -55,7 +55,7 @@ def test_the_settings_of_the_question_come_first_and_then_all_at_the_middle_rate
     stage = config["blocks"]["a"]["stages"][0]
     count = len(stage["settings"]) * len(stage["lr"])
     assert {cell.setting for cell in cells[:count]} == set(stage["settings"])
-    everything = set(SETTINGS) - {f"warmup-{length}" for length in (*WARMUPS, *BEYOND)}
+    everything = set(SETTINGS) - {f"warmup-{length}" for length in WARMUPS}
     at_middle_rate = [cell for cell in cells[: count + len(everything) - len(stage["settings"])] if cell.lr == 1e-3]
     assert {cell.setting for cell in at_middle_rate} == everything
     assert len(cells) == len(set(cells))
@@ -73,7 +73,7 @@ def test_only_the_lengths_of_warmup_that_are_chosen_by_their_loss_are_not_scored
     config["tuning"]["seed"] = 1
     config["blocks"] = {"c": config["blocks"]["c"]}
     unscored = {planned.cell.setting for planned in plan(config, []) if not planned.bleu}
-    assert unscored == {f"warmup-{length}" for length in WARMUPS}
+    assert unscored == {f"warmup-{length}" for length in config["tuning"]["lengths"]}
     config["blocks"]["c"]["stages"] = [{"settings": ["warmup-100"], "lr": [0.001], "seeds": [1]}]
     assert [planned.bleu for planned in plan(config, [])] == [True]
 
@@ -88,7 +88,11 @@ def test_rates_that_a_name_cannot_tell_apart_are_refused(config):
 def test_rows_of_adam_get_no_further_cells_of_sgd():
     block = {"corpus": "toy", "updates": 800, "momentum": [0.9]}
     block["stages"] = [{"settings": "trained", "lr": [0.1], "seeds": [1]}]
-    config = {"tuning": {"seed": 101, "updates": 800}, "corpora": {"toy": ""}, "blocks": {"sgd": block}}
+    config = {
+        "tuning": {"seed": 101, "updates": 800, "lengths": [100]},
+        "corpora": {"toy": ""},
+        "blocks": {"sgd": block},
+    }
     sgd = replace(CELL, beta2=None, momentum=0.9)
     known = [reading(replace(sgd, setting=name, lr=lr), 2.0) for name in ("radam", "admin") for lr in (0.05, 0.1, 0.2)]
     assert [planned.cell.setting for planned in plan(config, known)] == ["admin"]
@@ -105,17 +109,18 @@ def test_rows_of_sgd_have_no_option_of_adam_and_are_different_runs():
 def test_the_lengths_of_warmup_come_before_the_run_that_needs_them(config):
     cells = [planned.cell for planned in plan(config, [])]
     at = cells.index(replace(CELL, corpus="multi30k", setting="warmup-tuned"))
-    for length in WARMUPS:
+    for length in config["tuning"]["lengths"]:
         assert cells.index(replace(CELL, corpus="multi30k", setting=f"warmup-{length}", seed=101)) < at
 
 
 def test_the_lengths_of_warmup_are_trained_at_the_beta2_of_the_tuning():
-    tuning = {"seed": 101, "updates": 800, "beta2": 0.98}
+    tuning = {"seed": 101, "updates": 800, "beta2": 0.98, "lengths": [400, 100]}
     cell = replace(CELL, setting="warmup-tuned", beta2=0.9)
     sgd = replace(cell, beta2=None, momentum=0.9)
     for tuned, beta2 in ((cell, 0.98), (sgd, None)):
         found = tuning_cells(tuned, {"tuning": tuning})
-        assert [(other.beta2, other.momentum, other.seed) for other in found] == [(beta2, tuned.momentum, 101)] * 3
+        assert [cell.setting for cell in found] == ["warmup-100", "warmup-400"]
+        assert {(cell.beta2, cell.momentum, cell.seed) for cell in found} == {(beta2, tuned.momentum, 101)}
 
 
 def test_further_seeds_are_for_settings_that_train_at_three_rates(config):

@@ -65,8 +65,8 @@ def test_a_dry_run_names_what_is_left_beside_known_readings_and_writes_nothing(s
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [cell.name for cell in others]
     assert "rates, a rule by hand: 1 of 1 cells done\n" in shown.err
-    assert "bleu, one with scores: 0 of 4 cells done, " in shown.err
-    assert "together: 1 of 5 cells done" in shown.err
+    assert "bleu, one with scores: 0 of 3 cells done, " in shown.err
+    assert "together: 1 of 4 cells done" in shown.err
     assert list(tmp_path.iterdir()) == [known]
 
 
@@ -176,6 +176,7 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
         ("baselines", ["lamb"], "baselines is ['lamb'], expected a list of xavier, "),
         ("baselines", ["t-fixup"], "no block trains t-fixup: add it to one, or choose other baselines"),
         ("tuning seed", None, "tuning has no seed: expected a whole number, at least 0"),
+        ("tuning lengths", [300], "tuning: lengths is [300], expected a list of 50, 100, 200, 400, 800"),
         ("further", ["--dropout", 0.3], "further is ['--dropout', 0.3], expected a list of options of fairseq-train"),
         ("blocks", {}, "blocks is {}, expected blocks by name"),
         ("blocks a", "toy", "block a is 'toy', expected the fields about, corpus, "),
@@ -202,7 +203,7 @@ def test_a_report_refuses_readings_of_a_setting_that_is_not_there_any_more(tmp_p
 def test_a_configuration_is_refused_with_block_field_value_and_what_is_expected(path, value, message, tmp_path):
     stage = {"settings": ["xavier", "radam"], "lr": [0.001], "seeds": [1]}
     block = {"about": "a test", "corpus": "toy", "updates": 2, "beta2": [0.98], "stages": [stage]}
-    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
+    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2, "lengths": [100]}, "blocks": {"a": block}}
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(config))
     assert load(file) == config
@@ -237,7 +238,7 @@ def test_text_that_is_no_yaml_is_refused(tmp_path):
 def test_all_settings_are_too_many_for_sgd(tmp_path):
     stage = {"settings": "all", "lr": [0.1], "seeds": [1]}
     block = {"about": "a test", "corpus": "toy", "updates": 2, "momentum": [0.9], "stages": [stage]}
-    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2}, "blocks": {"a": block}}
+    config = {"baselines": ["xavier"], "tuning": {"seed": 101, "updates": 2, "lengths": [100]}, "blocks": {"a": block}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="stage 1: warmup-untuned, adam-eps, radam, gi-adam, novograd change Adam"):
         load(tmp_path / "study.yaml")
