@@ -51,7 +51,7 @@ def changed(there: dict, cell: Cell, config: dict) -> list[str]:
     }
     noted = {"by_hand": there.get("by_hand", now["by_hand"]) or {}}
     for part in ("tuning", "data_sha256"):
-        noted[part] = {name: there.get(part, {}).get(name, value) for name, value in now[part].items()}
+        noted[part] = {name: (there.get(part) or {}).get(name, value) for name, value in now[part].items()}
     return differing(_facts(there["options"], noted), _facts(cell.options(), now), missing="unset")
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from comparison.cells import Cell, by_name
+from comparison.configuration import load
 from comparison.earlier import changed, require_usable
 from comparison.plan import Planned
 from comparison.settings import SETTINGS
@@ -81,7 +82,8 @@ def test_another_tuning_of_the_warmup_is_a_difference():
 def test_the_committed_readings_have_the_options_of_today(root, name):
     lines = (root / f"docs/results/comparison/{name}.jsonl").read_text(encoding="utf-8").splitlines()
     assert lines
-    config = CONFIG | {"data_sha256": {name: {} for name in ("multi30k", "multi30k.en-de", "tatoeba")}}
+    config = load(root / "experiments/comparison/config.yaml")
+    config |= {"data_sha256": {name: {} for name in ("multi30k", "multi30k.en-de", "tatoeba")}}
     for reading in map(json.loads, lines):
         assert changed(reading, Cell.of(reading), config) == []
 

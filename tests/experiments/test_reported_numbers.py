@@ -21,11 +21,13 @@ NAMES = {
     "GradInit": "gradinit",
     "GradInit, default form": "gradinit",
     "form `branches`": "gradinit",
+    "form `signal`": "gradinit-signal",
     "*branches*: GradInit's start, nothing learned": "branches",
     "*branches*: the start alone, nothing learned": "branches",
     "*hand-output*": "hand-output",
 }
 CORPORA = {"English to German": "multi30k.en-de", "tatoeba, German to English": "tatoeba"}
+MULTI30K = {"German to English": "multi30k", "English to German": "multi30k.en-de"}
 ADAM = ("Adam", 0.98)
 WIDE = ("--encoder-embed-dim", "256", "--encoder-ffn-embed-dim", "512")
 LONG = 4920  # updates
@@ -134,6 +136,16 @@ def test_docs_have_the_training_losses_by_setting(group, root, file, first):
             assert row[label] == shown(group(row[first], lr), of.training), (row, label)
 
 
+def test_docs_have_the_rule_by_hand_beside_learned_scales(group, root):
+    names = ("*hand-output*", "form `branches`")
+    rows = table(root / "docs/small-branches.md", "corpus", "learning rate", "seed", *names)
+    assert len(rows) >= 10
+    for row, name in itertools.product(rows, names):
+        found = group(name, RATES[row["learning rate"]], corpus=MULTI30K[row["corpus"]])
+        [loss] = [of.validation(reading) for reading in found.readings if str(reading["seed"]) == row["seed"]]
+        assert row[name] == f"{loss:.2f}", (row, name)
+
+
 def test_readme_has_the_scores_after_20_epochs(group, root):
     rows = cells(root / "README.md", "", "dropout 0.1: validation", "test", "dropout 0.2: validation", "test")
     assert len(rows) == 4
@@ -175,7 +187,7 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
 def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
     rows = table(root / "docs/small-branches.md", "beta2", "initialization", *RATES)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
-    assert len(known_rows) == 8
+    assert len(known_rows) == 10
     for row in known_rows:
         for label, lr in RATES.items():
             found = group(row["initialization"], lr, optimizer=("Adam", float(row["beta2"])))
