@@ -99,6 +99,13 @@ def bleu_of_the_last(reading, split):
     return reading["scores"]["last"][split][BLEU]["value"]
 
 
+def test_readme_shows_the_scores_of_the_demo(root):
+    lines = (root / "README.md").read_text(encoding="utf-8").splitlines()
+    scores = (root / "docs/results/sample/scores.txt").read_text(encoding="utf-8").splitlines()
+    start = lines.index(f"    {scores[0]}")
+    assert [line.strip() for line in lines[start : start + len(scores)]] == scores
+
+
 def test_readme_has_the_validation_losses_by_rate(group, root):
     settings = ("xavier with tuned warmup", "T-Fixup's scales", "Pre-LN", "GradInit")
     rows = table(root / "README.md", "learning rate", *settings)
