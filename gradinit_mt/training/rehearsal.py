@@ -17,7 +17,7 @@ from gradinit_mt.plugin import newest
 from gradinit_mt.record import reuse
 from gradinit_mt.training import options
 
-FINITE = 1e30  # larger numbers are close to what float32 takes for infinity
+FINITE = 1e30  # the highest value of options that have to be finite in float32, too
 # The lowest and highest value of some of fairseq's options.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("max_tokens", "max_tokens_valid", "batch_size", "batch_size_valid"), (1, math.inf)),
