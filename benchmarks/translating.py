@@ -21,14 +21,11 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import checks
 from gradinit_mt.evaluation.hypotheses import as_detokenized, join_subwords
-from gradinit_mt.evaluation.translate import (
-    CONTROL_SYMBOLS,
-    MAX_LENGTH,
-    ExportedModel,
-    load_translator,
-)
+from gradinit_mt.evaluation.translate import ExportedModel, Search, load_translator, search_options
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.options import USER_DIR
+
+BEAM = 5
 
 
 @dataclass
@@ -56,6 +53,7 @@ class ExportedTranslator:
 
     model: ExportedModel
     translator: Any
+    search: Search
     sources: list[str]
     dictionary: Any
 
@@ -63,13 +61,7 @@ class ExportedTranslator:
         """The best hypothesis of each sentence, as tokens."""
         ids = [i for batch in batches for i in batch["id"].tolist()]
         results = self.translator.translate_batch(
-            [self.sources[i].split() for i in ids],
-            max_batch_size=self.model.batch_tokens,
-            batch_type="tokens",
-            beam_size=5,
-            max_decoding_length=MAX_LENGTH,
-            suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
-            use_vmap=self.model.vocabulary_map is not None,
+            [self.sources[i].split() for i in ids], **search_options(self.model, self.search)
         )
         best = [map(self.dictionary.index, result.hypotheses[0]) for result in results]
         return {i: [*tokens, self.dictionary.eos()] for i, tokens in zip(ids, best, strict=True)}
@@ -89,9 +81,9 @@ def require_models(options: argparse.Namespace, corpus: PreparedCorpus) -> None:
 
 
 def build_translator(kind: str, corpus: PreparedCorpus, checkpoint: Path, device: torch.device) -> Translator:
-    """A contender as ``fairseq-generate`` builds it, beam 5; stock has fairseq's own Transformer of the same sizes."""
+    """A contender as ``fairseq-generate`` builds it; stock has fairseq's own Transformer of the same sizes."""
     arguments = [str(corpus.bin), "--source-lang", corpus.source, "--target-lang", corpus.target]
-    arguments += ["--user-dir", USER_DIR, "--path", str(checkpoint), "--beam", "5"]
+    arguments += ["--user-dir", USER_DIR, "--path", str(checkpoint), "--beam", str(BEAM)]
     if kind == STOCK:
         arguments += ["--task", "translation"]
     else:
@@ -116,12 +108,13 @@ def measure_translation(options: argparse.Namespace, corpus: PreparedCorpus) -> 
     }
     task = translators[STOCK].task
     threads = torch.get_num_threads()
+    search = Search(beam=BEAM, length_penalty=1.0, max_tokens=None, threads=threads)
     for directory in options.exported:
         model = ExportedModel.load(directory)
         translator = load_translator(model, threads)
         sources = read_lines(corpus.text("test", corpus.source))
         translators[f"CTranslate2, {model.kind}"] = ExportedTranslator(
-            model, translator, sources, task.target_dictionary
+            model, translator, search, sources, task.target_dictionary
         )
     torch.set_num_threads(threads)  # CTranslate2 has set its own number, of the same OpenMP
     task.load_dataset("test")

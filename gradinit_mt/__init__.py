@@ -18,7 +18,7 @@ __all__ = ["gradinit"]
 # fairseq is always loaded before it imports a user-dir; everything else starts faster without it.
 if "fairseq" in sys.modules:
     from gradinit_mt import criterions, lr_schedulers, models, optim, tasks  # noqa: F401
-    from gradinit_mt.plugin import compat, interruption, resuming, saving, unsaved, untrusted
+    from gradinit_mt.plugin import compat, interruption, resume_state, resuming, saving, untrusted
 
     compat.allow_torchrun_without_gpu()
     compat.wrap_models_on_a_cpu()
@@ -26,7 +26,7 @@ if "fairseq" in sys.modules:
     compat.evaluate_plain_values_only()
     untrusted.refuse_harmful_checkpoints()
     resuming.resume_exactly()
-    unsaved.save_the_rest()
+    resume_state.complete_checkpoints()
     saving.save_whole_files()
     interruption.remember_saves()
     interruption.end_with_torchrun()

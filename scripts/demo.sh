@@ -5,7 +5,7 @@
 #
 # Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/.
 # Time on two cores of an AMD EPYC with native bfloat16: 1.5 minutes, and 1 to 2 for the first installation plus the
-# download of PyTorch. An older processor, before training became faster, took 6 and 2.
+# download of PyTorch.
 # After an interruption, the same command resumes.
 set -euo pipefail
 

@@ -49,7 +49,7 @@ def write_record(cell: Cell, corpus: PreparedCorpus, directory: Path) -> None:
         ValueError: the cell's setting has no such rule.
     """
     if cell.row.by_hand is None:
-        raise ValueError(f"{cell.setting} has no scales set by hand: expected hand-output or branches")
+        raise ValueError(f"{cell.setting} has no scales set by hand")
     cfg = fairseq_config(cell, corpus, directory)
     blocks = block_facts(tasks.setup_task(cfg.task).build_model(cfg.model))
     state = State.fresh(len(blocks))

@@ -8,7 +8,6 @@ A failed cell leaves the others alone. ``-n`` shows what is left. Options after 
 """
 
 import argparse
-import fcntl
 import os
 import signal
 import subprocess
@@ -31,6 +30,7 @@ from comparison.plan import Planned, finished, plan  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402
+from gradinit_mt.common.lock import locked  # noqa: E402
 from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
 
 HERE = ROOT / "experiments" / "comparison"
@@ -201,17 +201,6 @@ def report(config: dict, output: Path) -> bool:
     return subprocess.run(list(map(str, line))).returncode == 0
 
 
-@contextmanager
-def locked(output: Path) -> Iterator[int]:
-    """Keeps other starts out of the output directory; yields the file descriptor that does it."""
-    with (output / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{output} is in use by another start; wait until it has ended") from error
-        yield file.fileno()
-
-
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options; those after ``--`` become ``further``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -244,7 +233,7 @@ def main() -> None:
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
     chosen.output.mkdir(parents=True, exist_ok=True)
-    with locked(chosen.output) as lock:
+    with locked(chosen.output, f"{chosen.output} is in use by another start; wait until it has ended") as lock:
         planned_cells(config, readings)
         adopt(readings, chosen.output)
         run_all(config, chosen, lock)

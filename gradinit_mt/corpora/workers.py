@@ -2,7 +2,6 @@
 
 import argparse
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from contextlib import ExitStack
 from tqdm import tqdm
 
 from gradinit_mt.common.command import positive_int
+from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.text import Text
 
 CHUNK = 1000  # lines per task of a process
@@ -56,5 +56,5 @@ def map_text(function: Function, text: Text, workers: int) -> Text:
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Adds the option ``--workers``."""
-    text = "processes to use; the result does not depend on it (default: %(default)s, the CPUs of this machine)"
-    parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, metavar="N", help=text)
+    text = "processes to use; the result does not depend on it (default: %(default)s, all cores)"
+    parser.add_argument("--workers", type=positive_int, default=usable_cores(), metavar="N", help=text)

@@ -20,7 +20,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
-from gradinit_mt.evaluation import checks, folding, run, systems
+from gradinit_mt.evaluation import checks, folding, systems
 from gradinit_mt.evaluation.translate import DESCRIPTION, VOCABULARY_MAP, ExportedModel, load_ctranslate2
 from gradinit_mt.evaluation.vocabulary_map import vocabulary_map
 from gradinit_mt.training import checkpoints
@@ -34,7 +34,7 @@ def export(options: argparse.Namespace) -> None:
             does not support. No directory was made.
     """
     with new_directory(options.output) as directory:
-        corpus = run.prepared_corpus(options)
+        corpus = systems.prepared_corpus(options)
         path = systems.checkpoint_path(options)
         facts = checkpoints.facts(path)
         checks.require_model(corpus, facts)
@@ -115,7 +115,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="scripts/export.sh",
         description="Export a trained model to CTranslate2, with its vocabularies and subword model.",
     )
-    run.add_model_options(parser)
+    systems.add_model_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="new directory for the model")
     parser.add_argument(
         "--quantization",

@@ -49,8 +49,8 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     """The command line of ``fairseq-generate``, starting with the interpreter, for the options of ``evaluation.run``.
 
     Raises:
-        UserError: a path is not plain; or the further options include one that
-            this package sets, or that puts the reference into the hypotheses, in any spelling.
+        UserError: a path is not plain; or the further options include one that this package sets, or that puts the
+            reference into the hypotheses, in any spelling.
     """
     for option in options.further:
         name = option.split("=")[0]

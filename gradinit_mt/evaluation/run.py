@@ -20,9 +20,8 @@ from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import checks, generate, hypotheses, paired, results, scores
-from gradinit_mt.evaluation.systems import System, chosen_system
+from gradinit_mt.evaluation.systems import System, add_model_options, chosen_system, prepared_corpus
 from gradinit_mt.evaluation.translate import BATCH_HELP
-from gradinit_mt.training.save_dir import RUN, read_run
 
 PACKAGES = ("gradinit_mt", "fairseq", "torch", "ctranslate2", "sacrebleu", "sacremoses")
 
@@ -52,37 +51,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     if options.exported and options.further:
         parser.error("--exported runs no fairseq-generate; drop the options after --")
     return options
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds the options that choose a run, its corpus and a checkpoint; returns the group of the last of these."""
-    add = parser.add_argument
-    add("save_dir", type=Path, metavar="SAVE_DIR", help=f"directory of a training run, with its checkpoints and {RUN}")
-    add("--data", type=Path, metavar="DIR", help=f"prepared corpus (default: the one named in {RUN})")
-    choice = parser.add_mutually_exclusive_group()
-    add = choice.add_argument
-    add("--checkpoint", metavar="best|last|FILE", help="best on validation, last, or a file (default: best)")
-    add("--average", type=command.number(int, 2), metavar="N", help="take the average of the last N checkpoints")
-    return choice
-
-
-def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
-    """The corpus of ``--data``, or the one named in the training run's ``run.json``.
-
-    Raises:
-        UserError: neither exists, or the corpus has changed since it was prepared.
-    """
-    if options.data is not None:
-        return PreparedCorpus.load(options.data)
-    if not options.save_dir.is_dir():
-        raise UserError(f"{options.save_dir}: no such directory; name the save dir of a run")
-    run = read_run(options.save_dir)
-    if run is None:
-        raise UserError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
-    data = Path(run["data"])
-    if not data.exists():
-        raise UserError(f"{data}: the corpus that {RUN} names is not there; if it has moved, give it with --data")
-    return PreparedCorpus.load(data)
 
 
 def texts(corpus: PreparedCorpus, split: str, subwords: list[str]) -> results.Texts:

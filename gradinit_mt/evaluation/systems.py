@@ -1,7 +1,6 @@
-"""What evaluation can translate with: a checkpoint of a training run, or a model that was exported from one."""
+"""What evaluation can translate with, a checkpoint or a model that was exported from one, and the options for it."""
 
 import argparse
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,10 @@ from typing import Protocol
 
 import torch
 
+from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
+from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, checks, generate, hypotheses
@@ -19,10 +20,10 @@ from gradinit_mt.evaluation.translate import (
     WEIGHTS,
     ExportedModel,
     Search,
-    all_threads,
     translate_subwords,
 )
 from gradinit_mt.training import checkpoints
+from gradinit_mt.training.save_dir import RUN, read_run
 
 
 class System(Protocol):
@@ -70,7 +71,7 @@ class Checkpoint:
         output = generate.run(arguments, directory, sentences)
         checks.require_unchanged(self.facts)
         on_gpu = torch.cuda.is_available() and not options.cpu
-        device = torch.cuda.get_device_name() if on_gpu else f"CPU, {os.cpu_count()} cores"
+        device = torch.cuda.get_device_name() if on_gpu else f"CPU, {usable_cores()} cores"
         subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
         system = {"device": device, "precision": generate.precision(directory), "max_tokens": options.max_tokens}
         return subwords, {**system, "command": shlex.join(arguments)}
@@ -110,7 +111,7 @@ class Exported:
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
         """See ``System``; ``directory`` is left as it is."""
-        lines, threads = read_lines(self.corpus.text(options.split, self.corpus.source)), all_threads()
+        lines, threads = read_lines(self.corpus.text(options.split, self.corpus.source)), usable_cores()
         tokens = self._batch_tokens(options)
         sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
         subwords = translate_subwords(self.model, lines, Search(length_penalty=options.lenpen, **sizes))
@@ -119,6 +120,37 @@ class Exported:
 
     def _batch_tokens(self, options: argparse.Namespace) -> int:
         return options.max_tokens or self.model.batch_tokens
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds the options that choose a run, its corpus and a checkpoint; returns the group of the last of these."""
+    add = parser.add_argument
+    add("save_dir", type=Path, metavar="SAVE_DIR", help=f"directory of a training run, with its checkpoints and {RUN}")
+    add("--data", type=Path, metavar="DIR", help=f"prepared corpus (default: the one named in {RUN})")
+    choice = parser.add_mutually_exclusive_group()
+    add = choice.add_argument
+    add("--checkpoint", metavar="best|last|FILE", help="best on validation, last, or a file (default: best)")
+    add("--average", type=command.number(int, 2), metavar="N", help="take the average of the last N checkpoints")
+    return choice
+
+
+def prepared_corpus(options: argparse.Namespace) -> PreparedCorpus:
+    """The corpus of ``--data``, or the one named in the training run's ``run.json``.
+
+    Raises:
+        UserError: neither exists, or the corpus has changed since it was prepared.
+    """
+    if options.data is not None:
+        return PreparedCorpus.load(options.data)
+    if not options.save_dir.is_dir():
+        raise UserError(f"{options.save_dir}: no such directory; name the save dir of a run")
+    run = read_run(options.save_dir)
+    if run is None:
+        raise UserError(f"{options.save_dir} has no {RUN} to name the prepared corpus; give it with --data")
+    data = Path(run["data"])
+    if not data.exists():
+        raise UserError(f"{data}: the corpus that {RUN} names is not there; if it has moved, give it with --data")
+    return PreparedCorpus.load(data)
 
 
 def chosen_system(options: argparse.Namespace, corpus: PreparedCorpus) -> System:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora import encoding
 from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.corpora.text import split_lines
@@ -152,6 +153,21 @@ def load_translator(model: ExportedModel, threads: int) -> Any:
         raise UserError(f"{model.directory}: CTranslate2 cannot load it ({error}); export it again") from error
 
 
+def search_options(model: ExportedModel, search: Search) -> dict[str, Any]:
+    """The options of CTranslate2 for a search like that of ``fairseq-generate``; see ``translate_subwords``."""
+    longest = (model.checkpoint["max_target_positions"] or MAX_LENGTH + 1) - 1
+    return {
+        "max_batch_size": search.max_tokens or model.batch_tokens,
+        "batch_type": "tokens",
+        "beam_size": search.beam,
+        "length_penalty": search.length_penalty,
+        "max_input_length": 0,  # no silent cut
+        "max_decoding_length": min(MAX_LENGTH, longest),
+        "suppress_sequences": [[symbol] for symbol in CONTROL_SYMBOLS],
+        "use_vmap": model.vocabulary_map is not None,
+    }
+
+
 def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -> list[str]:
     """The best hypothesis of each line, found as by ``fairseq-generate`` with its defaults.
 
@@ -172,18 +188,7 @@ def translate_subwords(model: ExportedModel, lines: list[str], search: Search) -
         UserError: CTranslate2 cannot load the model.
     """
     sources = [line.split() for line in lines]
-    longest = (model.checkpoint["max_target_positions"] or MAX_LENGTH + 1) - 1
-    results = load_translator(model, search.threads).translate_iterable(
-        sources,
-        max_batch_size=search.max_tokens or model.batch_tokens,
-        batch_type="tokens",
-        beam_size=search.beam,
-        length_penalty=search.length_penalty,
-        max_input_length=0,  # no silent cut
-        max_decoding_length=min(MAX_LENGTH, longest),
-        suppress_sequences=[[symbol] for symbol in CONTROL_SYMBOLS],
-        use_vmap=model.vocabulary_map is not None,
-    )
+    results = load_translator(model, search.threads).translate_iterable(sources, **search_options(model, search))
     bar = tqdm(results, desc="translating", total=len(sources), unit=" sentences", disable=None, mininterval=0.5)
     return [" ".join(result.hypotheses[0]) for result in bar]
 
@@ -209,11 +214,6 @@ def translate_text(model: ExportedModel, lines: list[str], search: Search) -> li
     return translations
 
 
-def all_threads() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
@@ -227,7 +227,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--length-penalty", type=command.finite, default=1.0, metavar="X", help=penalty)
     tokens = f"source subwords per batch (default: {BATCH_HELP})"
     add("--max-tokens", type=command.positive_int, metavar="N", help=tokens)
-    add("--threads", type=command.positive_int, default=all_threads(), metavar="N", help="default: all cores")
+    add("--threads", type=command.positive_int, default=usable_cores(), metavar="N", help="default: all cores")
     return parser.parse_args(arguments)
 
 

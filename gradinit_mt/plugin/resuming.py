@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import interruption, newest, stop_note, stopping, unsaved, untrusted
+from gradinit_mt.plugin import interruption, newest, resume_state, stop_note, stopping, untrusted
 from gradinit_mt.plugin.ranks import from_first_rank
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def resume_exactly() -> None:
         training = sys._getframe(1).f_globals  # of fairseq-train, which calls this
         interruption.listen()
         interruption.save_between_updates(training)
-        unsaved.note_early_stopping(trainer, training)
+        resume_state.note_early_stopping(trainer, training)
         from_first_rank(lambda: stop_note.remove(Path(cfg.save_dir)))
         _mend(cfg)
         with untrusted.resuming(trainer.cfg):
@@ -52,10 +52,19 @@ def _restore(trainer: Any, extra_state: dict) -> None:
     if INNER in extra_state.get("metrics", {}):
         metrics._aggregators[INNER] = MetersDict()
         metrics._aggregators[INNER].load_state_dict(extra_state["metrics"][INNER])
-    unsaved.restore(trainer, extra_state.get(unsaved.NAME, {}))
-    if option := unsaved.ended_by(trainer):
+    resume_state.restore(trainer, extra_state)
+    if option := ended_by(trainer):
         logger.info("this run is complete by its %s: a larger one continues it", option)
         stopping.leave(0)
+
+
+def ended_by(trainer: Any) -> str | None:
+    """The option that has already ended this run, if any; fairseq would make at least one more update."""
+    ends = {
+        "--max-update": 0 < trainer.cfg.optimization.max_update <= trainer.get_num_updates(),
+        "--patience": 0 < trainer.cfg.checkpoint.patience <= resume_state.early_stopping(trainer).get("num_runs", 0),
+    }
+    return next(filter(ends.get, ends), None)
 
 
 def _mend(cfg: Any) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.plugin import newest, stop_note
@@ -131,7 +132,7 @@ def train(arguments: list[str]) -> None:
     own = directory if owner else directory.with_name(f"{directory.name}.node{chosen.node}")
     if owner:
         save_dir.require_usable(directory)
-        here = described(corpus, fairseq_arguments)
+        here = save_dir.new_run(corpus, fairseq_arguments)
         if not save_dir.has_begun(directory):
             rehearsal.require_files(fairseq_arguments)
     with save_dir.locked(own) as lock:
@@ -198,43 +199,12 @@ def _require_success(outcome: Outcome, log: str) -> None:
 
 
 def _prepared_run(directory: Path, here: dict) -> dict:
-    run = checked_run(directory, here)
+    run = save_dir.checked_run(directory, here)
     for message in newest.mend(directory):
         command.step(message)
     if (directory / TENSORS).exists() and not (directory / newest.LAST).exists():
         Record.load(directory)  # which the run would continue
     return run
-
-
-def described(corpus: PreparedCorpus, arguments: list[str]) -> dict:
-    """A new run on the corpus with these arguments of fairseq-train, as noted in ``run.json``.
-
-    Raises:
-        UserError: the data to train on has changed since the corpus was prepared.
-    """
-    checksums = corpus.checksums(corpus.binarized("train", "valid"))
-    return {"data": str(corpus.directory), "data_sha256": checksums, "options": arguments, "starts": []}
-
-
-def checked_run(directory: Path, here: dict) -> dict:
-    """The run to note in ``run.json``: the one that the save dir has begun, or the new one ``here``.
-
-    Raises:
-        UserError: the save dir has begun a run with other settings or data. The data may have moved, if its checksums
-            were noted.
-    """
-    there = save_dir.read_run(directory)
-    if there is None or not save_dir.has_begun(directory):
-        return here
-    noted = there.get("data_sha256")
-    changes = options.changed(there["options"], here["options"], may_move=noted is not None)
-    if noted not in (None, here["data_sha256"]):
-        changes += [f"data of {there['data']} there, other data in {here['data']} here"]
-    if changes:
-        raise UserError(
-            f"{directory} holds a run with other settings ({'; '.join(changes)}); use another --save-dir, or remove it"
-        )
-    return there | here | {"starts": there["starts"]}
 
 
 def _from_here(path: Path) -> Path:
@@ -246,7 +216,7 @@ def environment(gpus: int, processes: int) -> dict[str, str]:
     """The variables of the training processes: on a CPU they see no GPU and share the cores."""
     if gpus:
         return dict(os.environ)
-    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    threads = max(1, usable_cores() // processes)
     defaults = {"OMP_NUM_THREADS": str(threads), "GLIBC_TUNABLES": KEEP_MEMORY}
     return defaults | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
 

@@ -106,22 +106,6 @@ def test_a_damaged_reading_is_named(cells, tmp_path):
         finished(tmp_path)
 
 
-def test_an_engine_that_outlives_its_study_keeps_other_starts_out(tmp_path):
-    with study.locked(tmp_path) as lock:
-        engine = subprocess.Popen(["sleep", "60"], pass_fds=[lock])
-    try:
-        with (
-            pytest.raises(UserError, match="is in use by another start; wait until it has ended"),
-            study.locked(tmp_path),
-        ):
-            pass
-    finally:
-        engine.kill()
-        engine.wait()
-    with study.locked(tmp_path):
-        pass
-
-
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

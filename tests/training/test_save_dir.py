@@ -1,11 +1,7 @@
 """Save dirs: whose they are, whether they are complete, and the checkpoint to resume from."""
 
 import argparse
-import errno
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -36,38 +32,6 @@ def test_one_launcher_at_a_time(tmp_path):
     ):
         raise AssertionError
     with save_dir.locked(tmp_path / "run"):
-        pass
-
-
-def test_where_there_are_no_locks_a_run_starts_and_the_user_is_told(tmp_path, monkeypatch, capsys):
-    """As on Lustre that is mounted without flock."""
-
-    def flock(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    monkeypatch.setattr(save_dir.fcntl, "flock", flock)
-    with save_dir.locked(tmp_path / "run") as lock:
-        assert os.fstat(lock)
-    shown = capsys.readouterr().err
-    assert shown.startswith(f"beware: the file system of {tmp_path / 'run'} has no locks (Function not implemented)")
-
-
-def test_an_error_inside_is_not_mistaken_for_a_lock(tmp_path):
-    with pytest.raises(BlockingIOError), save_dir.locked(tmp_path):
-        raise BlockingIOError
-
-
-def test_a_lock_lasts_as_long_as_the_training_process_that_inherited_it(tmp_path):
-    with save_dir.locked(tmp_path) as lock:
-        child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock], start_new_session=True
-        )
-    with pytest.raises(UserError, match="in use"), save_dir.locked(tmp_path):
-        raise AssertionError
-    child.kill()
-    child.wait()
-    child.stdin.close()
-    with save_dir.locked(tmp_path):
         pass
 
 

@@ -1,4 +1,4 @@
-"""What fairseq's checkpoints leave out, and a resumed run needs to continue bit for bit.
+"""State that a resumed run needs to continue bit for bit, and fairseq's checkpoints leave out.
 
 - In half precision, the optimizer's float32 copies of the parameters and all of the loss scaler but its scale. They
   are kept in the optimizer's state, to which ``--reset-optimizer`` and ``--no-save-optimizer-state`` apply.
@@ -21,8 +21,8 @@ NAME = "gradinit_mt"  # of both entries
 _COUNTS = ("_iter", "_last_overflow_iter", "_last_rescale_iter", "_overflows_since_rescale")
 
 
-def save_the_rest() -> None:
-    """Adds all of this to the checkpoints that fairseq writes from now on."""
+def complete_checkpoints() -> None:
+    """Adds this state to the checkpoints that fairseq writes from now on."""
     for kind in (FP16Optimizer, MemoryEfficientFP16Optimizer, AMPOptimizer):
         _complete(kind)
     stock = Trainer.state_dict
@@ -31,7 +31,7 @@ def save_the_rest() -> None:
     def state_dict(trainer: Trainer) -> dict:
         state = stock(trainer)
         state["extra_state"][NAME] = {
-            "early_stopping": dict(_early_stopping(trainer)),
+            "early_stopping": dict(early_stopping(trainer)),
             "amp_retries": getattr(trainer, "_amp_retries", 0),
         }
         return state
@@ -49,29 +49,24 @@ def note_early_stopping(trainer: Trainer, training: dict) -> None:
         trainer.early_stopping = vars(count)
 
 
-def restore(trainer: Trainer, saved: dict) -> None:
-    """Gives a trainer what its checkpoint had of this, once it has loaded the rest of its state.
+def restore(trainer: Trainer, extra_state: dict) -> None:
+    """Restores the counts of a trainer that has loaded the rest of its checkpoint.
+
+    That of the moving average (``--store-ema``) is not saved: it follows from the number of updates.
 
     Args:
-        saved: the entry of the checkpoint's extra state; empty if an earlier version wrote it.
+        extra_state: of the checkpoint; without this entry if an earlier version wrote it.
     """
-    _early_stopping(trainer).update(saved.get("early_stopping", {}))
+    saved = extra_state.get(NAME, {})
+    early_stopping(trainer).update(saved.get("early_stopping", {}))
     if hasattr(trainer, "_amp_retries"):
         trainer._amp_retries = saved.get("amp_retries", 0)
-    if trainer.cfg.ema.store_ema:  # which counts the updates between its own
+    if trainer.cfg.ema.store_ema:
         trainer.ema.update_freq_counter = trainer.get_num_updates() % max(1, trainer.cfg.ema.ema_update_freq)
 
 
-def ended_by(trainer: Trainer) -> str | None:
-    """The option that has already ended this run, if any; fairseq would make at least one more update."""
-    ends = {
-        "--max-update": 0 < trainer.cfg.optimization.max_update <= trainer.get_num_updates(),
-        "--patience": 0 < trainer.cfg.checkpoint.patience <= _early_stopping(trainer).get("num_runs", 0),
-    }
-    return next(filter(ends.get, ends), None)
-
-
-def _early_stopping(trainer: Trainer) -> dict:
+def early_stopping(trainer: Trainer) -> dict:
+    """What ``fairseq-train`` keeps of ``--patience``: the best validation, and ``num_runs`` without a better one."""
     return getattr(trainer, "early_stopping", {})
 
 

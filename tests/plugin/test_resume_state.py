@@ -10,7 +10,7 @@ from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimi
 from fairseq.trainer import Trainer
 from in_process import configured, trainer_of, updates_of
 
-from gradinit_mt.plugin import unsaved
+from gradinit_mt.plugin import resume_state, resuming
 from gradinit_mt.tasks import gradinit_translation
 
 KINDS = (FP16Optimizer, MemoryEfficientFP16Optimizer, AMPOptimizer)
@@ -33,7 +33,7 @@ def on_a_cpu(monkeypatch):
     monkeypatch.setattr(Trainer, "state_dict", inspect.unwrap(Trainer.state_dict))
     for kind, name in itertools.product(KINDS, ("state_dict", "load_state_dict")):
         monkeypatch.setattr(kind, name, inspect.unwrap(getattr(kind, name)))
-    unsaved.save_the_rest()
+    resume_state.complete_checkpoints()
     monkeypatch.setattr(torch.cuda, "current_device", lambda: None)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)  # after an overflow
     monkeypatch.setattr(gradinit_translation, "require_trainable", lambda cfg: None)
@@ -57,7 +57,7 @@ def state(trainer) -> dict:
     """All that a checkpoint has of a run, but for times and settings."""
     trainer.consolidate_optimizer()
     whole = trainer.state_dict()
-    kept = {name: whole["extra_state"].get(name) for name in ("ema", "ema_fp32_params", unsaved.NAME)}
+    kept = {name: whole["extra_state"].get(name) for name in ("ema", "ema_fp32_params", resume_state.NAME)}
     return {"model": whole["model"], "optimizer": whole["last_optimizer_state"]} | {k: v for k, v in kept.items() if v}
 
 
@@ -70,7 +70,8 @@ def save(trainer, path) -> None:
 def resumed(trainer, path):
     """Loads a checkpoint."""
     extra_state = trainer.load_checkpoint(str(path))
-    unsaved.restore(trainer, extra_state[unsaved.NAME])
+    assert resume_state.NAME in extra_state
+    resume_state.restore(trainer, extra_state)
     return trainer
 
 
@@ -115,17 +116,17 @@ def test_a_run_that_has_ended_is_continued_by_a_larger_limit(patience, max_updat
         checkpoint=SimpleNamespace(patience=patience), optimization=SimpleNamespace(max_update=max_update)
     )
     trainer = SimpleNamespace(cfg=cfg, get_num_updates=lambda: 8, early_stopping={"best": 4.0, "num_runs": 3})
-    assert unsaved.ended_by(trainer) == option
+    assert resuming.ended_by(trainer) == option
 
 
-def test_a_checkpoint_of_an_earlier_version_is_loaded(trainer, tmp_path, monkeypatch):
+def test_a_checkpoint_of_an_earlier_version_is_loaded(trainer, tmp_path):
     options, _ = MODES["fp16, not flat"]
     one = trainer(options)
     one.train_step(next(updates_of(one)))
     save(one, tmp_path / "checkpoint.pt")
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    del saved["last_optimizer_state"][unsaved.NAME], saved["extra_state"][unsaved.NAME]
+    del saved["last_optimizer_state"][resume_state.NAME], saved["extra_state"][resume_state.NAME]
     torch.save(saved, tmp_path / "earlier.pt")
     other = trainer(options)
-    unsaved.restore(other, other.load_checkpoint(str(tmp_path / "earlier.pt")).get(unsaved.NAME, {}))
+    resume_state.restore(other, other.load_checkpoint(str(tmp_path / "earlier.pt")))
     torch.testing.assert_close(other.model.state_dict(), one.model.state_dict(), rtol=0, atol=0)
