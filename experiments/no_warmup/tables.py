@@ -17,6 +17,10 @@ from pathlib import Path
 
 from matplotlib import pyplot
 
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
+
+from comparison.collect import score_of
+
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
@@ -66,7 +70,7 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
     columns |= {"worst seed": at(last), "validation": validation}
     measured: dict[str, Column] = {
         "source gain": lambda o: o["source_gain"],
-        "BLEU": chosen_bleu,
+        "BLEU": score_of,
         "GradInit's share of the time": lambda o: 100 * o["gradinit_seconds"] / o["seconds"],
     }
     columns |= {name: at_the_end(value) for name, value in measured.items()}
@@ -81,17 +85,6 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
         seeds = ", ".join(str(outcome["seed"]) for outcome in group)
         lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def chosen_bleu(outcome: dict) -> float | None:
-    """Test BLEU of the scored checkpoint with the higher validation BLEU; None if nothing was scored."""
-    if "scores" not in outcome:
-        return None
-    by_split = [
-        {split: scores["detokenized_bleu"]["value"] for split, scores in of_checkpoint.items()}
-        for of_checkpoint in outcome["scores"].values()
-    ]
-    return max(by_split, key=lambda bleu: bleu["valid"])["test"]
 
 
 def _cell(column: str, values: list[float | None]) -> str:

@@ -139,6 +139,7 @@ OPTIONS = [
     ("--seed -1", r"argument --seed: -1: expected a whole number from 0 to 4294967295"),
     ("--processes 0", r"argument --processes: 0: expected a whole number of at least 1"),
     ("--nodes 2", r"--rendezvous None: expected HOST:PORT, the same on all machines"),
+    ("--rendezvous host", r"--rendezvous host: expected HOST:PORT"),
     ("--nodes 2 --rendezvous host:99999", r"--rendezvous host:99999: expected HOST:PORT"),
     ("--node 1", r"--node 1: expected from 0 to 0, below --nodes"),
     ("-- --save-dir x", r"--save-dir after --: the launcher sets it"),

@@ -87,7 +87,7 @@ def test_source_gain_and_signal_equal_plain_computations(watched):
     assert board(directory / "tb", "source_gain")[6] == pytest.approx(gain, rel=2e-3, abs=2e-5)
 
 
-def test_the_gradient_norms_make_up_the_whole(watched, fairseq, tmp_path):
+def test_the_gradient_norms_make_up_the_whole(fairseq, tmp_path):
     output = fairseq.train(tmp_path, 3, *TASK, *ADAM, *WATCH, "--clip-norm", "0.01")
     stacks = [logged(output, f"gnorm_{stack}") for stack in ("encoder", "decoder", "embeddings")]
     for whole, *parts in zip(logged(output, "gnorm"), *stacks, strict=True):

@@ -2,6 +2,7 @@
 
 import math
 
+import at_initialization as study
 import pytest
 import torch
 
@@ -10,17 +11,7 @@ from gradinit_mt.corpora.layout import PreparedCorpus
 
 
 @pytest.fixture(scope="module")
-def study(root):
-    """The module, imported beside the others of its directory."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(root / "experiments/no_warmup")
-        import at_initialization
-
-        yield at_initialization
-
-
-@pytest.fixture(scope="module")
-def bench(study, toy_corpus):
+def bench(toy_corpus):
     narrow = ("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32")
     run = study.Cell("toy", "xavier", 1e-3, 0.98, None, 1, 1, narrow)
     return study.Bench(run, PreparedCorpus.load(toy_corpus))
@@ -32,7 +23,7 @@ def values(table, row):
     return [float(word) for cell in line.split("|")[2:-1] for word in cell.replace("±", " ").split()]
 
 
-def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(study, bench):
+def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(bench):
     """Except for the biases of keys: their gradient is a rounding error below Adam's epsilon, but has a sign.
 
     The sign varies between repetitions and changes a drop by a few per cent, so the test uses the mean over eight.
@@ -53,14 +44,14 @@ def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(study, bench
     assert abs(values(table, "the last LayerNorm alone")[0]) < mean / 2
 
 
-def test_a_mean_is_compared_with_its_deviation_over_draws(study):
+def test_a_mean_is_compared_with_its_deviation_over_draws():
     draws = torch.tensor([[1.0, -1.0, 1.0], [3.0, 3.0, 1.1]])  # mean / deviation: 1.41, 0.35, 14.8
     ratio, agrees = study._against_noise(draws)
     assert ratio == pytest.approx(math.sqrt(2), rel=1e-5)
     assert agrees == pytest.approx(5 / 6)
 
 
-def test_batches_depend_only_on_their_number(study, bench):
+def test_batches_depend_only_on_their_number(bench):
     def first(number):
         return next(bench.batches(256, number))["id"].tolist()
 
@@ -68,7 +59,7 @@ def test_batches_depend_only_on_their_number(study, bench):
     assert first(3) != first(4)
 
 
-def test_quantities_depend_on_the_scales_and_leave_the_initial_model_unchanged(study, bench):
+def test_quantities_depend_on_the_scales_and_leave_the_initial_model_unchanged(bench):
     samples = bench.fixed(1)
     before = study.fingerprint(bench.theta0)
     plain, smaller = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))

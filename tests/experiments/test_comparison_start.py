@@ -228,7 +228,7 @@ def test_all_settings_are_too_many_for_sgd(tmp_path):
         load(tmp_path / "study.yaml")
 
 
-def test_a_block_that_is_asked_for_needs_its_corpus(start, root, monkeypatch, tmp_path):
+def test_a_block_that_is_asked_for_needs_its_corpus(start, root, tmp_path):
     with pytest.raises(UserError, match="--blocks d-tatoeba: its corpus tatoeba is not among the arguments"):
         start("--config", root / "experiments/comparison/config.yaml", "--blocks", "d-tatoeba", corpora=["multi30k"])
     assert not list(tmp_path.iterdir())

@@ -6,19 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import tables
 
 FOLDER = "docs/results/no-warmup"
 NAMES = ["xavier", "warmup200", "warmup400", "hand", "hand-output", "paper", "gradinit"]
 RATES = ["5e-4", "1e-3", "2e-3", "3e-3"]
-
-
-@pytest.fixture(scope="module")
-def tables(root):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(root / "experiments/no_warmup")
-        import tables
-
-        yield tables
 
 
 @pytest.fixture
@@ -79,16 +71,7 @@ def test_longer_runs_count_up_to_the_last_reading(show, tmp_path):
     )
 
 
-def test_the_checkpoint_is_chosen_by_its_bleu_on_the_validation_set(tables):
-    def scored(valid, test):
-        return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}}}
-
-    assert tables.chosen_bleu({"scores": {"best": scored(30.0, 1.0), "last": scored(29.0, 99.0)}}) == 1.0
-    assert tables.chosen_bleu({"scores": {"best": scored(30.0, 1.0), "last": scored(31.0, 0.5)}}) == 0.5
-    assert tables.chosen_bleu({}) is None
-
-
-def test_a_bleu_of_zero_is_shown(tables):
+def test_a_bleu_of_zero_is_shown():
     none = {"valid": {"detokenized_bleu": {"value": 0.0}}, "test": {"detokenized_bleu": {"value": 0.0}}}
     head, _, row = tables.table([reading(scores={"best": none, "last": none})], [50]).splitlines()
     assert row.split("|")[head.split("|").index(" BLEU ")].strip() == "0.00"

@@ -112,7 +112,7 @@ def test_deepnorm_weighs_residuals_and_draws_matrices_of_its_gains(make, initial
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_pre_norm_is_refused(initialize, task, make, rule):
+def test_pre_norm_is_refused(initialize, make, rule):
     model = make()
     model.decoder.layers[1].normalize_before = True
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}

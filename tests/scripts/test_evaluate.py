@@ -171,33 +171,13 @@ def test_bad_arguments_are_refused_before_translation(toy, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_that_does_not_fit_the_corpus_is_refused(toy, tmp_path):
-    """The reverse direction, an unknown model, and a sentence longer than the model accepts."""
-    reversed_, state = tmp_path / "reversed.pt", checkpoints.load(toy.run / "checkpoint_best.pt")
-    state["cfg"]["task"] |= {"source_lang": "en", "target_lang": "de"}
-    torch.save(state, reversed_)
-    with pytest.raises(UserError, match=r"reversed.pt: was trained from en to de, the corpus is de to en"):
-        evaluate_here(toy.run, "--checkpoint", reversed_, "--output", tmp_path / "result")
-    state["cfg"]["model"]["_name"] = "fconv"
-    torch.save(state, tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"other.pt: its model is 'fconv'; expected one of post_ln_transformer, "):
-        evaluate_here(toy.run, "--checkpoint", tmp_path / "other.pt", "--output", tmp_path / "result")
+def test_a_sentence_longer_than_the_model_takes_is_named(toy, tmp_path):
     state = checkpoints.load(toy.run / "checkpoint_best.pt")
-    state["cfg"]["task"] |= {"source_lang": "de", "target_lang": "en", "max_source_positions": 12}
+    state["cfg"]["task"]["max_source_positions"] = 12
     torch.save(state, tmp_path / "short.pt")
     with pytest.raises(UserError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"):
         evaluate_here(toy.run, "--checkpoint", tmp_path / "short.pt", "--output", tmp_path / "result")
     assert not (tmp_path / "result").exists()
-
-
-def test_a_corrupt_run_json_is_named(toy, tmp_path):
-    shutil.copy(toy.run / "checkpoint_best.pt", tmp_path)
-    (tmp_path / "run.json").write_text("[1, 2")
-    with pytest.raises(UserError, match=r"run.json: cannot be read"):
-        evaluate_here(tmp_path)
-    (tmp_path / "run.json").unlink()
-    with pytest.raises(UserError, match=r"has no run.json .*give it with --data"):
-        evaluate_here(tmp_path)
 
 
 def test_an_error_is_one_line(evaluate, tmp_path):
@@ -207,10 +187,5 @@ def test_an_error_is_one_line(evaluate, tmp_path):
     assert last.startswith("error: ") and "run.json" in last and "--data" in last
 
 
-def test_help_and_shellcheck(root, evaluate):
+def test_help_lists_the_options(evaluate):
     assert "--paired-with" in evaluate("--help").stdout
-    shellcheck = Path(sys.executable).parent / "shellcheck"
-    if not shellcheck.is_file():
-        pytest.skip("shellcheck is not installed")
-    checked = call(shellcheck, root / "scripts" / "evaluate.sh")
-    assert checked.returncode == 0, checked.stdout

@@ -28,21 +28,6 @@ def test_machines_meet_at_machine_0():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--nodes", "2"], "--rendezvous None: expected HOST:PORT, the same on all machines"),
-        (["--nodes", "2", "--rendezvous", "host"], "--rendezvous host: expected HOST:PORT"),
-        (["--rendezvous", "host"], "--rendezvous host: expected HOST:PORT"),
-        (["--node", "1"], "--node 1: expected from 0 to 0, below --nodes"),
-    ],
-)
-def test_machines_without_an_address_or_an_index_are_refused(capsys, arguments, message):
-    with pytest.raises(SystemExit):
-        launch.parse_arguments(["data", *arguments])
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
     ("present", "device", "processes", "expected"),
     [
         (0, "auto", None, (0, 1)),

@@ -281,7 +281,7 @@ def test_the_command_ends_when_this_process_is_killed(driven):
     wait_for(lambda: not is_alive(child))
 
 
-def test_the_command_ends_when_the_log_cannot_be_written(tmp_path):
+def test_the_command_ends_when_the_log_cannot_be_written():
     """/dev/full acts like a full disk."""
     command = [sys.executable, "-c", "import time; print('word' * 9999, flush=True); time.sleep(60)"]
     began = time.monotonic()
