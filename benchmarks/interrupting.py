@@ -14,7 +14,7 @@ GONE = 60  # seconds that the processes of a run have to end, once its launcher 
 
 # A line of the log: what the run does from then on. The first epoch begins with GradInit.
 MARKS = {
-    r"GradInit: step ": "GradInit",
+    r"GradInit: looks ": "GradInit",
     r"GradInit: \d+ iterations in ": "updates",
     r"begin training epoch ([2-9]|\d\d)": "updates",
     r"begin validation on ": "validation",

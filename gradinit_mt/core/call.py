@@ -101,11 +101,10 @@ def gradinit(
         )
 
     ahead = None
-    if stacks is None and (config.signal_weight or FORMS[form].from_branches):
-        stacks = find_stacks(model)
-    if config.signal_weight:
-        if not stacks or not all(stack.layers for stack in stacks):
-            raise ValueError("there are no stacks of layers, or one is empty: pass those whose signal is to be kept")
+    if config.signal_weight or FORMS[form].from_branches:
+        stacks = find_stacks(model) if stacks is None else stacks
+        _require_stacks(stacks)
+    if stacks and config.signal_weight:
         ahead = SignalLoss(stacks).added_to(summed, config.signal_weight)
     if state is None and FORMS[form].from_branches:
         state = State.starting(branches(blocks, stacks or ()))
@@ -124,6 +123,15 @@ def gradinit(
         )
     names = [block.name for block in blocks]
     return Report(config, dict(zip(names, state.scales.tolist(), strict=True)), state)
+
+
+def _require_stacks(stacks: Sequence[Stack]) -> None:
+    if not stacks or not all(isinstance(stack, Stack) and stack.layers for stack in stacks):
+        kinds = ", ".join(type(stack).__name__ for stack in stacks)
+        raise ValueError(
+            f"stacks holds {kinds or 'nothing'}, expected objects of gradinit_mt.core.Stack, each with a layer or "
+            "more: stacks=[Stack([layer1, layer2])]"
+        )
 
 
 def _rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:

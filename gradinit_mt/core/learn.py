@@ -92,7 +92,10 @@ def learn_scales(
         for done in range(state.iteration, config.iterations):
             pair = next(pairs, None)
             if pair is None:
-                raise GradInitError(f"the batches ended after iteration {done} of {config.iterations}; pass more")
+                raise GradInitError(
+                    f"the batches ended after iteration {done} of {config.iterations}; pass more, or a list, which is "
+                    "used again from the start"
+                )
             learner.iterate(*pair)
             if on_iteration is not None:
                 on_iteration(state)

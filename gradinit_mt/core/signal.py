@@ -57,7 +57,8 @@ def find_stacks(model: nn.Module) -> list[Stack]:
     if not stacks:
         raise ValueError(
             f"{type(model).__name__} has no nn.ModuleList of nn.TransformerEncoderLayer or nn.TransformerDecoderLayer: "
-            "pass its stacks of layers (gradinit_mt.core.Stack), or form='signal' and signal_weight=0"
+            "pass its layers, as in stacks=[gradinit_mt.core.Stack([layer1, layer2])], and form='signal' if their "
+            "matrices have other names than PyTorch's or fairseq's"
         )
     return stacks
 

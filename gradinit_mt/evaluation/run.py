@@ -150,8 +150,8 @@ def described(result: dict) -> str:
     data, facts, settings = result["data"], result["checkpoint"], result["settings"]
     metric = facts["validation_metric"]
     validation = f", validation {metric} {facts['validation_value']}" if metric else ""
-    if metric == "loss" and facts["label_smoothing"]:
-        validation += " (as trained: with label smoothing)"
+    if metric == "loss":
+        validation += " bits" + " (as trained: with label smoothing)" * bool(facts["label_smoothing"])
     averaged = f", average of {len(facts['averaged_from'])} checkpoints" if facts["averaged_from"] else ""
     further = f", {shlex.join(settings['further_options'])}" if settings["further_options"] else ""
     return (

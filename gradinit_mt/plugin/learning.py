@@ -18,6 +18,7 @@ from gradinit_mt.core.blocks import Block, block_facts, embedding_rms
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
 from gradinit_mt.core.starts import branches
+from gradinit_mt.core.state import OBJECTIVE
 from gradinit_mt.plugin import interruption
 from gradinit_mt.plugin.batches import batches_of, max_tokens
 from gradinit_mt.plugin.facts import data_checksum
@@ -67,8 +68,11 @@ def learn(
     )
     started_at = record.state.iteration
     if not record.complete:
-        shown = [f"{name} {value}" for name, value in record.settings.items() if name != "model"]
-        logger.info("GradInit: %s", ", ".join(shown))
+        logger.info(
+            f"GradInit: looks {config.look_ahead} step{'s' * (config.look_ahead > 1)} of {config.step} ahead, eta "
+            f"{config.eta:g}, in {config.precision}, for {config.iterations} iterations; every setting will be in "
+            f"{os.path.join(cfg.save_dir, SUMMARY)}"
+        )
     elif rank == 0:
         record.save(Path(cfg.save_dir))  # a kill may have fallen between its two files
 
@@ -83,7 +87,10 @@ def learn(
 
         def on_iteration(state: State) -> None:
             entry = state.history[-1]
-            advance(f"loss {entry['loss']:.3f} norm {entry['norm']:.4g} {entry['kind']}")
+            done = f"gradient norm {entry['norm']:.4g}, above gamma"
+            if entry["kind"] == OBJECTIVE:
+                done = f"objective ahead {entry['ahead']:.3f}"
+            advance(f"loss {entry['loss']:.3f} nats, {done}")
             if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
                 record.save(Path(cfg.save_dir))
             if number := interruption.received():
@@ -162,10 +169,11 @@ def _from_branches(blocks: list[Block], model: BaseFairseqModel) -> State:
 def _log_outcome(record: Record, save_dir: str, reused: bool) -> None:
     state = record.state
     objective, constraint = state.steps
+    kinds = "" if record.settings["gamma"] is None else f", {objective} objective and {constraint} constraint steps"
     scales = sorted(s for s, b in zip(state.scales.tolist(), record.blocks, strict=True) if b["learnable"])
     done = log_lines.SCALES_REUSED if reused else f"{state.iteration} iterations"
     logger.info(
-        f"GradInit: {done} in {state.seconds:.1f} s, {objective} objective and {constraint} constraint steps; "
+        f"GradInit: {done} in {state.seconds:.1f} s{kinds}; "
         f"scales from {scales[0]:.3g} to {scales[-1]:.3g}, median {statistics.median(scales):.3g}; "
         f"see {os.path.join(save_dir, SUMMARY)}"
     )

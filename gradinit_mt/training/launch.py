@@ -147,15 +147,16 @@ def train(arguments: list[str]) -> None:
         line = line_now()
         if run is not None:
             save_dir.note_start(directory, run, line)
-        place = f"preset {preset}; {_place(gpus, processes, chosen)}"
-        command.step(f"training on {corpus.name} ({place}); checkpoints and log in {shown}")
+        about = f"preset {preset}: {_plan(given)}; {_place(gpus, processes, chosen)}"
+        command.step(f"training on {corpus.name} ({about}); checkpoints and log in {shown}")
         outcome = run_logged(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
     _leave_if_stopped(outcome, directory, shown, owner)
     _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
     if outcome.source_gain < LITTLE_USE:
         command.step(
             f"beware: with another sentence's source the loss is only {outcome.source_gain:.2f} bits per token higher, "
-            "so this model hardly translates; try more updates, a lower --lr, or warmup (--warmup-updates)"
+            "so this model hardly translates. After a short training, try more updates (--max-update); otherwise a "
+            "lower --lr, then warmup (--warmup-updates)"
         )
     command.step(f"done; next: scripts/evaluate.sh {shown}")
 
@@ -166,6 +167,12 @@ def _line(directory: Path, arguments: list[str], processes: int, chosen: argpars
         command.step(f"continuing from {newest.LAST}: --restore-file and --reset-* applied to the first start")
         arguments = remaining
     return command_line(arguments, processes, chosen.nodes, chosen.node, chosen.rendezvous)
+
+
+def _plan(given: dict) -> str:
+    ends = {"updates": given.get("max_update"), "epochs": given.get("max_epoch")}
+    limits = [f"{number:,} {unit}" for unit, number in ends.items() if number]
+    return f"{given['arch']}, lr {', '.join(f'{lr:g}' for lr in given['lr'])}, {' or '.join(limits) or 'no end'}"
 
 
 def _place(gpus: int, processes: int, chosen: argparse.Namespace) -> str:

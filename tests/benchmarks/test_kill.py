@@ -17,7 +17,7 @@ import torch
 
 LINES = {
     "2026 | INFO | fairseq_cli.train | Start iterating over samples": "start",
-    "2026 | INFO | gradinit_mt.plugin.learning | GradInit: step adam, eta 0.0005": "GradInit",
+    "2026 | INFO | gradinit_mt.plugin.learning | GradInit: looks 8 steps of adam ahead, eta 0.0005": "GradInit",
     "2026 | INFO | gradinit_mt.common.progress | GradInit: 3/30, 2 s left": "GradInit",
     "2026 | INFO | gradinit_mt.plugin.learning | GradInit: 30 iterations in 1.9 s": "updates",
     '2026 | INFO | fairseq_cli.train | begin validation on "valid" subset': "validation",

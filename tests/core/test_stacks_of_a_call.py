@@ -82,10 +82,12 @@ def test_a_stack_that_is_not_called_from_its_first_layer_on_is_an_error():
         )
 
 
-@pytest.mark.parametrize("stacks", [[], [Stack([])]])
-def test_no_stack_or_an_empty_one_is_an_error(stacks):
+@pytest.mark.parametrize(
+    ("stacks", "found"), [([], "nothing"), ([Stack([])], "Stack"), ([nn.Sequential(nn.ReLU())], "Sequential")]
+)
+def test_no_stack_an_empty_one_or_another_module_is_an_error(stacks, found):
     model = network()
-    with pytest.raises(ValueError, match="there are no stacks of layers, or one is empty"):
+    with pytest.raises(ValueError, match=f"stacks holds {found}, expected objects of gradinit_mt.core.Stack"):
         gradinit_mt.gradinit(model, token_loss, batches(), adam(model), stacks=stacks)
 
 

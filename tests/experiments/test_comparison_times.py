@@ -19,7 +19,7 @@ def log(*entries):
 
 
 START = "{'_name': None, 'common': {}}"
-BEGINS = "GradInit: step adam, eta 0.001"
+BEGINS = "GradInit: looks 8 steps of adam ahead, eta 0.001"
 ENDS = f"GradInit: 100 iterations in {LEARNED} s, 90 objective and 10 constraint steps"
 FOUND = f"GradInit: found complete, learned in {LEARNED} s, 90 objective and 10 constraint steps"
 UNDISTURBED = [(0, START), (5, BEGINS), (31, ENDS)]

@@ -86,7 +86,7 @@ def test_the_validation_loss_is_said_to_have_the_label_smoothing_of_the_criterio
     assert facts["label_smoothing"] == 0, "fairseq's default"
     assert "label smoothing" not in evaluated.printed
     smoothed = evaluated.scores | {"checkpoint": facts | {"label_smoothing": 0.1}}
-    assert f"{facts['validation_value']} (as trained: with label smoothing)\n" in run.described(smoothed)
+    assert f"{facts['validation_value']} bits (as trained: with label smoothing)\n" in run.described(smoothed)
 
 
 def test_the_label_smoothing_is_that_of_the_checkpoint(toy):

@@ -57,7 +57,7 @@ def run_dir(train, toy_corpus, tmp_path_factory):
     assert "fairseq-train ended with status 1" in output
     status, output = train(*here)  # a corrected command may follow, since nothing was computed
     assert status == 0, output
-    assert "training on toy (preset other; CPU, 1 process)" in output
+    assert "training on toy (preset other: post_ln_transformer_small, lr 0.0005, 2 updates; CPU, 1 process)" in output
     assert "GradInit: 3 iterations" in output
     assert "update 2/2: loss" in output
     assert f"done; next: scripts/evaluate.sh '{save_dir}'" in output, "can be pasted into a shell"
