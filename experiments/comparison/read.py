@@ -22,7 +22,7 @@ from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.save_dir import LOG
 
 READING = "reading.json"
-TOKENS = 4096  # per batch of the source gain, whose sources are permuted within a batch
+TOKENS = 4096  # per batch of the source gain, which gives each target another source of its batch
 
 
 def read(directory: Path) -> dict:

@@ -23,8 +23,14 @@ def find_blocks(model: nn.Module) -> list[Block]:
     """Every trainable tensor of ``model``, in the model's own order; a tied tensor is listed once.
 
     Raises:
-        ValueError: no tensor is trainable, or one is in half precision, which would lose the small steps of the scales.
+        ValueError: no tensor is trainable, one is in half precision, which would lose the small steps of the scales, or
+            an embedding has sparse gradients.
     """
+    for name, module in model.named_modules():
+        if getattr(module, "sparse", False) and isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            raise ValueError(
+                f"{name} has sparse gradients, GradInit needs dense ones: set its sparse=False for the call"
+            )
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     blocks = []
     for name, parameter in model.named_parameters():  # lists a tied tensor once

@@ -56,7 +56,8 @@ def gradinit(
         loss_fn: ``(model, batch) -> loss``, the mean over the batch's examples; or ``(sum, size)`` if sequences
             differ in length: the summed loss and the number of tokens.
         batches: each a tensor, or tuples, lists and dicts of tensors, with the examples along ``batch_dim``. None is
-            passed on. Every iteration uses one batch; after the last one they start over.
+            passed on. Every iteration uses one batch; after the last one they start over. Two thirds of a batch are
+            divided among the steps of the look-ahead: with batch normalization, each step needs two examples.
         optimizer: Adam, AdamW or SGD, at the learning rate of the first update. It is read, never stepped.
         form: a name in ``forms.FORMS``: ``branches``, the default, ``signal``, which starts from scales of 1, or
             ``paper``, as published.
@@ -74,15 +75,12 @@ def gradinit(
         ValueError: a setting is out of its range, there is no such form, the optimizer's state shows that it has taken
             steps, it lacks a trainable tensor of the model, maximizes or is not known, its groups differ in their
             steps, no stack of layers is found or one is not called from its first layer on, ``loss_fn`` returns
-            something else, a batch holds something else or tensors of different numbers of examples, or the processes
-            of ``DistributedDataParallel`` would learn different scales.
+            something else, a batch holds something else or tensors of different numbers of examples, the processes of
+            ``DistributedDataParallel`` would learn different scales or lose their synchronization, or the model is
+            sharded.
         GradInitError: see ``learn_scales``.
     """
-    if isinstance(model, DistributedDataParallel) and distributed.get_world_size() > 1 and all_reduce is None:
-        raise ValueError(
-            "the model is in DistributedDataParallel, whose processes would learn different scales: pass "
-            "all_reduce=torch.distributed.all_reduce"
-        )
+    _require_whole(model, all_reduce)
     steps = step_settings(optimizer, known_step(optimizer))
     blocks = find_blocks(model)
     config = settings_for(steps, _rate(model, optimizer), form, embedding_rms=embedding_rms(blocks), **settings)
@@ -123,6 +121,26 @@ def gradinit(
         )
     names = [block.name for block in blocks]
     return Report(config, dict(zip(names, state.scales.tolist(), strict=True)), state)
+
+
+def _require_whole(model: nn.Module, all_reduce: Callable[[Tensor], Any] | None) -> None:
+    """Checks the wrappers of a model for several processes, wherever they are: torch.compile may have added another."""
+    for module in model.modules():
+        kinds = {kind.__name__ for kind in type(module).__mro__}
+        if kinds & {"FullyShardedDataParallel", "FSDPModule"}:
+            raise ValueError("the model is sharded, and GradInit scales whole tensors: call it before sharding")
+        if not isinstance(module, DistributedDataParallel):
+            continue
+        if distributed.get_world_size() > 1 and all_reduce is None:
+            raise ValueError(
+                "the model is in DistributedDataParallel, whose processes would learn different scales: pass "
+                "all_reduce=torch.distributed.all_reduce"
+            )
+        if module.static_graph:  # it would take GradInit's derivatives for the backward pass that it records
+            raise ValueError(
+                "the model is in DistributedDataParallel with static_graph, which would no longer synchronize: call "
+                "GradInit on the model inside, with all_reduce, before wrapping it"
+            )
 
 
 def _require_stacks(stacks: Sequence[Stack]) -> None:

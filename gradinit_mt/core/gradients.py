@@ -78,12 +78,15 @@ class Gradients:
         return sums, sum(losses[1:], start=losses[0]), total
 
     def _averaged(self, sums: list[Tensor], loss_sum: Tensor, size: float) -> tuple[list[Tensor], Tensor]:
-        """Sums over ranks, divided by the size over ranks. New tensors, since autograd may return one tensor twice."""
+        """Sums over ranks, divided by the size over ranks: of a batch without targets, zeros.
+
+        New tensors, since autograd may return one tensor twice.
+        """
         if self.all_reduce is None:
-            return list(torch._foreach_div(sums, size)), loss_sum / size
+            return list(torch._foreach_div(sums, size or 1)), loss_sum / (size or 1)
         flat = torch.cat([*(t.reshape(-1) for t in sums), loss_sum.reshape(1), loss_sum.new_tensor([size])])
         self.all_reduce(flat)
-        flat.div_(flat[-1].clone())
+        flat.div_(flat[-1].where(flat[-1] != 0, 1))
         pieces = flat[:-2].split([t.numel() for t in sums])
         # each in its own type, should the model mix two; the loss as a copy, since a view would keep the whole gradient
         return [piece.view_as(t).to(t.dtype) for piece, t in zip(pieces, sums, strict=True)], flat[-2].clone()

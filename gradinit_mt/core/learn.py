@@ -193,6 +193,11 @@ class _Learner:
         advice = f"Use a smaller tau (now {self.config.tau:g}) or eta (now {self.config.eta:g})"
         if not self.state.iteration:
             advice = f"No scale has moved yet: check the loss, the initial parameters and eta (now {self.config.eta:g})"
+        if self.config.look_ahead > 1 and not math.isfinite(values.get("loss", 0.0)):
+            advice += (
+                ". A step of the look-ahead may see a single example of a batch: if a mean over it can be one over no "
+                "target, use larger batches, or return the summed loss and the number of targets"
+            )
         for name, value in values.items():
             if not math.isfinite(value):
                 raise GradInitError(

@@ -1,6 +1,7 @@
 """Batches for GradInit from a fairseq dataset: pairs (S, S~), each collated as fairseq collates training batches."""
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from gradinit_mt.core import GradInitError
 from gradinit_mt.core.batches import overlapping_halves, seeded, shared_out
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.plugin.ranks import rank_and_world_size
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,13 @@ def batches_of(task: TranslationTask, model: BaseFairseqModel, steps: int = 1) -
     with data_utils.numpy_seed(cfg.seed):
         indices = dataset.ordered_indices()
     longest = utils.resolve_max_positions(task.max_positions(), model.max_positions(), tokens)
-    indices = task.filter_indices_by_size(indices, dataset, longest, ignore_invalid_inputs=True)
+    fitting, ignored = dataset.filter_indices_by_size(indices, longest)
+    if len(ignored):
+        logger.info(
+            f"GradInit: {len(ignored):,} of {len(indices):,} training pairs are longer than {longest} tokens, and are "
+            "left out of its batches"
+        )
+    indices = fitting
     if len(indices) == 0:
         option = "gradinit-max-tokens" if cfg.gradinit_max_tokens else "max-tokens"
         raise GradInitError(f"no training sentence fits a batch of {tokens} tokens: raise --{option}")

@@ -68,9 +68,10 @@ def initialize(
 
 def restored_from(cfg: GradInitTranslationConfig) -> str | None:
     """The checkpoint that this run started from, if any; searched in fairseq's order."""
-    path = os.path.join(cfg.save_dir, newest.LAST)
+    ending = f"{cfg.checkpoint_suffix}.pt"
+    path = os.path.join(cfg.save_dir, newest.LAST.replace(".pt", ending))
     if cfg.restore_file != newest.LAST:
-        path = cfg.restore_file
+        path = cfg.restore_file.replace(".pt", ending)
     elif not os.path.exists(path):
         path = cfg.continue_once or cfg.finetune_from_model or path
     return path if os.path.exists(path) else None

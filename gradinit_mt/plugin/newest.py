@@ -29,7 +29,8 @@ def mend(save_dir: Path) -> list[str]:
         Messages that say what was done.
     """
     for path in (*save_dir.glob(".checkpoint*.pt.tmp"), *save_dir.glob("checkpoint*.pt.tmp")):
-        path.unlink()
+        if not path.name.startswith(".checkpoint_average"):  # which evaluation may be making
+            path.unlink()
     last = save_dir / LAST
     updates = {path: _updates(path) for path in save_dir.iterdir() if _SAVED.fullmatch(path.name)}
     written = {path: path.lstat().st_mtime_ns for path in updates}  # of a link, which may be broken: its own

@@ -193,6 +193,7 @@ class GradInitTranslationConfig(TranslationConfig):
     use_bmuf: bool = II("optimization.use_bmuf")
     save_dir: str = II("checkpoint.save_dir")
     restore_file: str = II("checkpoint.restore_file")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
     finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")
     continue_once: Optional[str] = II("checkpoint.continue_once")
     ddp_backend: str = II("distributed_training.ddp_backend")

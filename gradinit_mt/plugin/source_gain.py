@@ -1,7 +1,7 @@
 """How much a translation model uses its source: the rise of its loss when the source is another sentence's.
 
 A model may learn the target language and ignore the source, which its loss alone does not show. So each target is
-scored with its own source, and with the source of the next sentence in the batch.
+scored with its own source, and with the source of the sentence before it in the batch.
 """
 
 import math
@@ -26,7 +26,7 @@ class SourceGain:
 
 @torch.no_grad()
 def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: Iterable[dict]) -> SourceGain:
-    """The criterion's loss with the true sources, and how much higher it is with permuted ones.
+    """The criterion's loss with the true sources, and how much higher it is with those of other sentences.
 
     Args:
         model: is set to evaluation mode.
@@ -37,20 +37,24 @@ def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: I
         ValueError: no sample has two sentences.
     """
     model.eval()
-    true, permuted, tokens = 0.0, 0.0, 0
+    true, other, tokens = 0.0, 0.0, 0
     for sample in samples:
         if len(sample["id"]) < 2:
             continue
         tokens += sample["ntokens"]
         true += float(criterion(model, sample)[0])
-        permuted += float(criterion(model, with_permuted_sources(sample))[0])
+        other += float(criterion(model, with_other_sources(sample))[0])
     if not tokens:
         raise ValueError("no sample has two sentences, so there is no other source to try; use larger batches")
-    return SourceGain(true / tokens / math.log(2), (permuted - true) / tokens / math.log(2))
+    return SourceGain(true / tokens / math.log(2), (other - true) / tokens / math.log(2))
 
 
-def with_permuted_sources(sample: dict) -> dict:
-    """The sample with each sentence's source replaced by the next one's, and the same targets."""
-    inputs = sample["net_input"]
-    rolled = {name: inputs[name].roll(1, dims=0) for name in ("src_tokens", "src_lengths")}
-    return {**sample, "net_input": {**inputs, **rolled}}
+def with_other_sources(sample: dict) -> dict:
+    """The sample with each target in the row of another source: that of the sentence before it.
+
+    The targets move and the sources stay, in the order of their lengths, which recurrent encoders need.
+    """
+    inputs = {**sample["net_input"]}
+    if "prev_output_tokens" in inputs:
+        inputs["prev_output_tokens"] = inputs["prev_output_tokens"].roll(-1, dims=0)
+    return {**sample, "net_input": inputs, "target": sample["target"].roll(-1, dims=0)}

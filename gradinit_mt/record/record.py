@@ -51,6 +51,8 @@ class Record:
         here = {block["name"]: block["shape"] for block in block_facts(model)}
         there = {block["name"]: block["shape"] for block in self.blocks}
         changes = differing(there, here, missing="missing")
+        if not changes and [*here] != [*there]:
+            changes = ["another order of its tensors"]
         if changes:
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise RecordError(

@@ -158,7 +158,10 @@ def train(arguments: list[str]) -> None:
             "so this model hardly translates. After a short training, try more updates (--max-update); otherwise a "
             "lower --lr, then warmup (--warmup-updates)"
         )
-    command.step(f"done; next: scripts/evaluate.sh {shown}")
+    if (directory / newest.LAST).exists():
+        command.step(f"done; next: scripts/evaluate.sh {shown}")
+    else:
+        command.step(f"ended without a checkpoint in {shown}")
 
 
 def _line(directory: Path, arguments: list[str], processes: int, chosen: argparse.Namespace) -> list[str]:
@@ -221,11 +224,12 @@ def _from_here(path: Path) -> Path:
 
 def environment(gpus: int, processes: int) -> dict[str, str]:
     """The variables of the training processes: on a CPU they see no GPU and share the cores."""
+    shown = {"LOGLEVEL": "INFO"}  # of fairseq, whose messages the launcher reads
     if gpus:
-        return dict(os.environ)
+        return os.environ | shown
     threads = max(1, usable_cores() // processes)
     defaults = {"OMP_NUM_THREADS": str(threads), "GLIBC_TUNABLES": KEEP_MEMORY}
-    return defaults | os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    return defaults | os.environ | shown | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 if __name__ == "__main__":

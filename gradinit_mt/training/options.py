@@ -19,9 +19,10 @@ from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESE
 # Set by the launcher, which relies on their values.
 OWNED = ("save_dir", "seed", "user_dir", "source_lang", "target_lang", "distributed_world_size", "cpu")
 
-# May change when a run is continued: where files are, what is logged and kept, when the watch stops the run. (So may
-# the number of updates if --total-num-update fixes the schedule.)
+# May change when a run is continued: where files are, what is logged and kept, and when the run stops before its end.
+# (So may the number of updates if --total-num-update fixes the schedule.)
 FREE = {"user_dir", "save_dir", "tensorboard_logdir", "num_workers", "log_interval", "keep_last_epochs"}
+FREE |= {"keep_interval_updates", "keep_best_checkpoints", "patience", "stop_time_hours"}
 FREE |= {"watch_updates", "watch_language_model_updates"}
 
 # Files of other runs: different spellings of a path are the same option.

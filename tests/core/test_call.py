@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from calls import adam, batches, network
-from networks import TinyTransformer, tensors, token_loss
+from networks import tensors, token_loss
 from torch import nn
 
 import gradinit_mt
@@ -320,16 +320,70 @@ def test_a_loss_that_is_not_finite_from_the_start_is_not_blamed_on_the_scales():
         gradinit_mt.gradinit(model, lambda model, batch: model(batch[0]).mean() * torch.nan, batches(), adam(model))
 
 
-def test_several_processes_of_one_model_need_their_sum(monkeypatch):
-    """Without it each would learn from its own batches alone."""
-    monkeypatch.setattr("gradinit_mt.core.call.DistributedDataParallel", TinyTransformer)
+class InProcesses(nn.Sequential):
+    """Stands for DistributedDataParallel, in two processes."""
+
+    static_graph = False
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    monkeypatch.setattr("gradinit_mt.core.call.DistributedDataParallel", InProcesses)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
-    model = network()
+
+
+@pytest.mark.parametrize("outside", [nn.Identity, nn.Sequential], ids=["alone", "in another wrapper"])
+@pytest.mark.usefixtures("two_processes")
+def test_several_processes_of_one_model_need_their_sum(outside):
+    """Without it each would learn from its own batches alone."""
+    model = InProcesses(network())
+    model = nn.Sequential(model) if outside is nn.Sequential else model
     with pytest.raises(
         ValueError, match=r"would learn different scales: pass all_reduce=torch\.distributed\.all_reduce"
     ):
         gradinit_mt.gradinit(model, token_loss, batches(), adam(model))
     gradinit_mt.gradinit(model, token_loss, batches(), adam(model), all_reduce=lambda x: None, iterations=1)
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_wrappers_that_gradinit_would_spoil_are_refused():
+    model = InProcesses(network())
+    model.static_graph = True
+    with pytest.raises(ValueError, match="static_graph, which would no longer synchronize: call GradInit on the model"):
+        gradinit_mt.gradinit(model, token_loss, batches(), adam(model), all_reduce=lambda x: None)
+    sharded = type("FullyShardedDataParallel", (nn.Sequential,), {})(network())
+    with pytest.raises(ValueError, match="the model is sharded, and GradInit scales whole tensors"):
+        gradinit_mt.gradinit(sharded, token_loss, batches(), adam(sharded), all_reduce=lambda x: None)
+
+
+def test_a_share_without_targets_counts_nothing():
+    """Each of the eight steps sees one sentence, and three of four sentences have no target."""
+    tokens, targets = torch.ones(12, 3, dtype=torch.long), torch.arange(12)[:, None].expand(12, 3) % 4
+
+    def masked(model, batch):
+        tokens, targets = (part.flatten(0, 1) for part in batch)
+        kept = targets == 0
+        return F.cross_entropy(model(tokens[:, None])[:, 0][kept], targets[kept], reduction="sum"), int(kept.sum())
+
+    def mean(model, batch):
+        loss, size = masked(model, batch)
+        return loss / size
+
+    given = {"look_ahead": 8, "iterations": 6, "signal_weight": 0.0}
+    model = network()
+    report = gradinit_mt.gradinit(model, masked, [(tokens, targets)], adam(model), **given)
+    losses = [entry["loss"] for entry in report.state.history]
+    assert min(losses) == 0 < max(losses)
+    model = network()
+    with pytest.raises(GradInitError, match=r"the loss is nan .* use larger batches, or return the summed loss"):
+        gradinit_mt.gradinit(model, mean, [(tokens, targets)], adam(model), **given)
+
+
+def test_sparse_gradients_are_refused():
+    model = network()
+    model.embedding = nn.Embedding(11, 8, sparse=True)
+    with pytest.raises(ValueError, match="embedding has sparse gradients, GradInit needs dense ones"):
+        gradinit_mt.gradinit(model, token_loss, batches(), torch.optim.SGD(model.parameters(), 0.1))
 
 
 def test_what_a_module_does_between_its_modes_is_left_alone():

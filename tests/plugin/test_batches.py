@@ -4,8 +4,9 @@ import itertools
 
 import torch
 from fairseq.data import ListDataset
+from in_process import configured, trainer_of
 
-from gradinit_mt.plugin.batches import OverlappingBatches
+from gradinit_mt.plugin.batches import OverlappingBatches, batches_of
 
 BATCHES = [list(range(first, first + 6)) for first in range(0, 60, 6)]
 
@@ -83,3 +84,18 @@ def test_parts_of_a_batch_are_chosen_by_position():
     a, b, c, *_, last = sample["members"]
     assert first["members"] == [a, last]
     assert second["members"] == [last, c, b]
+
+
+def test_pairs_that_are_too_long_for_gradinit_alone_are_not_said_to_be_left_out_of_training(
+    toy_corpus, tmp_path, caplog
+):
+    trainer = trainer_of(configured(toy_corpus, tmp_path, "--gradinit-max-tokens", "14"))
+    trainer.task.load_dataset("train")
+    caplog.set_level("INFO")
+    caplog.clear()
+    found = batches_of(trainer.task, trainer.model)
+    left_out = len(trainer.task.dataset("train")) - sum(map(len, found.batches))
+    assert left_out > 0
+    [message] = [record.getMessage() for record in caplog.records if "training pairs" in record.getMessage()]
+    assert message.startswith(f"GradInit: {left_out} of 240 training pairs are longer than (14, 14) tokens")
+    assert not any("invalid sizes" in record.getMessage() for record in caplog.records)

@@ -48,7 +48,9 @@ def test_a_whole_last_checkpoint_stays_and_leftovers_of_a_save_go(tmp_path, save
     for name in (".checkpoint_last.pt.tmp", "checkpoint_2_12.pt.tmp"):
         (tmp_path / name).write_bytes(b"half")
     kept = [name for name in names(tmp_path) if not name.endswith(".tmp")]
+    (tmp_path / ".checkpoint_average2_epochs_1-2.12ab.pt.tmp").touch()  # which evaluation is making
     assert mend(tmp_path) == []
+    (tmp_path / ".checkpoint_average2_epochs_1-2.12ab.pt.tmp").unlink()
     assert names(tmp_path) == kept
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
 

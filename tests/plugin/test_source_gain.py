@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gradinit_mt.plugin.source_gain import source_gain, with_permuted_sources
+from gradinit_mt.plugin.source_gain import source_gain, with_other_sources
 
 TYPES = 7
 
@@ -49,12 +49,15 @@ def test_a_model_that_copies_loses_its_logit_with_the_wrong_source():
     assert result.gain == pytest.approx(3 / math.log(2))
 
 
-def test_sources_move_by_one_sentence_and_targets_do_not():
+def test_targets_move_by_one_sentence_and_sources_keep_the_order_of_their_lengths():
     sample = next(samples())
-    permuted = with_permuted_sources(sample)
-    assert permuted["net_input"]["src_tokens"][:, 0].tolist() == [2, 0, 1]
-    assert torch.equal(permuted["target"], sample["target"])
-    assert sample["net_input"]["src_tokens"][:, 0].tolist() == [0, 1, 2]
+    sample["net_input"]["prev_output_tokens"] = sample["target"] + 3
+    other = with_other_sources(sample)
+    assert other["target"][:, 0].tolist() == [1, 2, 0]
+    assert other["net_input"]["prev_output_tokens"][:, 0].tolist() == [4, 5, 3]
+    for name in ("src_tokens", "src_lengths"):
+        assert other["net_input"][name] is sample["net_input"][name]
+    assert sample["target"][:, 0].tolist() == [0, 1, 2]
 
 
 def test_a_batch_of_one_sentence_is_not_enough():

@@ -87,3 +87,5 @@ def test_scales_that_do_not_fit_a_model_are_refused_with_the_names(record):
     with pytest.raises(RecordError, match=r"softmax.bias missing there.* and \d+ more") as caught:
         replace(record, blocks=[]).require_blocks_of(nn.ModuleDict({"softmax": nn.Linear(3, 3), "rest": model}))
     assert len(str(caught.value)) < 400, "a few names, not all"
+    with pytest.raises(RecordError, match=r"another model \(another order of its tensors\)"):
+        replace(record, blocks=block_facts(model)[::-1]).require_blocks_of(model)

@@ -14,7 +14,13 @@ from gradinit_mt.tasks.gradinit_translation import GradInitTranslationTask
 def test_sentences_that_fit_no_batch_or_exceed_the_model_are_left_out(toy_corpus):
     settings = {"lr": [5e-4], "seed": 1, "batch_size": None, "dataset_impl": None, "num_batch_buckets": 0}
     settings |= {"max_source_positions": 1024, "max_target_positions": 1024, "source_lang": "de", "target_lang": "en"}
-    settings |= {"save_dir": "none", "restore_file": "checkpoint_last.pt", "continue_once": None, "ddp_backend": "c10d"}
+    settings |= {
+        "save_dir": "none",
+        "restore_file": "checkpoint_last.pt",
+        "checkpoint_suffix": "",
+        "continue_once": None,
+        "ddp_backend": "c10d",
+    }
     settings |= {
         "finetune_from_model": None,
         "pipeline_model_parallel": False,

@@ -71,7 +71,9 @@ def test_on_a_cpu_the_processes_share_the_cores_and_see_no_gpu(monkeypatch):
         9: "1",
     }
     assert {here["CUDA_VISIBLE_DEVICES"] for here in variables.values()} == {""}
+    monkeypatch.setenv("LOGLEVEL", "WARNING")
     on_gpus = launch.environment(gpus=2, processes=2)
+    assert on_gpus["LOGLEVEL"] == launch.environment(gpus=0, processes=1)["LOGLEVEL"] == "INFO", "or nothing is shown"
     assert on_gpus["CUDA_VISIBLE_DEVICES"] == "0,1"
     assert "OMP_NUM_THREADS" not in on_gpus
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
@@ -111,6 +113,15 @@ def save(path, updates):
     extra_state = {"val_loss": None, "previous_training_time": 1.0}
     state = {"model": {}, "cfg": cfg, "extra_state": extra_state, "optimizer_history": [{"num_updates": updates}]}
     torch.save(state, path)
+
+
+def test_only_a_run_with_a_checkpoint_is_said_to_be_done(toy_corpus, tmp_path, monkeypatch, capsys):
+    """One with --no-save has none, nor one whose --restore-file is of a run that was complete."""
+    monkeypatch.setattr(launch, "run_logged", lambda *_, **__: Outcome(0, None, []))
+    launch.train([str(toy_corpus), "--save-dir", str(tmp_path / "run"), "--device", "cpu", "--", "--no-save"])
+    shown = capsys.readouterr().err
+    assert f"ended without a checkpoint in {tmp_path / 'run'}" in shown
+    assert "done; next" not in shown
 
 
 @pytest.fixture

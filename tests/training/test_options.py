@@ -160,7 +160,7 @@ def test_changed_options_are_named_except_those_that_only_prolong_or_log(compose
     assert options.changed(before, composed("--max-update", "10", "--lr=1e-1")) == []
     # started from a checkout that no longer exists
     moved = ["/nonexistent" if argument == options.USER_DIR else argument for argument in before]
-    assert options.changed(moved, [*before, "--log-interval", "7", "--watch-updates", "0"]) == []
+    assert options.changed(moved, [*before, "--log-interval", "7", "--patience", "3"]) == []
     other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
     assert options.changed(before, other) == [
         "arch post_ln_transformer_small there, post_ln_transformer_tiny here",
