@@ -134,6 +134,19 @@ def test_the_warmup_is_the_one_with_the_lowest_validation_loss(study):
     assert tuned["chosen"] == ["--warmup-updates", min(losses, key=lambda length: (losses[length], int(length)))]
 
 
+def test_a_known_tuned_cell_is_not_trained_again_when_a_length_of_its_warmup_is_new(study, root, command, tmp_path):
+    known = tmp_path / "known.jsonl"
+    missing = "warmup-200"
+    kept = [reading for reading in readings(study[0]).values() if reading["setting"] != missing]
+    known.write_text("".join(json.dumps(reading) + "\n" for reading in kept))
+    smoke = root / "experiments/comparison/smoke.yaml"
+    line = command(smoke, tmp_path / "output", "--known", known, "--", "--dry-run")
+    planned = subprocess.run(line, capture_output=True, text=True)
+    counts = dict(row.split() for row in planned.stdout.splitlines() if len(row.split()) == 2)
+    assert (counts["train"], counts["read"], counts["total"]) == ("1", "1", "3"), planned.stdout
+    assert "warmup" not in counts
+
+
 def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
     config = {
         "baselines": ["xavier"],
