@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from fairseq import checkpoint_utils
+from fairseq.data import data_utils
 
 from comparison.facts import facts
 from comparison.score import CHECKPOINTS, SCORES
@@ -22,6 +23,7 @@ from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.save_dir import LOG
 
 READING = "reading.json"
+SEED = 1  # of the order of sentences
 TOKENS = 4096  # per batch of the source gain, which gives each target another source of its batch
 
 
@@ -84,7 +86,8 @@ def at_the_end(save_dir: Path) -> tuple[dict, float]:
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(last)])
     task.load_dataset("valid")
     dataset = task.dataset("valid")
-    batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=TOKENS)
+    with data_utils.numpy_seed(SEED):  # sentences of equal length come in a random order, and each scores the next one
+        batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=TOKENS)
     samples = (dataset.collater([dataset[index] for index in batch]) for batch in batches)
     gain = source_gain(models[0], task.build_criterion(cfg.criterion), samples)
     found = {"smoothed": finite(gain.loss), "source_gain": finite(gain.gain)}

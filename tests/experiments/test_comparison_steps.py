@@ -6,15 +6,18 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy
 import pytest
-from comparison import device, facts, read, score, train
+from comparison import device, facts, hand, read, score, train
 from comparison.cells import Cell
 from comparison.known import check
 from comparison.study import parse_arguments
+from fairseq import tasks
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.plugin.source_gain import SourceGain
 from gradinit_mt.training.options import compose
 
 CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
@@ -46,6 +49,25 @@ def test_a_reading_outlives_an_interruption_while_the_checkpoints_are_removed(mo
     read.main()
     assert json.loads((tmp_path / read.READING).read_text()) == {"source_gain": 2}
     assert not list(save_dir.glob("*.pt"))
+
+
+def test_each_target_is_scored_with_the_same_other_source_again(monkeypatch, toy_corpus, tmp_path):
+    """Sentences of equal length come in an order that fairseq draws."""
+    corpus, orders = PreparedCorpus.load(toy_corpus), []
+    cfg = hand.fairseq_config(CELL, corpus, tmp_path)
+    loaded = [None], cfg, tasks.setup_task(cfg.task)
+    monkeypatch.setattr(read.checkpoint_utils, "load_model_ensemble_and_task", lambda paths: loaded)
+    monkeypatch.setattr(read.checkpoints, "facts", lambda path: Namespace(training_seconds=1.0))
+
+    def noting(model, criterion, samples):
+        orders.append([sample["id"].tolist() for sample in samples])
+        return SourceGain(1.0, 1.0)
+
+    monkeypatch.setattr(read, "source_gain", noting)
+    for seed in (1, 2):
+        numpy.random.seed(seed)
+        read.at_the_end(tmp_path)
+    assert orders[0] == orders[1]
 
 
 def test_another_training_is_measured_anew(monkeypatch, tmp_path):
