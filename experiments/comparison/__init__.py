@@ -1,1 +1,1 @@
-"""Every remedy for learning-rate warmup under one protocol: a workflow, and its report."""
+"""Every alternative to learning-rate warmup under one protocol: a workflow, and its report."""

@@ -30,7 +30,7 @@ from gradinit_mt.common.files import write_text  # noqa: E402
 
 PIXELS = 110  # of the page, per inch of a figure
 VALIDATIONS = 10  # of a run, from which on they make a curve
-TITLE = "Remedies for learning-rate warmup under one protocol"
+TITLE = "Alternatives to learning-rate warmup under one protocol"
 ABOUT = (
     "Mean ± standard deviation over seeds; a single number is one seed. Losses are in bits per target token, without "
     "label smoothing; the source gain is the rise of the validation loss, with label smoothing, when each target is "

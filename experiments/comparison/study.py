@@ -1,4 +1,4 @@
-"""Runs the comparison study: every remedy for learning-rate warmup under one protocol, from corpora to the report.
+"""Runs the comparison study: every alternative to learning-rate warmup under one protocol, from corpora to the report.
 
     make study
     nohup .venv/bin/python experiments/comparison/study.py corpora/multi30k --output runs/comparison &

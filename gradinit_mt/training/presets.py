@@ -71,7 +71,7 @@ PRESETS = {
         },
     ),
     "multi30k": Preset(
-        about="Multi30k: 6+6 layers of d 128, 20 epochs, 25 to 40 minutes on one CPU core with native bfloat16",
+        about="Multi30k: 6+6 layers of width 128, 20 epochs, 25 to 40 minutes on one CPU core with native bfloat16",
         tokens_per_update=2048,
         gradinit_tokens=2048,
         options={
