@@ -25,8 +25,8 @@ from comparison.data import checksums  # noqa: E402
 from comparison.device import device_name  # noqa: E402
 from comparison.earlier import FILES, require_usable  # noqa: E402
 from comparison.known import known  # noqa: E402
-from comparison.left import status  # noqa: E402
 from comparison.plan import Planned, finished, plan  # noqa: E402
+from comparison.time_left import status  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError  # noqa: E402
 from gradinit_mt.common.files import write_json  # noqa: E402

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from comparison.cells import Cell
 from comparison.device import device_name, place
-from comparison.hand import write_record
+from comparison.scales_by_hand import write_record
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json

@@ -40,7 +40,7 @@ from tqdm import tqdm
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
 
 from comparison.cells import PRESET, Cell
-from comparison.hand import fairseq_config, scales_by_hand
+from comparison.scales_by_hand import fairseq_config, scales_by_hand
 from comparison.settings import BRANCHES, SETTINGS
 from comparison.train import SAVE_DIR
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from comparison.cells import Cell
 from comparison.configuration import load
-from comparison.left import seconds_left, status
 from comparison.plan import Planned, plan, tuning_cells
 from comparison.settings import SETTINGS, WARMUPS
+from comparison.time_left import seconds_left, status
 from comparison.tuned import choose
 
 from gradinit_mt.common.errors import UserError

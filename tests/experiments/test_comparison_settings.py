@@ -76,7 +76,7 @@ def test_the_launcher_takes_the_options_of_every_setting_and_nothing_else_differ
 
 
 def test_pre_ln_is_the_same_model_with_a_layer_norm_at_the_end_of_each_stack(plain, task):
-    from comparison.hand import fairseq_config
+    from comparison.scales_by_hand import fairseq_config
     from fairseq.models import build_model
 
     changed = differing(fairseq_options("pre-ln"), plain)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from comparison import device, facts, hand, read, score, train
+from comparison import device, facts, read, scales_by_hand, score, train
 from comparison.cells import Cell
 from comparison.known import check
 from comparison.study import parse_arguments
@@ -54,7 +54,7 @@ def test_a_reading_outlives_an_interruption_while_the_checkpoints_are_removed(mo
 def test_each_target_is_scored_with_the_same_other_source_again(monkeypatch, toy_corpus, tmp_path):
     """Sentences of equal length come in an order that fairseq draws."""
     corpus, orders = PreparedCorpus.load(toy_corpus), []
-    cfg = hand.fairseq_config(CELL, corpus, tmp_path)
+    cfg = scales_by_hand.fairseq_config(CELL, corpus, tmp_path)
     loaded = [None], cfg, tasks.setup_task(cfg.task)
     monkeypatch.setattr(read.checkpoint_utils, "load_model_ensemble_and_task", lambda paths: loaded)
     monkeypatch.setattr(read.checkpoints, "facts", lambda path: Namespace(training_seconds=1.0))

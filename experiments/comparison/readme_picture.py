@@ -1,6 +1,6 @@
 """The README's picture: training loss over the first updates, without warmup and with it, from the committed readings.
 
-.venv/bin/python experiments/comparison/front.py --output docs/results/comparison/front.png
+.venv/bin/python experiments/comparison/readme_picture.py --output docs/results/comparison/front.png
 """
 
 import argparse

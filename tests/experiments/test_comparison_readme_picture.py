@@ -4,7 +4,7 @@ import itertools
 import statistics
 
 import pytest
-from comparison import front
+from comparison import readme_picture
 from matplotlib import pyplot
 
 from gradinit_mt.common import journal
@@ -13,7 +13,7 @@ from gradinit_mt.common.errors import UserError
 
 def reading(setting, lr, seed, training, source_gain=2.0):
     own = {"setting": setting, "lr": lr, "seed": seed, "training": training, "source_gain": source_gain}
-    return front.SAME | own
+    return readme_picture.SAME | own
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def readings():
     """Two seeds of each line of the picture; the second has no loss at update 200, and no finite one at 600."""
     return [
         reading(setting, lr, seed, {"400": 6.0 + seed, "600": None if seed == 2 else 1.0, "800": 4.0 + seed} | extra)
-        for setting in front.LINES
-        for lr in front.RATES
+        for setting in readme_picture.LINES
+        for lr in readme_picture.RATES
         for seed, extra in ((1, {"200": 9.0}), (2, {}))
     ]
 
 
 def test_a_line_is_the_mean_over_seeds_at_the_updates_that_all_have(readings):
-    other = reading("xavier", front.RATES[0], 3, {"400": 99.0, "800": 99.0}) | {"beta2": 0.9}
-    figure = front.draw([*readings, other])
+    other = reading("xavier", readme_picture.RATES[0], 3, {"400": 99.0, "800": 99.0}) | {"beta2": 0.9}
+    figure = readme_picture.draw([*readings, other])
     for axes in figure.axes:
         lines = axes.get_lines()
-        assert len(lines) == 3 * len(front.LINES)
+        assert len(lines) == 3 * len(readme_picture.LINES)
         for first, second, mean in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
             assert [list(line.get_xdata()) for line in (first, second, mean)] == [[400, 800]] * 3
             assert [list(line.get_ydata()) for line in (first, second, mean)] == [[7, 5], [8, 6], [7.5, 5.5]]
@@ -43,10 +43,10 @@ def test_a_line_whose_seeds_all_failed_says_so(readings):
     for entry in readings:
         failed = entry["setting"] == "xavier" or (entry["setting"], entry["seed"]) == ("pre-ln", 1)
         entry["source_gain"] = 0.5 if failed else 2.0
-    figure = front.draw(readings)
+    figure = readme_picture.draw(readings)
     for axes in figure.axes:
         names = [text.get_text() for text in axes.texts]
-        assert len(names) == len(front.LINES)
+        assert len(names) == len(readme_picture.LINES)
         assert [name for name in names if name.endswith(" (fails)")] == ["xavier, no warmup (fails)"]
     pyplot.close(figure)
 
@@ -61,26 +61,26 @@ def test_a_line_whose_seeds_all_failed_says_so(readings):
     ],
 )
 def test_names_are_moved_apart_in_their_order_and_no_farther_than_needed(heights, moved):
-    found = front.apart(heights, 0.5)
+    found = readme_picture.apart(heights, 0.5)
     assert found == pytest.approx(moved)
     assert statistics.mean(found) == pytest.approx(statistics.mean(heights))
     assert min(b - a for a, b in itertools.pairwise(sorted(found))) > 0.499
 
 
 def test_the_committed_readings_have_every_line():
-    readings = journal.load(front.READINGS)
-    for setting in front.LINES:
-        for lr in front.RATES:
-            runs = front.curves(readings, setting, lr)
-            assert all(max(run) == front.LAST for run in runs)
-            assert statistics.mean(run[front.LAST] for run in runs) < 9
+    readings = journal.load(readme_picture.READINGS)
+    for setting in readme_picture.LINES:
+        for lr in readme_picture.RATES:
+            runs = readme_picture.curves(readings, setting, lr)
+            assert all(max(run) == readme_picture.LAST for run in runs)
+            assert statistics.mean(run[readme_picture.LAST] for run in runs) < 9
 
 
 def test_a_missing_line_is_named(readings):
     others = [entry for entry in readings if (entry["setting"], entry["lr"]) != ("pre-ln", 2e-3)]
     with pytest.raises(UserError, match=r"readings\.jsonl has no reading of pre-ln at a learning rate of 0\.002"):
-        front.draw(others)
+        readme_picture.draw(others)
     apart = [*others, *(reading("pre-ln", 2e-3, seed, {str(seed): 1.0}) for seed in (1, 2))]
     with pytest.raises(UserError, match="has no training losses that all seeds have of pre-ln"):
-        front.draw(apart)
+        readme_picture.draw(apart)
     pyplot.close("all")

@@ -2,7 +2,7 @@
 
 import pytest
 from comparison.cells import Cell
-from comparison.hand import scales_by_hand, write_record
+from comparison.scales_by_hand import scales_by_hand, write_record
 from comparison.settings import SETTINGS
 
 from gradinit_mt.common.errors import UserError
