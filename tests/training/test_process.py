@@ -1,7 +1,5 @@
 """While fairseq-train runs: its log, its progress, and how it and the launcher end together."""
 
-import json
-import math
 import os
 import signal
 import subprocess
@@ -40,10 +38,6 @@ print("status", outcome.status, "interrupted by", outcome.interrupted_by)
 """
 
 
-def line(kind: str, **numbers) -> str:
-    return f"2026-01-01 00:00:00 | INFO | {kind} | {json.dumps(numbers)}"
-
-
 def printed(*lines: str) -> list[str]:
     return [sys.executable, "-c", f"print({chr(10).join(lines)!r})"]
 
@@ -56,52 +50,15 @@ def test_everything_is_logged_and_what_matters_is_shown(tmp_path, capsys):
     said = [
         "2026-01-01 00:00:00 | INFO | gradinit_mt.tasks.gradinit_translation | GradInit: 3 iterations",
         "2026-01-01 00:00:00 | INFO | fairseq.trainer | begin training epoch 1",
-        line("train_inner", epoch=1, num_updates="7", loss="9", nll_loss="8.5", lr="0.001", wps="1234"),
-        line("valid", epoch=1, valid_loss="9", valid_nll_loss="3", valid_num_updates="7"),
+        '2026-01-01 00:00:00 | INFO | train_inner | {"num_updates": "7", "nll_loss": "8.5", "source_gain": "0.2"}',
     ]
     outcome = run(printed(*said), tmp_path, max_update=20)
     assert (outcome.status, outcome.interrupted_by, outcome.last_lines) == (0, None, said)
+    assert outcome.source_gain == 0.2
     assert (tmp_path / "train.log").read_text().splitlines() == said
-    shown = capsys.readouterr().err.splitlines()
-    assert shown == [
-        "GradInit: 3 iterations",
-        "update 7/20: loss 8.50 bits, lr 1.0e-03, 1,234 tokens/s",
-        "epoch 1: validation loss 3.000 bits, perplexity 8.00",
-    ]
-
-
-def test_pairs_that_fairseq_leaves_out_are_reported_once(tmp_path, capsys):
-    reason = "samples have invalid sizes and will be skipped, max_positions=(64, 64), first few sample ids=[3, 7]"
-    said = [f"2026-01-01 00:00:00 | WARNING | fairseq.tasks.fairseq_task | 1,429 {reason}"] * 2
-    assert run(printed(*said), tmp_path).status == 0
-    [shown] = capsys.readouterr().err.splitlines()
-    assert shown.startswith("beware: 1,429 training pairs of more than (64, 64) source and target tokens are left out.")
-
-
-@pytest.mark.parametrize("loss", ["1024.5", "1e300", "inf", "nan"])
-def test_a_diverging_run_is_logged_to_its_end(tmp_path, capsys, loss):
-    """The perplexity of a loss above 1,024 bits exceeds the range of floats."""
-    said = [
-        line("valid", epoch=1, valid_nll_loss=loss, valid_num_updates="7"),
-        line("train_inner", epoch=1, num_updates="8", nll_loss=loss, lr="60"),
-        "the end",
-    ]
-    assert run(printed(*said), tmp_path).status == 0
-    assert (tmp_path / "train.log").read_text().splitlines() == said
-    assert "update 8/?: loss" in capsys.readouterr().err
-
-
-def test_the_last_source_gain_is_kept(tmp_path):
-    said = [line("train_inner", num_updates=update, source_gain=gain) for update, gain in (("5", "3"), ("9", "0.2"))]
-    assert run(printed(*said), tmp_path).source_gain == 0.2
-    unwatched = line("train_inner", num_updates="50")
-    assert math.isnan(run(printed(unwatched), tmp_path).source_gain)
-
-
-def test_incomplete_lines_are_logged_like_others(tmp_path):
-    said = [line("train_inner", num_updates="8", loss="9")[:-9], line("train_inner"), line("valid")]
-    assert run(printed(*said), tmp_path).status == 0
-    assert (tmp_path / "train.log").read_text().splitlines() == said
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "GradInit: 3 iterations"
+    assert second.startswith("update 7/20: loss 8.50 bits")
 
 
 def test_a_failure_gives_its_status_and_its_last_lines(tmp_path):
@@ -172,7 +129,7 @@ def is_alive(number: int) -> bool:
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_command_outlives_what_shows_its_progress(root, tmp_path, interrupted):
     """A pipe to tee, which Ctrl-C ends, or a terminal that is gone."""
-    shown = line("train_inner", num_updates="7", loss="9")
+    shown = '2026-01-01 00:00:00 | INFO | train_inner | {"num_updates": "7", "loss": "9"}'
     child = f"""
 import time
 try:
