@@ -41,6 +41,7 @@ from tqdm import tqdm
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json, write_text
+from gradinit_mt.common.tables import markdown
 from gradinit_mt.training import save_dir
 
 T = TypeVar("T")
@@ -273,13 +274,13 @@ def _report(output: Path, trials: list[dict]) -> None:
 
 def table(trials: list[dict]) -> str:
     """Good trials of all trials, by signal and target (rows) and phase (columns), as Markdown."""
-    lines = [f"| processes | signal | target | {' | '.join(PHASES)} | all |", "|---" * (len(PHASES) + 4) + "|"]
-    rows = sorted({(trial["processes"], trial["signal"], trial["target"]) for trial in trials})
-    for row in [*rows, ("all", "", "")]:
-        members = [t for t in trials if row[0] == "all" or (t["processes"], t["signal"], t["target"]) == row]
+    rows = []
+    kinds = sorted({(trial["processes"], trial["signal"], trial["target"]) for trial in trials})
+    for kind in [*kinds, ("all", "", "")]:
+        members = [t for t in trials if kind[0] == "all" or (t["processes"], t["signal"], t["target"]) == kind]
         cells = [_cell([t for t in members if t["phase"] == phase]) for phase in PHASES]
-        lines.append(f"| {' | '.join(map(str, row))} | {' | '.join(cells)} | {_cell(members)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([*map(str, kind), *cells, _cell(members)])
+    return markdown(["processes", "signal", "target", *PHASES, "all"], rows)
 
 
 def _cell(trials: list[dict]) -> str:

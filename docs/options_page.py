@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from fairseq.dataclass import FairseqDataclass
 
+from gradinit_mt.common.tables import markdown
 from gradinit_mt.lr_schedulers.linear import LinearScheduleConfig
 from gradinit_mt.models.post_ln_transformer import PostLNTransformerConfig
 from gradinit_mt.optim.novograd import NovoGradConfig
@@ -18,15 +19,15 @@ from gradinit_mt.plugin.options import GradInitTranslationConfig, TranslationCon
 
 def table(config: type[FairseqDataclass], omitted: Iterable[str] = ()) -> str:
     """One row per option of ``config`` with a help text, except those in ``omitted``."""
-    rows = ["| option | default | |", "|---|---|---|"]
+    rows = []
     for field in dataclasses.fields(config):
         text = field.metadata.get("help")
         if text is None or field.name in omitted:
             continue
         default = field.default.value if isinstance(field.default, enum.Enum) else field.default
         shown = "" if default is None or default is False else f"`{default}`"
-        rows.append(f"| `--{field.name.replace('_', '-')}` | {shown} | {text} |")
-    return "\n".join(rows)
+        rows.append([f"`--{field.name.replace('_', '-')}`", shown, text])
+    return markdown(["option", "default", ""], rows).rstrip("\n")
 
 
 def page() -> str:

@@ -11,6 +11,7 @@ from comparison import groups as of
 from comparison.cells import by_name
 from comparison.groups import Group, Part
 from comparison.settings import SETTINGS
+from gradinit_mt.common.tables import markdown, spread
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,7 @@ class Table:
 
     def markdown(self) -> str:
         """As a Markdown section."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        return f"## {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    """Mean and standard deviation; empty without values."""
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{digits}f}{deviation}"
+        return f"## {self.title}\n\n{markdown(self.columns, self.rows)}"
 
 
 def over_seeds(group: Group, value: Callable[[dict], float | None]) -> str:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command, journal
 from gradinit_mt.common.files import write_text
+from gradinit_mt.common.tables import markdown, spread
 from gradinit_mt.core import GradInitConfig, GradInitError, default_gamma, learn_scales, overlapping_halves
 from gradinit_mt.corpora.workers import add_workers
 
@@ -220,10 +221,8 @@ def table(outcomes: list[dict]) -> str:
 
     Runs in which GradInit could not learn trained from the default initialization, and are counted beside the mean.
     """
-    lines = [
-        "| network | optimizer | default: rate | accuracy | GradInit: rate | accuracy | difference |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = ["network", "optimizer", "default: rate", "accuracy", "GradInit: rate", "accuracy", "difference"]
+    rows = []
     for network, optimizer in itertools.product(NETWORKS, RATES):
         cells, means = [], []
         for initialization in INITIALIZATIONS:
@@ -231,12 +230,11 @@ def table(outcomes: list[dict]) -> str:
             mine = [o for o in outcomes if (o["network"], o["optimizer"], o["initialization"]) == own]
             values = [outcome["test"] for outcome in mine]
             means.append(statistics.mean(values))
-            spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
             failed = sum(outcome["gradinit_error"] is not None for outcome in mine)
-            spread += f" ({failed} of {len(mine)} not learned)" if failed else ""
-            cells += [f"{mine[0]['rate']:g}", f"{means[-1]:.1f}{spread}"]
-        lines.append(f"| {network} | {optimizer} | {' | '.join(cells)} | {means[1] - means[0]:+.1f} |")
-    return "\n".join(lines) + "\n"
+            not_learned = f" ({failed} of {len(mine)} not learned)" if failed else ""
+            cells += [f"{mine[0]['rate']:g}", spread(values, 1) + not_learned]
+        rows.append([network, optimizer, *cells, f"{means[1] - means[0]:+.1f}"])
+    return markdown(columns, rows)
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ from comparison.train import SAVE_DIR
 from gradinit_mt.common import command
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.common.files import write_text
+from gradinit_mt.common.tables import markdown, spread
 from gradinit_mt.core import find_blocks, scale_blocks
 from gradinit_mt.core.forms import FORMS
 from gradinit_mt.core.signal import SignalLoss
@@ -168,14 +169,12 @@ def quantities(bench: Bench, scales: Tensor | None, samples: list[dict]) -> Quan
 
 def quantities_table(found: dict[str, Quantities]) -> str:
     """Markdown with a line per initialization."""
-    lines = [
-        f"| initialization | loss before | after 1 step | after {STEPS} steps | signal lost | source gain |",
-        "|---|---|---|---|---|---|",
+    columns = ["initialization", "loss before", "after 1 step", f"after {STEPS} steps", "signal lost", "source gain"]
+    rows = [
+        [name, *(f"{value:.2f}" for value in (q.before, q.one_step, q.several, q.signal_lost)), f"{q.source_gain:.4f}"]
+        for name, q in found.items()
     ]
-    for name, q in found.items():
-        values = [q.before, q.one_step, q.several, q.signal_lost]
-        lines.append(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} | {q.source_gain:.4f} |")
-    return "\n".join(lines) + "\n"
+    return markdown(columns, rows)
 
 
 def noise_table(bench: Bench, repetitions: int) -> str:
@@ -187,13 +186,10 @@ def noise_table(bench: Bench, repetitions: int) -> str:
         f"loss after {STEPS} steps": (STEPS, bench.loss),
         f"signal lost after {STEPS} steps": (STEPS, bench.signal_lost),
     }
-    lines = [
-        "| derivative of | layers: median of mean / deviation | sign agrees with the mean | largest mean in a layer "
-        "| largest mean outside |",
-        "|---|---|---|---|---|",
-    ]
+    columns = ["derivative of", "layers: median of mean / deviation", "sign agrees with the mean"]
+    columns += ["largest mean in a layer", "largest mean outside"]
     ratio, agrees = _against_noise(torch.randn(repetitions, CHANCE))
-    lines.append(f"| nothing: pure noise | {ratio:.2f} | {agrees:.0%} | | |")
+    rows = [["nothing: pure noise", f"{ratio:.2f}", f"{agrees:.0%}", "", ""]]
     for title, (steps, function) in kinds.items():
         draws = []
         for number in range(repetitions):
@@ -207,9 +203,9 @@ def noise_table(bench: Bench, repetitions: int) -> str:
         learnable = h.abs().sum(0) > 0
         mean, layers = h.mean(0), in_layers & learnable
         ratio, agrees = _against_noise(h[:, layers])
-        cells = [f"{ratio:.2f}", f"{agrees:.0%}", f"{mean[layers].abs().max():.4f}"]
-        lines.append(f"| {title} | {' | '.join(cells)} | {mean[~in_layers & learnable].abs().max():.4f} |")
-    return "\n".join(lines) + "\n"
+        largest = (f"{mean[there].abs().max():.4f}" for there in (layers, ~in_layers & learnable))
+        rows.append([title, f"{ratio:.2f}", f"{agrees:.0%}", *largest])
+    return markdown(columns, rows)
 
 
 def _against_noise(draws: Tensor) -> tuple[float, float]:
@@ -241,10 +237,8 @@ def drop_table(bench: Bench, samples: list[dict], repetitions: int) -> str:
                         p.sub_(bench.lr * given.grad.sign())
             after = _mean(partial(bench.loss, moved), samples)
             drops[title].append((before - after) / math.log(2))
-    lines = ["| what moves | loss taken away, bits per token |", "|---|---|"]
-    for title, values in drops.items():
-        lines.append(f"| {title} | {statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} |")
-    return "\n".join(lines) + "\n"
+    columns = ["what moves", "loss taken away, bits per token"]
+    return markdown(columns, [[title, spread(values, 3)] for title, values in drops.items()])
 
 
 def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
@@ -277,12 +271,12 @@ def first_updates(bench: Bench, starts: dict[str, tuple[Tensor | None, int]], sa
 
 def first_updates_table(found: Notes) -> str:
     """Markdown with a line per start and update."""
-    lines = [f"| initialization | updates | {' | '.join(NOTES)} |", "|---" * (len(NOTES) + 2) + "|"]
-    for name, rows in found.items():
-        for update, (loss, gain, *left) in zip(NOTED_UPDATES, rows, strict=True):
-            cells = [f"{loss:.2f}", f"{gain:.4f}", *(f"{share:.2g}" for share in left)]
-            lines.append(f"| {name} | {update} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        [name, str(update), f"{loss:.2f}", f"{gain:.4f}", *(f"{share:.2g}" for share in left)]
+        for name, notes in found.items()
+        for update, (loss, gain, *left) in zip(NOTED_UPDATES, notes, strict=True)
+    ]
+    return markdown(["initialization", "updates", *NOTES], rows)
 
 
 def draw_first_updates(found: Notes) -> pyplot.Figure:

@@ -25,6 +25,7 @@ from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.common.files import write_text
+from gradinit_mt.common.tables import markdown, spread
 
 Column = Callable[[dict], float | None]  # of an outcome
 
@@ -76,15 +77,11 @@ def table(outcomes: list[dict], readings: list[int]) -> str:
     columns |= {name: at_the_end(value) for name, value in measured.items()}
     if all(columns["BLEU"](outcome) is None for outcome in outcomes):
         del columns["BLEU"]
-    lines = [
-        f"| initialization | lr | seeds | {' | '.join(columns)} |",
-        "|---" * (len(columns) + 3) + "|",
-    ]
+    rows = []
     for (setting, lr), group in grouped(outcomes).items():
         cells = [_cell(name, [value(outcome) for outcome in group]) for name, value in columns.items()]
-        seeds = ", ".join(str(outcome["seed"]) for outcome in group)
-        lines.append(f"| {setting} | {lr:g} | {seeds} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([setting, f"{lr:g}", ", ".join(str(outcome["seed"]) for outcome in group), *cells])
+    return markdown(["initialization", "lr", "seeds", *columns], rows)
 
 
 def _cell(column: str, values: list[float | None]) -> str:
@@ -95,8 +92,7 @@ def _cell(column: str, values: list[float | None]) -> str:
         return f"{max(known):.2f}"
     if column.startswith("GradInit"):
         return f"{statistics.mean(known):.1f} %"
-    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.2f}{spread}" + f" ({len(known)})" * (len(known) < len(values))
+    return spread(known) + f" ({len(known)})" * (len(known) < len(values))
 
 
 def draw(outcomes: list[dict], last: int) -> pyplot.Figure:

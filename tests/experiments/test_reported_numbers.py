@@ -10,9 +10,9 @@ from comparison.collect import BLEU, chosen_checkpoint
 from comparison.groups import Group, Part
 from comparison.known import known
 from comparison.settings import SETTINGS
-from comparison.tables import spread
 
 from gradinit_mt.common import journal
+from gradinit_mt.common.tables import spread
 
 RATES = {"5e-4": 0.0005, "1e-3": 0.001, "2e-3": 0.002, "3e-3": 0.003}
 NAMES = {
