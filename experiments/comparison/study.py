@@ -8,18 +8,16 @@ A failed cell leaves the others alone. ``-n`` shows what is left. Options after 
 """
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
-from comparison.cells import Cell  # noqa: E402 - needs the path above
+from comparison import engine  # noqa: E402 - needs the path above
+from comparison.cells import Cell  # noqa: E402
 from comparison.configuration import load  # noqa: E402
 from comparison.data import checksums  # noqa: E402
 from comparison.device import device_name  # noqa: E402
@@ -34,9 +32,6 @@ from gradinit_mt.common.lock import locked  # noqa: E402
 from gradinit_mt.corpora.layout import PreparedCorpus  # noqa: E402
 
 HERE = ROOT / "experiments" / "comparison"
-ENGINE = ROOT / ".venv-study" / "bin" / "snakemake"
-POLL = 10  # seconds between looks at what has finished
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def configuration(chosen: argparse.Namespace) -> dict:
@@ -106,63 +101,6 @@ def progress(planned: list[Planned], readings: list[dict], config: dict) -> str:
     return status(planned, readings, config["side_by_side"], config["device_name"])
 
 
-def engine(config: dict, chosen: argparse.Namespace) -> list[str]:
-    """The command line of snakemake, whose configuration is written beside its output."""
-    path = chosen.output / "config.json"
-    write_json(path, config)
-    line = [str(ENGINE), "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
-    line += ["--directory", str(chosen.output), "--workflow-profile", str(HERE / "profiles" / "default")]
-    # on a cluster the engine counts jobs, not the cores of this machine
-    line += ["--cores", str(chosen.cores), "--jobs", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]
-    return [*line, *chosen.further]
-
-
-def run_engine(line: list[str], config: dict, lock: int) -> int:
-    """Runs snakemake to its end, with a line for every cell that finishes; returns its exit status.
-
-    The engine inherits the file descriptor ``lock``, so that the output stays locked while it runs, whatever becomes of
-    this process.
-    """
-    process = None
-    try:
-        with _signals_deferred():  # one that came inside of Popen would leave the engine running
-            # in its own session: a signal is passed on to the engine and its steps together
-            process = subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts, pass_fds=[lock])
-        shown = ""
-        while process.poll() is None:
-            now = progress(planned_cells(config), finished(Path(config["output"])), config)
-            if now != shown:
-                command.step(now)
-                shown = now
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(POLL)
-    except BaseException:
-        if process is not None:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-        raise
-    return process.returncode
-
-
-@contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """The handlers of signals that end the study run after the block, not inside of it."""
-    came: list[int] = []
-    handlers = {number: signal.signal(number, lambda which, _: came.append(which)) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for which in came:
-            signal.raise_signal(which)
-
-
-def _heed_interrupts() -> None:
-    """A shell starts background jobs with SIGINT ignored, and their children would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def failures(planned: list[Planned], output: Path) -> list[str]:
     """The cells without a reading, with the end of the last thing that their steps printed."""
     lines = []
@@ -180,7 +118,8 @@ def run_all(config: dict, chosen: argparse.Namespace, lock: int) -> None:
     """Runs the engine until no finished cell adds others to the plan."""
     while True:
         planned = planned_cells(config)
-        result = run_engine(engine(config, chosen), config, lock)
+        line = engine.command_line(config, chosen)
+        result = engine.run(line, lock, lambda: progress(planned_cells(config), finished(chosen.output), config))
         if len(planned_cells(config)) == len(planned):
             break
     wrong = []
@@ -230,8 +169,7 @@ def main() -> None:
     if chosen.dry_run:
         show_left(config, readings)
         return
-    if not ENGINE.exists():
-        raise UserError(f"{ENGINE}: not installed; run make study")
+    engine.require_installed()
     chosen.output.mkdir(parents=True, exist_ok=True)
     with locked(chosen.output, f"{chosen.output} is in use by another start; wait until it has ended") as lock:
         planned_cells(config, readings)

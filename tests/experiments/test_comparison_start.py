@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from comparison import report, study
+from comparison import engine, report, study
 from comparison.cells import Cell
 from comparison.configuration import load
 from comparison.plan import finished, plan
@@ -70,14 +70,14 @@ def test_a_dry_run_names_what_is_left_beside_known_readings_and_writes_nothing(s
     assert list(tmp_path.iterdir()) == [known]
 
 
-@pytest.mark.skipif(not study.ENGINE.exists(), reason="no workflow engine; run make study")
+@pytest.mark.skipif(not engine.ENGINE.exists(), reason="no workflow engine; run make study")
 def test_the_profile_for_slurm_is_one_that_the_engine_takes(root, tmp_path):
     """A dry run, which submits nothing."""
     config = load(root / "experiments/comparison/smoke.yaml")
     config |= {"corpora": {"toy": "toy"}, "output": str(tmp_path), "python": sys.executable, "device": "cpu"}
     profile = root / "experiments/comparison/profiles/slurm"
     chosen = SimpleNamespace(output=tmp_path, cores=50, gpus=0, further=["--profile", profile, "--dry-run"])
-    found = subprocess.run(study.engine(config, chosen), capture_output=True, text=True)
+    found = subprocess.run(engine.command_line(config, chosen), capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert "train" in found.stdout + found.stderr
     assert not list(tmp_path.glob("cells"))
@@ -252,11 +252,11 @@ def test_a_hangup_ends_the_engine_too(start, tmp_path, monkeypatch, popen, hangu
         engines.append(popen(*arguments, **named))
         return engines[-1]
 
-    engine = tmp_path / "engine"
-    engine.write_text(f"#!/bin/sh\n{hangup}\nexec sleep 60\n")
-    engine.chmod(0o700)
-    monkeypatch.setattr(study, "ENGINE", engine)
-    monkeypatch.setattr(study.subprocess, "Popen", started)
+    script = tmp_path / "engine"
+    script.write_text(f"#!/bin/sh\n{hangup}\nexec sleep 60\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(engine, "ENGINE", script)
+    monkeypatch.setattr(engine.subprocess, "Popen", started)
     before = signal.signal(signal.SIGHUP, lambda number, _: sys.exit(128 + number))  # as command.run sets it
     try:
         with pytest.raises(SystemExit) as ended:
