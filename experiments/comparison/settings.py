@@ -16,6 +16,8 @@ Scales = dict[str, float]  # endings of tensor names, and the factor of these te
 PLAIN = ("--no-gradinit",)
 WARMUPS = (50, 100, 200, 400, 800)  # updates
 BRANCHES = ("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight")
+HAND_BRANCHES: Scales = dict.fromkeys(BRANCHES, 0.3)
+HAND_OUTPUT = HAND_BRANCHES | {"decoder.layers.5.final_layer_norm.weight": 4.0, "decoder.embed_tokens.weight": 0.2}
 # fairseq's own Transformer in the sizes of the preset multi30k; the decoder's widths follow the encoder's
 PRE_LN = (
     *("--arch", "transformer", "--encoder-normalize-before", "--decoder-normalize-before"),
@@ -123,11 +125,7 @@ SETTINGS = {
         "branches times 0.3, the decoder's last LayerNorm times 4, its embedding times 0.2",
         (),
         "a rule read off scales that GradInit learned on this corpus",
-        by_hand={
-            **dict.fromkeys(BRANCHES, 0.3),
-            "decoder.layers.5.final_layer_norm.weight": 4.0,
-            "decoder.embed_tokens.weight": 0.2,
-        },
+        by_hand=HAND_OUTPUT,
     ),
     "admin": Setting(
         "C", "Admin, profiled: trainable residual weights", initializer("admin", "--residual-weights", "trainable")

@@ -2,19 +2,23 @@
 
 import math
 
-import at_initialization as study
+import derivatives
 import pytest
 import torch
+from bench import TOKENS, Bench, mean_over
+from comparison.cells import Cell
+from quantities import quantities
 
 from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.record.record import fingerprint
 
 
 @pytest.fixture(scope="module")
 def bench(toy_corpus):
     narrow = ("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32")
-    run = study.Cell("toy", "xavier", 1e-3, 0.98, None, 1, 1, narrow)
-    return study.Bench(run, PreparedCorpus.load(toy_corpus))
+    run = Cell("toy", "xavier", 1e-3, 0.98, None, 1, 1, narrow)
+    return Bench(run, PreparedCorpus.load(toy_corpus))
 
 
 def values(table, row):
@@ -32,12 +36,10 @@ def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(bench):
     drops = []
     for number in range(8):
         model = bench.model()
-        before = study._mean(lambda sample, model=model: bench.loss(model, sample), samples)
-        bench.walk(model, 1, bench.batches(study.TOKENS, 200 + number))
-        drops.append(
-            (before - study._mean(lambda sample, model=model: bench.loss(model, sample), samples)) / math.log(2)
-        )
-    table = study.drop_table(bench, samples, 8)
+        before = mean_over(lambda sample, model=model: bench.loss(model, sample), samples)
+        bench.walk(model, 1, bench.batches(TOKENS, 200 + number))
+        drops.append((before - mean_over(lambda sample, model=model: bench.loss(model, sample), samples)) / math.log(2))
+    table = derivatives.drop_table(bench, samples, 8)
     mean, _ = values(table, "all parameters")
     assert mean == pytest.approx(sum(drops) / 8, rel=0.05)
     assert mean > 0.01
@@ -46,7 +48,7 @@ def test_the_drop_of_all_parameters_is_the_drop_of_adams_first_step(bench):
 
 def test_a_mean_is_compared_with_its_deviation_over_draws():
     draws = torch.tensor([[1.0, -1.0, 1.0], [3.0, 3.0, 1.1]])  # mean / deviation: 1.41, 0.35, 14.8
-    ratio, agrees = study._against_noise(draws)
+    ratio, agrees = derivatives._against_noise(draws)
     assert ratio == pytest.approx(math.sqrt(2), rel=1e-5)
     assert agrees == pytest.approx(5 / 6)
 
@@ -61,9 +63,9 @@ def test_batches_depend_only_on_their_number(bench):
 
 def test_quantities_depend_on_the_scales_and_leave_the_initial_model_unchanged(bench):
     samples = bench.fixed(1)
-    before = study.fingerprint(bench.theta0)
-    plain, smaller = (study.quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
+    before = fingerprint(bench.theta0)
+    plain, smaller = (quantities(bench, scales, samples) for scales in (None, bench.branches(0.3)))
     assert plain.one_step < plain.before
     assert smaller.before != plain.before
     assert smaller.signal_lost < plain.signal_lost, "the purpose of small branches"
-    assert study.fingerprint(bench.theta0) == before
+    assert fingerprint(bench.theta0) == before
