@@ -201,7 +201,7 @@ class PlainLearner:
 def measure_times(bench: Bench, rounds: int) -> dict[str, list[float]]:
     """Seconds of every contender in every round, after an untimed first round."""
     times: dict[str, list[float]] = {contender: [] for contender in CONTENDERS}
-    with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times") as bar:
+    with tqdm(total=(rounds + 1) * len(CONTENDERS), desc="times", disable=None) as bar:
         for position in range(rounds + 1):
             for contender in CONTENDERS:
                 elapsed = seconds(bench.prepare(contender, position), bench.device)
@@ -220,7 +220,7 @@ def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
     runs, scales = {}, {}
     for way in ("reference", "full", "bfloat16"):
         bench.restore()
-        with tqdm(total=iterations, desc=f"run, {way}") as bar:
+        with tqdm(total=iterations, desc=f"run, {way}", disable=None) as bar:
             if way == "reference":
                 learner = PlainLearner(bench.model, bench.loss, gamma)
                 work = partial(learner.run, bench.batches.pairs(), iterations, bar.update)
@@ -241,7 +241,7 @@ def measure_runs(bench: Bench, iterations: int, gamma: float) -> dict:
 def measure_memory(options: argparse.Namespace) -> dict[str, float | None]:
     """Peak GiB of every contender, each in a separate process."""
     peaks = {}
-    for contender in tqdm(CONTENDERS, desc="memory"):
+    for contender in tqdm(CONTENDERS, desc="memory", disable=None):
         arguments = ["--arch", options.arch, "--tokens", str(options.tokens), "--device", str(options.device)]
         peaks[contender] = printed_number(__file__, [*arguments, "--peak-of", contender])
     return peaks
@@ -255,10 +255,9 @@ def table(facts: dict) -> str:
     ]
     for contender in CONTENDERS:
         median = statistics.median(times[contender])
-        line = f"{contender:24}{median:9.2f}  ({min(times[contender]):.2f} to {max(times[contender]):.2f})"
-        line = (
-            f"{line:51}{statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True)):7.2f}"
-        )
+        steps = statistics.median(a / b for a, b in zip(times[contender], times[TRAINING], strict=True))
+        range_ = f"  ({min(times[contender]):.2f} to {max(times[contender]):.2f})"
+        line = f"{contender:24}{median:9.2f}{range_:18}{steps:7.2f}"
         reference = f"reference {contender.split()[1]}"
         ratio = "" if contender == TRAINING else f"{median / statistics.median(times[reference]):.2f}"
         lines.append(f"{line}{ratio:>14}{memory_columns(peaks[contender], peaks.get(reference), 14)}")

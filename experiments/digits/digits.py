@@ -15,7 +15,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,11 @@ class Run:
     iterations: int = ITERATIONS
     tau: float = 1e-2
 
+    @classmethod
+    def of(cls, outcome: dict) -> "Run":
+        """The run of which this is the outcome."""
+        return cls(**{field.name: outcome[field.name] for field in fields(cls)})
+
     def train(self) -> dict:
         """Trains until the end, or until the loss is no longer finite.
 
@@ -192,12 +197,12 @@ class Run:
 def train_all(runs: list[Run], results: Path, workers: int, title: str) -> list[dict]:
     """The outcomes of the runs; each is appended to the file ``results`` when its run finishes."""
     done = journal.resume(results)
-    by_run = {Run(**{name: outcome[name] for name in asdict(runs[0])}): outcome for outcome in done}
+    by_run = {Run.of(outcome): outcome for outcome in done}
     missing = [run for run in runs if run not in by_run]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for outcome in tqdm(pool.imap_unordered(Run.train, missing), title, total=len(missing)):
+        for outcome in tqdm(pool.imap_unordered(Run.train, missing), title, len(missing), disable=None):
             journal.add(results, outcome)
-            by_run[Run(**{name: outcome[name] for name in asdict(runs[0])})] = outcome
+            by_run[Run.of(outcome)] = outcome
     return [by_run[run] for run in runs]
 
 

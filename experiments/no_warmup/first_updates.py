@@ -60,7 +60,7 @@ def draw_first_updates(found: Notes) -> pyplot.Figure:
 
 def _notes(bench: Bench, model: nn.Module, warmup: int, samples: list[dict], name: str) -> Iterator[tuple[float, ...]]:
     optimizer, batches = bench.adam(model), bench.batches(TOKENS, 300)
-    for update in tqdm(range(NOTED_UPDATES[-1] + 1), name):
+    for update in tqdm(range(NOTED_UPDATES[-1] + 1), name, disable=None):
         if update in NOTED_UPDATES:
             gain = source_gain(model, bench.criterion, samples)
             watch = SignalLoss(stacks_of(model))

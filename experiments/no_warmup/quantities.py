@@ -56,7 +56,9 @@ def quantities_table(found: dict[str, Quantities]) -> str:
 
 def surface(bench: Bench, samples: list[dict]) -> pyplot.Figure:
     """A figure of the quantities over one common scale of the residual branches."""
-    found = [quantities(bench, bench.branches(scale), samples) for scale in tqdm(COMMON_SCALES, "surface")]
+    found = [
+        quantities(bench, bench.branches(scale), samples) for scale in tqdm(COMMON_SCALES, "surface", disable=None)
+    ]
     with pyplot.rc_context(STYLE):
         figure, (loss, signal) = pyplot.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
         titles = {"before": "before", "one_step": "after 1 step", "several": f"after {STEPS} steps"}

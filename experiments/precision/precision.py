@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,8 +38,16 @@ TRAINING = [
 ]
 
 
-def learn(corpus: Path, precision: str, seed: int, save_dir: Path) -> Record:
-    """The record of one run of fairseq-train, which reuses a complete record with these settings."""
+def learn(corpus: Path, output: Path, key: tuple[str, int]) -> Record:
+    """The record of one run of fairseq-train, which reuses a complete record with these settings.
+
+    Args:
+        corpus: prepared.
+        output: directory for the save dirs.
+        key: precision and seed.
+    """
+    precision, seed = key
+    save_dir = output / f"{precision}-seed{seed}"
     line = [sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", ROOT / "gradinit_mt", *TRAINING]
     line += ["--gradinit-precision", precision, "--seed", str(seed), "--save-dir", save_dir]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -86,14 +95,9 @@ def main() -> None:
     if options.seeds < 2:
         parser.error("a spread needs at least 2 seeds")
     keys = [(precision, seed) for seed in range(1, options.seeds + 1) for precision in PRECISIONS]
-    with multiprocessing.Pool(options.workers) as pool, tqdm(total=len(keys), desc="runs") as bar:
-        pending = [
-            pool.apply_async(learn, (options.corpus, *key, options.output / f"{key[0]}-seed{key[1]}")) for key in keys
-        ]
-        records = {}
-        for key, result in zip(keys, pending, strict=True):
-            records[key] = result.get()
-            bar.update()
+    with multiprocessing.Pool(options.workers) as pool:
+        learned = pool.imap(partial(learn, options.corpus, options.output), keys)
+        records = dict(zip(keys, tqdm(learned, "runs", len(keys), disable=None), strict=True))
     text = compare(records, options.seeds)
     write_text(options.output / "precision.txt", text)
     print(text, end="")
