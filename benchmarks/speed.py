@@ -247,7 +247,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("data", nargs="?", type=Path, metavar="DATA", help="prepared corpus (default: random sentences)")
-    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of d 128 or d 512 (default: %(default)s)")
+    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of width 128 or 512 (default: %(default)s)")
     add("--tokens", type=command.positive_int, help="max tokens of a batch (default: the preset's)")
     add("--batches", type=command.positive_int, default=4, help="batches of a round (default: %(default)s)")
     add("--rounds", type=command.positive_int, default=5, help="timed rounds (default: %(default)s)")

@@ -101,7 +101,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("data", type=Path, metavar="DATA", help="prepared corpus")
     add("--bits", type=float, required=True, help="validation loss to reach, in bits per target token")
-    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of d 128 or d 512 (default: %(default)s)")
+    add("--model", choices=MODELS, default="tiny6", help="6+6 layers of width 128 or 512 (default: %(default)s)")
     add("--tokens", type=command.positive_int, help="max tokens of a batch (default: the preset's)")
     add("--every", type=command.positive_int, default=25, help="updates of a turn (default: %(default)s)")
     add("--limit", type=command.positive_int, default=3000, help="updates at most (default: %(default)s)")

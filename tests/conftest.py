@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms of the tests."""
+"""Fixtures shared by all folders of the tests."""
 
 import gzip
 import os
@@ -29,7 +29,7 @@ LONG = ("end_to_end", "scripts", "experiments", "examples", "plugin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the long rooms first, and keeps the order within a room."""
+    """Puts the long folders first, and keeps the order within a folder."""
     items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
 
 

@@ -9,7 +9,7 @@ ORDER = (
     *("common", "corpora", "core", "record", "models", "criterions", "optim", "lr_schedulers"),
     *("initializers", "plugin", "tasks", "training", "evaluation"),
 )
-LIMITS = {"common": set()} | {room: {"common"} for room in ("corpora", "core", "models", "optim", "lr_schedulers")}
+LIMITS = {"common": set()} | {folder: {"common"} for folder in ("corpora", "core", "models", "optim", "lr_schedulers")}
 
 
 def imported(path) -> set[str]:
@@ -27,7 +27,8 @@ def imported(path) -> set[str]:
 def imports(root) -> dict[str, set[str]]:
     """All names that the files of each folder import."""
     return {
-        room: set().union(*(imported(path) for path in (root / "gradinit_mt" / room).rglob("*.py"))) for room in ORDER
+        folder: set().union(*(imported(path) for path in (root / "gradinit_mt" / folder).rglob("*.py")))
+        for folder in ORDER
     }
 
 
@@ -35,13 +36,13 @@ def test_the_order_names_every_folder(root):
     assert set(ORDER) == {path.parent.name for path in (root / "gradinit_mt").glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("room", ORDER)
-def test_a_folder_imports_only_earlier_ones(imports, room):
-    parts = [name.split(".") for name in imports[room] if name.startswith("gradinit_mt.")]
-    used = {name[1] for name in parts} - {room, "__version__"}
-    assert used <= LIMITS.get(room, set(ORDER[: ORDER.index(room)]))
+@pytest.mark.parametrize("folder", ORDER)
+def test_a_folder_imports_only_earlier_ones(imports, folder):
+    parts = [name.split(".") for name in imports[folder] if name.startswith("gradinit_mt.")]
+    used = {name[1] for name in parts} - {folder, "__version__"}
+    assert used <= LIMITS.get(folder, set(ORDER[: ORDER.index(folder)]))
 
 
-@pytest.mark.parametrize("room", ["common", "corpora", "core", "record", "initializers"])
-def test_these_do_without_fairseq(imports, room):
-    assert not [name for name in imports[room] if name.split(".")[0] in ("fairseq", "fairseq_cli")]
+@pytest.mark.parametrize("folder", ["common", "corpora", "core", "record", "initializers"])
+def test_these_do_without_fairseq(imports, folder):
+    assert not [name for name in imports[folder] if name.split(".")[0] in ("fairseq", "fairseq_cli")]

@@ -86,7 +86,7 @@ def at_the_end(save_dir: Path) -> tuple[dict, float]:
     models, cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(last)])
     task.load_dataset("valid")
     dataset = task.dataset("valid")
-    with data_utils.numpy_seed(SEED):  # sentences of equal length come in a random order, and each scores the next one
+    with data_utils.numpy_seed(SEED):  # of sentences of equal length: each target is scored with the source before it
         batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=TOKENS)
     samples = (dataset.collater([dataset[index] for index in batch]) for batch in batches)
     gain = source_gain(models[0], task.build_criterion(cfg.criterion), samples)

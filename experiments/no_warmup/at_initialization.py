@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from bench import BETAS, Bench
+from bench import BETAS, Bench  # which also makes the package comparison known
 from comparison.cells import Cell
 from comparison.settings import HAND_BRANCHES, HAND_OUTPUT
 from comparison.train import SAVE_DIR

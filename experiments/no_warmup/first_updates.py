@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from bench import TOKENS, Bench
+from bench import TOKENS, Bench  # which also makes the package comparison known
 from comparison.cells import PRESET
 from matplotlib import pyplot
 from torch import Tensor, nn

@@ -1,1 +1,1 @@
-"""Tools for all rooms: files, commands, errors, progress, figures."""
+"""Tools for every subpackage: files, commands, errors, progress, locks, tables, figures."""

@@ -27,7 +27,11 @@ def find_blocks(model: nn.Module) -> list[Block]:
             an embedding has sparse gradients.
     """
     for name, module in model.named_modules():
-        if getattr(module, "sparse", False) and isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        if (
+            getattr(module, "sparse", False)
+            and isinstance(module, nn.Embedding | nn.EmbeddingBag)
+            and module.weight.requires_grad
+        ):
             raise ValueError(
                 f"{name} has sparse gradients, GradInit needs dense ones: set its sparse=False for the call"
             )

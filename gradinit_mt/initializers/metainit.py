@@ -18,8 +18,8 @@ Left open for translation, and chosen here:
 - Embeddings are matrices. The norm of a tied one is learned once.
 - Derivatives are exact, in full precision.
 
-On 6+6 layers of d 128 (Multi30k, seed 1) the quotient falls from 33 to 0.8. In the decoder most of v_proj, out_proj,
-fc1 and fc2 end close to the lower bound; there the model hardly sees its source at first.
+On 6+6 layers of width 128 (Multi30k, seed 1) the quotient falls from 33 to 0.8. In the decoder most of v_proj,
+out_proj, fc1 and fc2 end close to the lower bound; there the model hardly sees its source at first.
 """
 
 import math

@@ -21,8 +21,8 @@ Left open for translation, and chosen here:
   second moment.
 - Derivatives are exact, in full precision.
 
-On 6+6 layers of d 128 (Multi30k, seed 1) the norm stays near 4, below gamma, so that no step lowers it. The cosine is
-0.91 at first, because all batches first ask for the frequencies of the words, and 0.95 in the end.
+On 6+6 layers of width 128 (Multi30k, seed 1) the norm stays near 4, below gamma, so that no step lowers it. The cosine
+is 0.91 at first, because all batches first ask for the frequencies of the words, and 0.95 in the end.
 """
 
 import math

@@ -155,19 +155,19 @@ IwsltDeEnConfig = _sized("IwsltDeEnConfig", encoder_ffn_embed_dim=1024, encoder_
 
 @register_model("post_ln_transformer_tiny", dataclass=TinyConfig)
 class PostLNTransformerTiny(PostLNTransformer):
-    """4+4 layers, d 128, feed-forward 256, 4 heads."""
+    """4+4 layers, width 128, feed-forward 256, 4 heads."""
 
 
 @register_model("post_ln_transformer_small", dataclass=SmallConfig)
 class PostLNTransformerSmall(PostLNTransformer):
-    """6+6 layers, d 256, feed-forward 512, 4 heads."""
+    """6+6 layers, width 256, feed-forward 512, 4 heads."""
 
 
 @register_model("post_ln_transformer_iwslt_de_en", dataclass=IwsltDeEnConfig)
 class PostLNTransformerIwsltDeEn(PostLNTransformer):
-    """6+6 layers, d 512, feed-forward 1024, 4 heads."""
+    """6+6 layers, width 512, feed-forward 1024, 4 heads."""
 
 
 @register_model("post_ln_transformer_base", dataclass=PostLNTransformerConfig)
 class PostLNTransformerBase(PostLNTransformer):
-    """6+6 layers, d 512, feed-forward 2048, 8 heads."""
+    """6+6 layers, width 512, feed-forward 2048, 8 heads."""

@@ -158,7 +158,7 @@ def train(arguments: list[str]) -> None:
             "so this model hardly translates. After a short training, try more updates (--max-update); otherwise a "
             "lower --lr, then warmup (--warmup-updates)"
         )
-    if (directory / newest.LAST).exists():
+    if any(directory.glob("checkpoint*.pt")):
         command.step(f"done; next: scripts/evaluate.sh {shown}")
     else:
         command.step(f"ended without a checkpoint in {shown}")

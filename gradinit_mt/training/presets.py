@@ -37,8 +37,9 @@ COMMON = {
     "required-batch-size-multiple": 1,
 }
 
-# Chosen on the runs in docs/results/watch. Of those with d 128 that train, the slowest stood at word frequencies for
-# 200 updates, and one was a language model for 550. With d 256 one stood for 600, so larger models get more time.
+# Chosen on the runs in docs/results/watch. Of those with width 128 that train, the slowest stood at word frequencies
+# for 200 updates, and one was a language model for 550. With width 256 one stood for 600, so larger models get more
+# time.
 WATCH = {"watch-updates": 400, "watch-language-model-updates": 2000}
 PATIENT_WATCH = {"watch-updates": 2000, "watch-language-model-updates": 5000}
 

@@ -38,7 +38,7 @@ class TinyTransformer(nn.Module):
 
 
 class RealSizeTransformer(nn.Module):
-    """Encoder and decoder of ``transformer_iwslt_de_en``: Post-LN, 6+6 layers, d 512, feed-forward 1024, 4 heads."""
+    """Encoder and decoder of ``transformer_iwslt_de_en``: 6+6 layers, width 512, feed-forward 1024, 4 heads."""
 
     def __init__(self, activation: str) -> None:
         super().__init__()

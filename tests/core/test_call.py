@@ -382,6 +382,9 @@ def test_a_share_without_targets_counts_nothing():
 def test_sparse_gradients_are_refused():
     model = network()
     model.embedding = nn.Embedding(11, 8, sparse=True)
+    model.embedding.weight.requires_grad = False
+    assert find_blocks(model), "one that is frozen has none"
+    model.embedding.weight.requires_grad = True
     with pytest.raises(ValueError, match="embedding has sparse gradients, GradInit needs dense ones"):
         gradinit_mt.gradinit(model, token_loss, batches(), torch.optim.SGD(model.parameters(), 0.1))
 

@@ -249,6 +249,7 @@ def test_a_hangup_ends_the_engine_too(start, tmp_path, monkeypatch, popen, hangu
     engines = []
 
     def started(*arguments, **named):
+        assert len(named["pass_fds"]) == 1, "the lock"
         engines.append(popen(*arguments, **named))
         return engines[-1]
 

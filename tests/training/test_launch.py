@@ -117,11 +117,18 @@ def save(path, updates):
 
 def test_only_a_run_with_a_checkpoint_is_said_to_be_done(toy_corpus, tmp_path, monkeypatch, capsys):
     """One with --no-save has none, nor one whose --restore-file is of a run that was complete."""
-    monkeypatch.setattr(launch, "run_logged", lambda *_, **__: Outcome(0, None, []))
-    launch.train([str(toy_corpus), "--save-dir", str(tmp_path / "run"), "--device", "cpu", "--", "--no-save"])
-    shown = capsys.readouterr().err
-    assert f"ended without a checkpoint in {tmp_path / 'run'}" in shown
-    assert "done; next" not in shown
+
+    def run(_line, _environment, log_file, *_arguments, **_options) -> Outcome:
+        if log_file.parent.name == "saved":
+            save(log_file.with_name("checkpoint_best.pt"), 9)
+        return Outcome(0, None, [])
+
+    monkeypatch.setattr(launch, "run_logged", run)
+    for name, option in (("none", "--no-save"), ("saved", "--no-last-checkpoints")):
+        launch.train([str(toy_corpus), "--save-dir", str(tmp_path / name), "--device", "cpu", "--", option])
+    first, second = capsys.readouterr().err.strip().splitlines()[1::2]
+    assert first == f"=> ended without a checkpoint in {tmp_path / 'none'}"
+    assert second == f"=> done; next: scripts/evaluate.sh {tmp_path / 'saved'}"
 
 
 @pytest.fixture

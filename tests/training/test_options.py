@@ -155,12 +155,18 @@ def test_fairseqs_parser_accepts_every_preset_with_every_documented_change(compo
     assert parsed.max_update == PRESETS[preset].options["max-update"]
 
 
+FREELY = [
+    *("--log-interval", "7", "--watch-updates", "0", "--patience", "3", "--stop-time-hours", "1"),
+    *("--keep-interval-updates", "2", "--keep-best-checkpoints", "2"),
+]
+
+
 def test_changed_options_are_named_except_those_that_only_prolong_or_log(composed):
     before = composed("--lr", "0.1", "--max-update", "10")
     assert options.changed(before, composed("--max-update", "10", "--lr=1e-1")) == []
     # started from a checkout that no longer exists
     moved = ["/nonexistent" if argument == options.USER_DIR else argument for argument in before]
-    assert options.changed(moved, [*before, "--log-interval", "7", "--patience", "3"]) == []
+    assert options.changed(moved, [*before, *FREELY]) == []
     other = ["other/bin", *before[1:], "--lr", "0.2", "--fp16", "--arch", "post_ln_transformer_tiny"]
     assert options.changed(before, other) == [
         "arch post_ln_transformer_small there, post_ln_transformer_tiny here",
