@@ -115,9 +115,13 @@ def failures(planned: list[Planned], output: Path) -> list[str]:
 
 
 def run_all(config: dict, chosen: argparse.Namespace, lock: int) -> None:
-    """Runs the engine until no finished cell adds others to the plan."""
+    """Runs the engine while cells are left, until no finished cell adds others to the plan."""
+    result = 0
     while True:
-        planned = planned_cells(config)
+        planned, readings = planned_cells(config), finished(chosen.output)
+        if {entry.cell for entry in planned} <= set(map(Cell.of, readings)):
+            command.step(progress(planned, readings, config))
+            break
         line = engine.command_line(config, chosen)
         result = engine.run(line, lock, lambda: progress(planned_cells(config), finished(chosen.output), config))
         if len(planned_cells(config)) == len(planned):
