@@ -118,7 +118,7 @@ def test_readme_has_the_validation_losses_by_rate(group, root):
             assert row[label] == shown(group(label, RATES[row["learning rate"]]), of.validation), (row, label)
 
 
-@pytest.mark.parametrize(("beta2", "seeds", "others_at_least"), [(0.98, 3, 20), (0.9, 1, 3), (0.999, 1, 3)])
+@pytest.mark.parametrize(("beta2", "seeds", "others_at_least"), [(0.98, 3, 20), (0.9, 1, 6), (0.999, 1, 6)])
 def test_each_run_of_gradinit_ends_below_every_run_of_warmup_and_of_a_published_alternative(
     parts, beta2, seeds, others_at_least
 ):
@@ -194,10 +194,27 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
             assert row[column] == f"{bleu_of_the_last(reading, split):.2f}", (row, column)
 
 
+def test_docs_have_the_losses_by_which_a_length_of_warmup_is_chosen(group, root):
+    readings = known(root / "docs/results/comparison/readings.jsonl")
+    same = {"corpus": "multi30k", "updates": 800, "beta2": 0.98, "seed": 101, "further": []}
+    of_the_choice = [reading for reading in readings if same.items() <= reading.items()]
+    path = root / "docs/results/README.md"
+    rows = table(path, "updates of warmup", *RATES)
+    assert [row["updates of warmup"] for row in rows] == ["100", "200", "400", "800"]
+    for label, lr in RATES.items():
+        losses = {r["setting"].removeprefix("warmup-"): of.validation(r) for r in of_the_choice if r["lr"] == lr}
+        assert {row["updates of warmup"]: row[label] for row in rows} == {
+            n: f"{loss:.2f}" for n, loss in losses.items()
+        }
+        best = min(losses, key=lambda updates: losses[updates])
+        assert {reading["chosen"][-1] for reading in group("warmup-tuned", lr).readings} == {best}
+        assert f"**{losses[best]:.2f}**" in path.read_text(encoding="utf-8")
+
+
 def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
     rows = table(root / "docs/small-branches.md", "beta2", "initialization", *RATES)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]
-    assert len(known_rows) == 10
+    assert len(known_rows) == 16
     for row in known_rows:
         for label, lr in RATES.items():
             found = group(row["initialization"], lr, optimizer=("Adam", float(row["beta2"])))
