@@ -1,4 +1,4 @@
-# make demo    installs everything, then trains on the bundled sample: BLEU and plots in 2.5 minutes on 2 cores with native bfloat16
+# make demo    installs everything, then trains on the bundled sample: BLEU and plots in 3 to 5 minutes on 2 cores with native bfloat16
 # make test    runs the tests
 # make check   runs the linters and the type checker
 # make study   installs everything, and the engine of the comparison study (experiments/comparison) in .venv-study
