@@ -105,15 +105,14 @@ def batches_of(task: TranslationTask, model: BaseFairseqModel, steps: int = 1) -
     tokens = max_tokens(cfg)
     dataset = task.dataset(cfg.train_subset)
     with data_utils.numpy_seed(cfg.seed):
-        indices = dataset.ordered_indices()
+        ordered = dataset.ordered_indices()
     longest = utils.resolve_max_positions(task.max_positions(), model.max_positions(), tokens)
-    fitting, ignored = dataset.filter_indices_by_size(indices, longest)
+    indices, ignored = dataset.filter_indices_by_size(ordered, longest)
     if len(ignored):
         logger.info(
-            f"GradInit: {len(ignored):,} of {len(indices):,} training pairs are longer than {longest} tokens, and are "
+            f"GradInit: {len(ignored):,} of {len(ordered):,} training pairs are longer than {longest} tokens, and are "
             "left out of its batches"
         )
-    indices = fitting
     if len(indices) == 0:
         option = "gradinit-max-tokens" if cfg.gradinit_max_tokens else "max-tokens"
         raise GradInitError(f"no training sentence fits a batch of {tokens} tokens: raise --{option}")
