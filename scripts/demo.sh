@@ -4,7 +4,7 @@
 #   make demo          (or scripts/demo.sh, after scripts/install.sh)
 #
 # Expected: a detokenized sacreBLEU above 60 on the 500 test sentences, and two plots, in runs/demo/.
-# Time on two cores of an AMD EPYC with native bfloat16: 2 to 4 minutes, and the first installation before it.
+# Time on two cores of an AMD EPYC with native bfloat16: 3 to 5 minutes, the first installation included.
 # After an interruption, the same command resumes.
 set -euo pipefail
 

@@ -159,7 +159,7 @@ def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figu
             lines = {line.get_label(): line for axes in row for line in axes.get_lines()}
             lines = {name: lines[name] for name in styles if name in lines}
             row[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=7)
-            row[0].set_ylabel(f"{label}\nbits per target token".lstrip(), fontsize=8)
+            row[0].set_ylabel(f"{label}\n{losses} loss (bits per target token)".lstrip(), fontsize=8)
         for axes, lr in zip(panels[0], rates, strict=True):
             axes.set_title(f"learning rate {lr:g}", fontsize=9)
         for axes in panels[-1]:

@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import numpy
 import pytest
 from comparison import groups as of
 from comparison.cells import Cell
@@ -193,6 +194,34 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
             assert row[column] == f"{value(reading):.3f}", (row, column)
         for column, split in scores.items():
             assert row[column] == f"{bleu_of_the_last(reading, split):.2f}", (row, column)
+
+
+def first_at(reading, loss):
+    """The update at which the validation loss first reaches this one, between two validations."""
+    found = sorted((int(update), value) for update, value in reading["validation"].items())
+    after = next(index for index, (_, value) in enumerate(found) if value <= loss)
+    return round(numpy.interp(-loss, *zip(*[(-value, update) for update, value in found[after - 1 : after + 1]])))
+
+
+def test_docs_have_the_updates_by_which_others_reach_gradinits_loss(group, root):
+    others = ("t-fixup", "pre-ln", "warmup, tuned")
+    columns = ("dropout", "seed", "learning", "GradInit, with learning", *others)
+    rows = table(root / "docs/results/README.md", *columns)
+    assert len(rows) == 8
+    for row in rows:
+
+        def of_seed(label, row=row):
+            readings = group(label, 0.001, LONG, further=dropout(row["dropout"])).readings
+            [found] = [reading for reading in readings if str(reading["seed"]) == row["seed"]]
+            return found
+
+        ours = of_seed("GradInit")
+        learning = round(LONG / (ours["seconds"] / ours["initialization_seconds"] - 1))
+        assert row["learning"] == str(learning)
+        assert row["GradInit, with learning"] == str(800 + learning)
+        for label in others:
+            if row[label] != "not run":
+                assert row[label] == f"{first_at(of_seed(label), ours['validation']['800']):,}", (row, label)
 
 
 def test_docs_have_the_losses_by_which_a_length_of_warmup_is_chosen(group, root):
