@@ -38,8 +38,8 @@ ABOUT = (
     "In the maps, failed settings are crossed out, with the share of seeds that failed, and grey was not run; a cross "
     "ends the curve of a setting of which a run diverged. "
     "BLEU is detokenized sacreBLEU on the test set. It, tokenized lowercase BLEU and chrF2 are of the checkpoint with "
-    "the higher BLEU on the validation set. Differences are to a run of the same seed, with the p-value of a paired "
-    "bootstrap. Seconds are wall-clock, with other runs beside."
+    "the higher BLEU on the validation set. Differences are to a run of the same seed, with the two-sided p-value of a "
+    "paired bootstrap. Seconds are wall-clock, with other runs beside."
 )
 
 

@@ -1,18 +1,23 @@
-"""Whether two systems' scores on one test set differ by more than chance: sacrebleu's paired bootstrap (Koehn 2004).
+"""Whether two systems' scores on one test set differ by more than chance: a paired bootstrap (Koehn 2004).
 
-It takes 1,000 resamples with sacrebleu's default seed 12345, unless the environment variable SACREBLEU_SEED sets
-another. The signatures contain both numbers.
+The resamples are sacrebleu's: 1,000, with its default seed 12345, unless the environment variable SACREBLEU_SEED sets
+another. The signatures contain both numbers. The p-value is not sacrebleu's, which subtracts the mean of the absolute
+differences and so counts one tail of their distribution: for a clear difference that is half of a two-sided p-value.
 """
 
+import os
 from pathlib import Path
 
+import numpy as np
 from sacrebleu.metrics.base import Metric
-from sacrebleu.significance import PairedTest, Result
+from sacrebleu.significance import _bootstrap_resample
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.evaluation import results
 from gradinit_mt.evaluation.scores import kinds
+
+RESAMPLES = 1000
 
 
 def compare(system: Path, baseline: Path) -> dict:
@@ -50,26 +55,47 @@ def require_same_data(settings: dict, baseline: dict, directory: Path) -> None:
 
 
 def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], reference: list[str]) -> dict:
-    """One score of two systems, and the two-sided p-value of their difference: 1 if there is no difference.
+    """One score of two systems, and the two-sided p-value of their difference D.
+
+    With the differences d of R resamples it is (1 + the number of d with |d - mean d| >= |D|) / (R + 1).
 
     Raises:
-        UserError: the numbers of sentences differ.
+        UserError: the numbers of sentences differ, or SACREBLEU_SEED is not a number.
     """
     counts = {"system": len(system), "baseline": len(baseline), "reference": len(reference)}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         raise UserError(f"the numbers of sentences differ ({listing}); translate again")
-    signatures, scores = PairedTest([("baseline", baseline), ("system", system)], {"": metric}, [reference], "bs")()
-    ((name, signature),) = signatures.items()
-    first, second = (result for result in scores[name] if isinstance(result, Result))
+    seed = _seed()  # which sacrebleu reads as well
+    ours, theirs = (_resampled(metric, hypotheses, reference) for hypotheses in (system, baseline))
+    difference = ours[0] - theirs[0]
+    resampled = ours[1] - theirs[1]
+    beyond = np.abs(resampled - resampled.mean()) >= abs(difference)
+    signature = metric.get_signature()
+    signature.update("bs", RESAMPLES)
+    signature.update("seed", seed)
     return {
-        "system": second.score,
-        "baseline": first.score,
-        "difference": second.score - first.score,
-        # sacrebleu counts the resamples that differ by more; where none differs at all, that gives its smallest value
-        "p": 1.0 if second.score == first.score else second.p_value,
+        "system": ours[0],
+        "baseline": theirs[0],
+        "difference": difference,
+        "p": (1 + int(beyond.sum())) / (1 + RESAMPLES),
         "signature": str(signature),
     }
+
+
+def _resampled(metric: Metric, hypotheses: list[str], reference: list[str]) -> tuple[float, np.ndarray]:
+    """The score, and those of the resamples, which are the same sentences for every system."""
+    score = metric.corpus_score(hypotheses, [reference]).score
+    statistics = metric._extract_corpus_statistics(hypotheses, [reference])
+    _, scores = _bootstrap_resample(statistics, metric, RESAMPLES)
+    return score, np.array([resample.score for resample in scores])
+
+
+def _seed() -> str:
+    seed = os.environ.get("SACREBLEU_SEED", "12345")
+    if not seed.isdecimal():  # with sacrebleu's "none" each system would have resamples of its own
+        raise UserError(f"SACREBLEU_SEED is {seed}, expected a number, at least 0")
+    return seed
 
 
 def report(comparison: dict) -> str:
