@@ -16,14 +16,16 @@ def layers_of(model: nn.Module, stack: str) -> list[Any]:
     """The layers of the encoder or of the decoder, first to last.
 
     Raises:
-        GradInitError: there are none.
+        GradInitError: there are none, or one lacks attention or a feed-forward block.
     """
-    layers = getattr(getattr(model, stack, None), "layers", ())
-    if not len(layers):
+    found = getattr(getattr(model, stack, None), "layers", ())
+    layers = [found[index] for index in range(len(found))]  # iterating would draw which ones LayerDrop keeps
+    if not layers or not all(hasattr(layer, name) for layer in layers for name in ("self_attn", "fc1", "fc2")):
         raise GradInitError(
-            f"--initializer: the {stack} of {type(model).__name__} has no layers; use a Transformer, or drop the option"
+            f"--initializer: the {stack} of {type(model).__name__} has no layers of a Transformer; use a Transformer, "
+            "or drop the option"
         )
-    return [layers[index] for index in range(len(layers))]  # iterating would draw which ones LayerDrop keeps
+    return layers
 
 
 def attentions(layer: Any) -> list[Any]:

@@ -75,7 +75,6 @@ class LinearSchedule(FairseqLRScheduler):
                 f"--max-update is {cfg.max_update}, expected at most the {total} of --total-num-update, after which "
                 "the learning rate is 0: lower --max-update, raise --total-num-update, or give an --lr-min above 0"
             )
-        self.step_update(0)
 
     def step_update(self, num_updates: int) -> float:
         """Sets and returns the learning rate of the update after ``num_updates``."""

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from fairseq.modules import FairseqDropout
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LEVELS = 2**16
 _INTEGER = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of an element
@@ -51,6 +52,7 @@ class _Dropout(torch.autograd.Function):
         return x.mul_(ctx.scale) if residual is None else torch.add(residual, x, alpha=ctx.scale)
 
     @staticmethod
+    @once_differentiable  # a second derivative would miss the mask, which multiplies integers
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         (kept,) = ctx.saved_tensors
         return (grad if ctx.needs_input_grad[0] else None), _masked(grad.to(ctx.kind), kept).mul_(ctx.scale), None

@@ -28,9 +28,9 @@ class NovoGrad(torch.optim.Optimizer):
         self,
         params: Iterable[nn.Parameter],
         lr: float,
-        betas: tuple[float, float] = (0.95, 0.98),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
@@ -50,7 +50,7 @@ class NovoGrad(torch.optim.Optimizer):
         squares = [norm.square() for norm in torch._foreach_norm(gradients)]
         for p, square in zip(tensors, squares, strict=True):
             if p not in self.state:
-                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": square.clone()}
+                self.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": square}
         first, second = ([self.state[p][name] for p in tensors] for name in ("exp_avg", "exp_avg_sq"))
         torch._foreach_lerp_(second, squares, 1 - beta2)
         direction = [g / (v.sqrt() + group["eps"]) for g, v in zip(gradients, second, strict=True)]

@@ -77,6 +77,22 @@ def test_a_model_without_the_projection_has_fairseqs_loss(both, task, sample, op
     assert ours == theirs
 
 
+def test_a_projection_with_a_bias_keeps_it(both, model, sample):
+    projection = model.decoder.output_projection
+    model.decoder.output_projection = torch.nn.Linear(projection.in_features, projection.out_features)
+    ours, theirs = (criterion(model, sample)[0].item() for criterion in both())
+    assert ours == theirs
+
+
+def test_a_second_derivative_of_the_operation_is_refused():
+    features, weight, targets = make_problem(5)
+    (slope,) = torch.autograd.grad(
+        smoothed_cross_entropy(features, weight, targets, 0.1)[0] ** 2, features, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 @pytest.fixture
 def data_parallel(model, tmp_path):
     """The model as fairseq wraps it for ``pytorch_ddp`` with ``--find-unused-parameters``, in one process."""

@@ -3,7 +3,6 @@
 import itertools
 from pathlib import Path
 
-import numpy
 import pytest
 from comparison import groups as of
 from comparison.cells import Cell
@@ -200,7 +199,8 @@ def first_at(reading, loss):
     """The update at which the validation loss first reaches this one, between two validations."""
     found = sorted((int(update), value) for update, value in reading["validation"].items())
     after = next(index for index, (_, value) in enumerate(found) if value <= loss)
-    return round(numpy.interp(-loss, *zip(*[(-value, update) for update, value in found[after - 1 : after + 1]])))
+    (start, above), (end, below) = found[after - 1 : after + 1]
+    return round(start + (end - start) * (above - loss) / (above - below))
 
 
 def test_docs_have_the_updates_by_which_others_reach_gradinits_loss(group, root):

@@ -57,7 +57,9 @@ def test_idinit_passes_each_channel_through_and_almost_nothing_out(make, shape, 
             torch.testing.assert_close(y, kept, atol=2e-3, rtol=0)
             assert 0.5e-6 < float((weight - weight.round()).std()) < 2e-6, "noise keeps equal rows apart"
     assert not any(
-        value.any() for name, value in model.state_dict().items() if name.endswith(("proj.bias", "fc1.bias"))
+        value.any()
+        for name, value in model.state_dict().items()
+        if name.endswith(("proj.bias", "fc1.bias", "fc2.bias"))
     )
 
 

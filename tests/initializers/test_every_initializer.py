@@ -59,8 +59,19 @@ def test_rules_draw_from_different_generators(make, initialize):
 
 @pytest.mark.parametrize("name", sorted(INITIALIZERS.keys() - LEARNED))
 def test_a_model_without_layers_is_refused(initialize, name):
-    with pytest.raises(RuntimeError, match="the encoder of Linear has no layers; use a Transformer"):
+    with pytest.raises(RuntimeError, match="the encoder of Linear has no layers of a Transformer; use a Transformer"):
         initialize(name, torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", sorted(INITIALIZERS.keys() - LEARNED))
+def test_layers_without_attention_are_refused(make, initialize, name):
+    """Such as those of fairseq's lightconv, whose convolutions a rule would leave out."""
+    model = make()
+    del model.encoder.layers[1].self_attn
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match="the encoder of PostLNTransformer has no layers of a Transformer"):
+        initialize(name, model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_name_is_taken_once():

@@ -7,6 +7,7 @@ import torch
 from matrices import matrices
 
 from gradinit_mt.core import GradInitError
+from gradinit_mt.initializers.deepnorm import constants
 
 RULES = ("admin", "admin-closed", "deepnorm")
 NAMES = ("self_attn", "encoder_attn", "final")
@@ -94,6 +95,7 @@ def test_the_closed_forms_of_six_layers_are_the_published_figures(make, initiali
     model = initialize("deepnorm", make(encoder_layers=6, residual_weights="fixed"))
     assert omegas(model, "encoder") == pytest.approx([1.418] * 12, abs=5e-4)
     assert omegas(model, "decoder") == pytest.approx([2.060] * 18, abs=5e-4)
+    assert [beta for _, beta in constants(6, 6)] == pytest.approx([0.497, 0.343], abs=5e-4)
 
 
 def test_deepnorm_weighs_residuals_and_draws_matrices_of_its_gains(make, initialize):

@@ -44,6 +44,11 @@ def test_the_first_update_runs_at_the_peak_and_the_end_follows_max_update():
     assert schedule(total_num_update=5, lr_min=1e-5).step_update(9) == pytest.approx(1e-5)
 
 
+def test_the_schedule_has_the_warmup_of_its_options():
+    linear = schedule(warmup_updates=4)
+    assert [linear.step_update(t) for t in (0, 3, 4, 7)] == pytest.approx([2.5e-4, 1e-3, 1e-3, 5e-4])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -58,6 +63,7 @@ def test_the_first_update_runs_at_the_peak_and_the_end_follows_max_update():
         ),
         ({"lr": [1e-3, 5e-4]}, "takes one --lr"),
         ({"lr": [float("nan")]}, "--lr is nan"),
+        ({"lr": [float("inf")]}, "--lr is inf"),
     ],
 )
 def test_options_out_of_range_are_named(options, message):

@@ -63,6 +63,13 @@ def test_the_derivative_passes_where_the_value_passed(kind):
     assert torch.allclose(x.grad.double(), scale * slope.double(), rtol=0, atol=tolerance)
 
 
+def test_a_second_derivative_is_refused_where_it_would_lack_the_mask():
+    x = torch.randn(100, requires_grad=True)
+    (slope,) = torch.autograd.grad(dropout(x**2, 0.5).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_an_infinite_value_can_be_dropped():
     torch.manual_seed(1)
     y = dropout(torch.full((1000,), torch.inf), 0.5)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_DATACLASS_REGISTRY, build_model
 from fairseq.models.transformer import TransformerModel, base_architecture
+from omegaconf import OmegaConf
 
 SIZES = {
     "post_ln_transformer_tiny": (4, 128, 256, 4),
@@ -18,7 +19,8 @@ SIZES = {
 
 
 def make(task, arch="post_ln_transformer_tiny", **options):
-    cfg = argparse.Namespace(_name=arch, max_source_positions=64, max_target_positions=64, **options)
+    options = {"max_source_positions": 64, "max_target_positions": 64} | options
+    cfg = argparse.Namespace(_name=arch, **options)
     torch.manual_seed(0)
     return build_model(cfg, task)
 
@@ -93,6 +95,22 @@ def test_the_decoder_has_the_encoders_sizes_by_default(task):
     assert model.decoder.layers[0].encoder_attn.embed_dim == 16
 
 
+def test_positions_are_limited_as_the_options_say(task):
+    model = make(task, max_source_positions=48, max_target_positions=72)
+    assert model.max_positions() == (48, 72)
+
+
+def test_dropout_can_stay_in_generation(task):
+    """With --retain-dropout."""
+    model, tokens = make(task, dropout=0.3).eval(), torch.tensor([[5, 6, 2]])
+    first, second = (model(tokens, None, tokens)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    retaining = {"retain_dropout": True, "retain_dropout_modules": None}
+    model.prepare_for_inference_(OmegaConf.create({"generation": retaining}))
+    first, second = (model(tokens, None, tokens)[0] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -100,7 +118,12 @@ def test_the_decoder_has_the_encoders_sizes_by_default(task):
         ({"decoder_normalize_before": True}, "For pre-norm use fairseq's own model"),
         ({"encoder_embed_dim": 30}, "--encoder-embed-dim is 30, expected a multiple of --encoder-attention-heads"),
         ({"decoder_layers": 0}, "--decoder-layers is 0, expected at least 1"),
+        ({"encoder_embed_dim": 0}, "--encoder-embed-dim is 0, expected at least 1"),
+        ({"decoder_ffn_embed_dim": 0}, "--decoder-ffn-embed-dim is 0, expected at least 1"),
+        ({"encoder_attention_heads": 0}, "--encoder-attention-heads is 0, expected at least 1"),
         ({"dropout": 1.0}, r"--dropout is 1.0, expected in \[0, 1\)"),
+        ({"attention_dropout": -0.1}, r"--attention-dropout is -0.1, expected in \[0, 1\)"),
+        ({"activation_dropout": 2.0}, r"--activation-dropout is 2.0, expected in \[0, 1\)"),
     ],
 )
 def test_options_out_of_range_and_pre_norm_are_refused(task, options, message):

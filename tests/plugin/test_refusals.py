@@ -41,7 +41,7 @@ def test_initialization_is_refused_where_parameters_are_not_whole(toy_corpus, tm
     [
         (["--bf16"], "does not train on TPUs, for which fairseq 0.12 takes --bf16 and --tpu: use --precision bfloat16"),
         (["--tpu"], "does not train on TPUs"),
-        (["--fp16"], "flat float32 copies of --fp16 on a GPU: on a CPU add --fp16-no-flatten-grads or"),
+        (["--fp16"], "flat float32 copies of --fp16 on a GPU: on a CPU add --fp16-no-flatten-grads, or use"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
