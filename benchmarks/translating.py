@@ -69,8 +69,7 @@ class ExportedTranslator:
 
 def require_models(options: argparse.Namespace, corpus: PreparedCorpus) -> None:
     """Raises UserError if a model cannot translate the test set of the corpus, or not by both stock's code and ours."""
-    state = checkpoints.load(options.checkpoint)
-    facts = checkpoints.facts_of(state, options.checkpoint)
+    state, facts = checkpoints.load_with_facts(options.checkpoint)
     if not facts.model.startswith("post_ln_transformer"):
         raise UserError(f"{options.checkpoint}: holds a model {facts.model}, expected post_ln_transformer")
     checks.require_model(corpus, facts)

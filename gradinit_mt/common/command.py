@@ -65,10 +65,13 @@ def parse_with_further(parser: argparse.ArgumentParser, arguments: list[str]) ->
     return parser.parse_args(arguments[:split], argparse.Namespace(further=arguments[split + 1 :]))
 
 
+LARGEST = 2**31 - 1  # that every program behind the commands takes
+
+
 def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -> Callable[[str], Number]:
     """An argparse type: an ``int`` or ``float`` from ``low`` to ``high``, both included."""
     name = "a whole number" if kind is int else "a number"
-    expected = f"{name} of at least {low}" if high == math.inf else f"{name} from {low} to {high}"
+    expected = f"{name} of at least {low}" if high in (LARGEST, math.inf) else f"{name} from {low} to {high}"
 
     def parse(text: str) -> Number:
         with contextlib.suppress(ValueError):
@@ -79,7 +82,7 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
     return parse
 
 
-positive_int = number(int, 1)
+positive_int = number(int, 1, LARGEST)
 
 
 def finite(text: str) -> float:

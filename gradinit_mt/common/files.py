@@ -130,9 +130,10 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes JSON atomically, in place of an earlier file."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: object, shared: bool = False) -> None:
+    """Writes JSON atomically, in place of an earlier file; for ``shared`` see ``whole``."""
+    with whole(path, shared) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:

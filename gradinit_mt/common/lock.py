@@ -1,4 +1,4 @@
-"""A lock that keeps other programs out of a directory."""
+"""A lock that keeps other programs away from a file or out of a directory."""
 
 import contextlib
 import fcntl
@@ -12,8 +12,10 @@ NAME = ".lock"
 
 
 @contextlib.contextmanager
-def locked(directory: Path, refusal: str) -> Iterator[int]:
-    """Keeps other programs that call this out of an existing directory.
+def locked(path: Path, refusal: str) -> Iterator[int]:
+    """Keeps other programs that call this away from a file, which is made if there is none.
+
+    Of an existing directory, the file ``.lock`` in it is locked.
 
     Yields:
         A file descriptor for a child process to inherit: the lock lasts until every process that holds it ends. On a
@@ -22,13 +24,11 @@ def locked(directory: Path, refusal: str) -> Iterator[int]:
     Raises:
         UserError: another process holds the lock; with ``refusal`` as its message.
     """
-    with (directory / NAME).open("a") as file:
+    with (path / NAME if path.is_dir() else path).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(refusal) from error
         except OSError as error:  # as on Lustre that is mounted without flock
-            command.say(
-                f"beware: the file system of {directory} has no locks ({error.strerror}); start no second run there"
-            )
+            command.say(f"beware: the file system of {path} has no locks ({error.strerror}); start no second run there")
         yield file.fileno()

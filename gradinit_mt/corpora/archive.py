@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.lock import locked
 
 BLOCK = 1 << 16
 TIMEOUT = 60  # seconds without a byte
@@ -24,7 +25,8 @@ def download(url: str, path: Path, size: int) -> None:
     The bytes go to ``path.part``, which is renamed once it is complete. An interrupted download is resumed.
 
     Raises:
-        UserError: the server cannot be reached, offers another size, or breaks off; or ``path`` has another size.
+        UserError: the server cannot be reached, offers another size, or breaks off; ``path`` has another size; or
+            another program is downloading it.
     """
     if path.exists():
         if path.stat().st_size != size:
@@ -36,16 +38,28 @@ def download(url: str, path: Path, size: int) -> None:
         raise UserError(f"{url}: expected an address that begins with http:// or https://")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    start = part.stat().st_size if part.exists() else 0
+    with locked(part, f"{part}: another program is downloading it; wait until it has ended"):
+        try:
+            if not path.exists():  # or the other program has just ended
+                _complete(url, part, size)
+                part.rename(path)
+        finally:
+            if part.exists() and not part.stat().st_size:
+                part.unlink()
+
+
+def _complete(url: str, part: Path, size: int) -> None:
+    start = part.stat().st_size
     start = start if start <= size else 0  # a longer one is not a part of it
     try:
         if start < size:
             start = fetch(url, part, start, size)
-    except (http.client.HTTPException, OSError) as error:
+    except UserError:
+        raise
+    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: an address that is none
         raise UserError(f"{url}: cannot be downloaded ({error}); run again to resume") from error
     if start != size:
         raise UserError(f"{url}: broke off at {start:,} of {size:,} bytes; run again to resume")
-    part.rename(path)
 
 
 def fetch(url: str, part: Path, start: int, size: int) -> int:

@@ -50,7 +50,7 @@ def learn_model(sentences: list[str], vocab_size: int, character_coverage: float
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
+            sentence_iterator=map(_spaced, sentences),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
@@ -76,12 +76,20 @@ def learn_model(sentences: list[str], vocab_size: int, character_coverage: float
 
 def encode(model: SentencePieceProcessor, line: str) -> str:
     """The pieces of a line, joined by spaces."""
-    return " ".join(model.encode(line, out_type=str))
+    return " ".join(model.encode(_spaced(line), out_type=str))
 
 
 def encode_training(model: SentencePieceProcessor, line: str) -> str:
     """The same with ``<unk>`` for characters without a piece, which would otherwise get an entry in the dictionary."""
-    return " ".join(model.id_to_piece(model.encode(line)))
+    return " ".join(model.id_to_piece(model.encode(_spaced(line))))
+
+
+def _spaced(line: str) -> str:
+    """The line without U+0085, the only character at which Python splits and that sentencepiece does not make a space.
+
+    It stands for an ellipsis in text that was decoded wrongly. fairseq would take a piece with it for two.
+    """
+    return line.replace("\x85", " ")
 
 
 def require_subwords(text: Text) -> None:

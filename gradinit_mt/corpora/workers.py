@@ -1,14 +1,16 @@
 """Applies a function to many lines, in several processes, with a progress bar."""
 
 import argparse
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 
 from tqdm import tqdm
 
 from gradinit_mt.common.command import positive_int
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.text import Text
 
@@ -36,14 +38,24 @@ def map_lines(function: Function, lines: list[str], workers: int = 1, label: str
 
     Each of the ``workers`` processes gets the function, so it must be picklable; a single worker is this process.
     Without a ``label``, the title of the progress bar, there is no bar.
+
+    Raises:
+        UserError: a process was killed.
     """
     with ExitStack() as stack:
         done: Iterable[str] = map(function, lines)
         if workers > 1 and len(lines) > CHUNK:
-            pool = multiprocessing.Pool(min(workers, -(-len(lines) // CHUNK)), _start, (function,))
-            done = stack.enter_context(pool).imap(_apply, lines, CHUNK)
-        # disable=None: no bar where stderr is not a terminal
-        return list(tqdm(done, total=len(lines), desc=label, unit=" lines", disable=label is None or None))
+            pool = ProcessPoolExecutor(min(workers, -(-len(lines) // CHUNK)), initializer=_start, initargs=(function,))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            done = pool.map(_apply, lines, chunksize=CHUNK)
+        try:
+            # disable=None: no bar where stderr is not a terminal
+            return list(tqdm(done, total=len(lines), desc=label, unit=" lines", disable=label is None or None))
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"one of {workers} worker processes was killed, probably for lack of memory; run again with fewer "
+                "--workers"
+            ) from error
 
 
 def map_text(function: Function, text: Text, workers: int) -> Text:

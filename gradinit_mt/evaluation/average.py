@@ -85,7 +85,12 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     state.pop("last_optimizer_state", None)
     # validation results and meters belong to one input, not to the mean
     kept = ("train_iterator", "previous_training_time")
-    state["extra_state"] = {key: state["extra_state"][key] for key in kept}
+    try:
+        state["extra_state"] = {key: state["extra_state"][key] for key in kept}
+    except KeyError as error:
+        raise UserError(f"{paths[-1]}: lacks {error}, which fairseq stores in a checkpoint") from error
+    if [sha256(path) for path in paths] != digests:
+        raise UserError(f"one of {', '.join(map(str, paths))} changed while it was in use; wait for the training")
     try:
         with whole(output, shared=True) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)

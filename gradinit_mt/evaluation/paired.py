@@ -43,7 +43,7 @@ def compare(system: Path, baseline: Path) -> dict:
             for key, kind in our_kinds.items()
         },
     }
-    write_json(system / f"paired-{sha256(baseline / results.SCORES)[:12]}.json", comparison)
+    write_json(system / f"paired-{sha256(baseline / results.SCORES)[:12]}.json", comparison, shared=True)
     return comparison
 
 

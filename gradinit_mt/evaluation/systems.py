@@ -55,8 +55,7 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path, corpus: PreparedCorpus) -> "Checkpoint":
         """Raises UserError unless the checkpoint is whole, and its vocabulary is that of the corpus."""
-        state = checkpoints.load(path)
-        facts = checkpoints.facts_of(state, path)
+        state, facts = checkpoints.load_with_facts(path)
         checks.require_vocabulary(corpus, state["model"], path)
         return cls(corpus, facts, path.stem)
 

@@ -61,7 +61,7 @@ class Record:
             )
 
     def save(self, directory: str | Path) -> None:
-        """Writes both files, each of them atomically."""
+        """Writes both files, each of them atomically; raises RecordError if that fails."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         state, scales = self.state, self.state.scales.tolist()
@@ -77,7 +77,10 @@ class Record:
             "history": state.history,
         }
         with whole(directory / TENSORS) as path:
-            save_file(tensors, path, metadata={"facts": json.dumps(facts)})
+            try:
+                save_file(tensors, path, metadata={"facts": json.dumps(facts)})
+            except SafetensorError as error:  # in which safetensors hides that of the system, such as a full disk
+                raise RecordError(f"{directory / TENSORS}: cannot be written ({error})") from error
         write_text(directory / SUMMARY, _readable(facts))
 
     @classmethod

@@ -72,17 +72,28 @@ def settings(state: dict, part: str) -> dict:
 
 def facts(path: Path, own: Collection[tuple[str, object]] = ()) -> CheckpointFacts:
     """The facts of a checkpoint; arguments and errors are those of ``load``."""
-    return facts_of(load(path, own), path)
+    return load_with_facts(path, own)[1]
 
 
-def facts_of(state: dict, path: Path) -> CheckpointFacts:
-    """The facts of a checkpoint that ``load`` has read from ``path``; raises UserError if it lacks some."""
+def load_with_facts(path: Path, own: Collection[tuple[str, object]] = ()) -> tuple[dict, CheckpointFacts]:
+    """A checkpoint and its facts; arguments and errors are those of ``load``.
+
+    Raises:
+        UserError: it lacks some of them, too.
+    """
+    require_file(path)
+    digest = sha256(path)  # first: a training may replace the file while it is read
+    state = load(path, own)
+    return state, _facts_of(state, path, digest)
+
+
+def _facts_of(state: dict, path: Path, digest: str) -> CheckpointFacts:
     task, model = settings(state, "task"), settings(state, "model")
     try:
         value = state["extra_state"].get("val_loss")
         return CheckpointFacts(
             file=str(path.resolve()),
-            sha256=sha256(path),
+            sha256=digest,
             model=str(model.get("_name") or model.get("arch")),  # fairseq's order
             source=task.get("source_lang"),
             target=task.get("target_lang"),

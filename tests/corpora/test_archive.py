@@ -51,6 +51,29 @@ def server():
         thread.join()
 
 
+def test_two_downloads_of_one_file_do_not_mix(server, tmp_path, monkeypatch):
+    """Of two scripts whose corpora share a directory."""
+    path, refused = tmp_path / "a.tgz", []
+
+    def fetch(*arguments):
+        with pytest.raises(UserError, match=r"a.tgz.part: another program is downloading it; wait until it has ended"):
+            download(server.url, path, len(CONTENT))
+        refused.append(True)
+        return original(*arguments)
+
+    original = archive.fetch
+    monkeypatch.setattr(archive, "fetch", fetch)
+    download(server.url, path, len(CONTENT))
+    assert refused == [True]
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/\u00fc", "http://[::1/x", "http://a..b/"])
+def test_an_address_that_is_none_is_named(tmp_path, url):
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        download(url, tmp_path / "a.tgz", 10)
+
+
 def test_a_complete_download_is_not_repeated(server, tmp_path):
     path = tmp_path / "new" / "a.tgz"
     download(server.url, path, len(CONTENT))

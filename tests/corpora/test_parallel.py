@@ -33,6 +33,15 @@ def test_prepared_corpus_is_what_was_stored(prepared, kept_text):
     assert {"train.de-en.de.bin", "valid.de-en.en.idx", "test.de-en.de.bin"} <= names
 
 
+def test_no_piece_contains_what_python_takes_for_space(kept_text):
+    """U+0085 stands for an ellipsis in text that was decoded wrongly; fairseq splits a piece at it."""
+    lines = [line.replace("a", "a\x85b") for line in read_lines(kept_text / "train.en")]
+    model = sentencepiece.SentencePieceProcessor(model_proto=learn_model(lines, 80, 1.0))
+    for encode in (parallel.encode, parallel.encode_training):
+        encoded = [encode(model, line) for line in lines]
+        assert [line.split() for line in encoded] == [line.split(" ") for line in encoded]
+
+
 def test_decoded_pieces_are_the_original_text(prepared, kept_text):
     model = sentencepiece.SentencePieceProcessor(model_file=str(prepared.directory / "sentencepiece.model"))
     assert model.get_piece_size() == 80

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import resource
+import signal
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from unchanged import unchanged
 
 from gradinit_mt.core import GradInitConfig, learn_scales
 from gradinit_mt.core.blocks import block_facts
@@ -43,6 +46,19 @@ def test_a_saved_record_is_loaded_exactly(record, tmp_path):
     summary = json.loads((tmp_path / "new" / SUMMARY).read_text())
     assert [block["scale"] for block in summary["blocks"]] == record.state.scales.tolist()
     assert not list((tmp_path / "new").glob("*.tmp"))
+
+
+def test_a_full_disk_is_reported_with_the_file_and_leaves_the_record_that_was_there(record, tmp_path):
+    record.save(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with unchanged(tmp_path), pytest.raises(RecordError, match=rf"{TENSORS}: cannot be written \(.*File too large"):
+            record.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_missing_or_damaged_record_is_named(record, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from toy import TEST_SENTENCES, call
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.evaluation import run
+from gradinit_mt.evaluation import checks, run
 from gradinit_mt.training import checkpoints
 
 
@@ -89,10 +89,29 @@ def test_the_validation_loss_is_said_to_have_the_label_smoothing_of_the_criterio
     assert f"{facts['validation_value']} bits (as trained: with label smoothing)\n" in run.described(smoothed)
 
 
-def test_the_label_smoothing_is_that_of_the_checkpoint(toy):
+def test_the_label_smoothing_is_that_of_the_checkpoint(toy, tmp_path):
     state = torch.load(toy.run / "checkpoint5.pt", weights_only=False)
     state["cfg"]["criterion"] = {"_name": "label_smoothed_cross_entropy", "label_smoothing": 0.2}
-    assert checkpoints.facts_of(state, toy.run / "checkpoint5.pt").label_smoothing == 0.2
+    torch.save(state, tmp_path / "smoothed.pt")
+    assert checkpoints.facts(tmp_path / "smoothed.pt").label_smoothing == 0.2
+
+
+def test_facts_of_a_checkpoint_that_is_replaced_while_it_is_read_are_not_those_of_another_file(
+    toy, tmp_path, monkeypatch
+):
+    """As by a training that has a better one: its checksum would belong to other facts."""
+    path = tmp_path / "checkpoint_best.pt"
+    shutil.copyfile(toy.run / "checkpoint5.pt", path)
+    load = checkpoints.load
+
+    def replacing(*arguments):
+        state = load(*arguments)
+        shutil.copyfile(toy.run / "checkpoint_last.pt", path)
+        return state
+
+    monkeypatch.setattr(checkpoints, "load", replacing)
+    with pytest.raises(UserError, match="changed while it was in use"):
+        checks.require_unchanged(checkpoints.facts(path))
 
 
 def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
