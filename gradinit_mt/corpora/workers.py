@@ -1,6 +1,7 @@
 """Applies a function to many lines, in several processes, with a progress bar."""
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from gradinit_mt.common.command import positive_int
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.parent import end_with
 from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.text import Text
 
@@ -20,8 +22,9 @@ Function = Callable[[str], str]
 _function: Function
 
 
-def _start(function: Function) -> None:
+def _start(function: Function, parent: int) -> None:
     global _function
+    end_with(parent)
     # The parent process handles interrupts and ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -45,7 +48,9 @@ def map_lines(function: Function, lines: list[str], workers: int = 1, label: str
     with ExitStack() as stack:
         done: Iterable[str] = map(function, lines)
         if workers > 1 and len(lines) > CHUNK:
-            pool = ProcessPoolExecutor(min(workers, -(-len(lines) // CHUNK)), initializer=_start, initargs=(function,))
+            pool = ProcessPoolExecutor(
+                min(workers, -(-len(lines) // CHUNK)), initializer=_start, initargs=(function, os.getpid())
+            )
             stack.callback(pool.shutdown, cancel_futures=True)
             done = pool.map(_apply, lines, chunksize=CHUNK)
         try:

@@ -1,6 +1,5 @@
 """Runs fairseq-train: its log, and how it and the launcher end together."""
 
-import ctypes
 import math
 import os
 import signal
@@ -15,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.parent import adopt_orphans, end_with
 from gradinit_mt.training.display import Display
 
 LAST_LINES = 15
@@ -27,9 +27,6 @@ _PASSED_ON: dict[int, int] = {
     signal.SIGUSR1: signal.SIGTERM,
     signal.SIGHUP: signal.SIGTERM,
 }
-
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,7 @@ def run_logged(
     Raises:
         UserError: the log cannot be written; the command has been ended.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphaned workers become children of this process
+    adopt_orphans()  # such as workers of torchrun
     interrupts = _Interrupts()
     last_lines: deque[str] = deque(maxlen=LAST_LINES)
     with (
@@ -81,7 +77,7 @@ def run_logged(
             errors="replace",
             pass_fds=tuple(keep_open),
             start_new_session=True,  # Ctrl-C in the terminal reaches only this process, which passes it on
-            preexec_fn=partial(_end_with, os.getpid()),
+            preexec_fn=partial(end_with, os.getpid()),
         ) as process,
     ):
         try:
@@ -145,14 +141,6 @@ def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 stack.callback(signal.signal, number, signal.signal(number, handler))
         yield
-
-
-def _end_with(parent: int) -> None:
-    """In the child, before its command starts: makes the system end it when ``parent`` ends."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # the parent ended before this call
-            os._exit(1)
 
 
 def _end(process: subprocess.Popen) -> None:

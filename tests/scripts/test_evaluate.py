@@ -96,9 +96,7 @@ def test_the_label_smoothing_is_that_of_the_checkpoint(toy, tmp_path):
     assert checkpoints.facts(tmp_path / "smoothed.pt").label_smoothing == 0.2
 
 
-def test_facts_of_a_checkpoint_that_is_replaced_while_it_is_read_are_not_those_of_another_file(
-    toy, tmp_path, monkeypatch
-):
+def test_a_checkpoint_that_is_replaced_while_it_is_read_counts_as_changed(toy, tmp_path, monkeypatch):
     """As by a training that has a better one: its checksum would belong to other facts."""
     path = tmp_path / "checkpoint_best.pt"
     shutil.copyfile(toy.run / "checkpoint5.pt", path)
