@@ -27,7 +27,7 @@ def compare(system: Path, baseline: Path) -> dict:
         The content of ``paired-CHECKSUM.json``: per score, both values, their difference, p-value and signature.
 
     Raises:
-        UserError: one of them is not a result, or the results are of different data.
+        UserError: one of them is not a result, or they are not of the same references.
     """
     ours, theirs = results.load(system), results.load(baseline)
     require_same_data(ours["settings"], theirs, baseline)
@@ -35,6 +35,9 @@ def compare(system: Path, baseline: Path) -> dict:
     our_kinds, their_kinds = (
         kinds(results.Texts.read(directory), lowercased, target) for directory in (system, baseline)
     )
+    for key, kind in our_kinds.items():
+        if kind.references != their_kinds[key].references:
+            raise UserError(f"{baseline}: {kind.name} there has other references; prepare both corpora alike")
     comparison = {
         "system": str(system.resolve()),
         "baseline": str(baseline.resolve()),
@@ -48,10 +51,19 @@ def compare(system: Path, baseline: Path) -> dict:
 
 
 def require_same_data(settings: dict, baseline: dict, directory: Path) -> None:
-    """Raises UserError if the baseline, the result in ``directory``, is not of the data in ``settings``."""
-    for key, name in (("data_sha256", "data"), ("split", "split")):
-        if settings[key] != baseline["settings"].get(key):
-            raise UserError(f"{directory}: the result of other {name}; a paired test needs the same")
+    """Raises UserError if the baseline, in ``directory``, is not of the split and references that ``settings`` name.
+
+    Their subwords may differ: a test can be of two vocabularies.
+    """
+    if settings["split"] != baseline["settings"].get("split"):
+        raise UserError(f"{directory}: the result of another split; a paired test needs the same")
+    ours, theirs = (_references(of["data_sha256"]) for of in (settings, baseline["settings"]))
+    if ours != theirs:
+        raise UserError(f"{directory}: the result of other data; a paired test needs the same")
+
+
+def _references(checksums: dict[str, str]) -> dict[str, str]:
+    return {name: checksum for name, checksum in checksums.items() if name.startswith("raw/")}
 
 
 def paired_bootstrap(metric: Metric, system: list[str], baseline: list[str], reference: list[str]) -> dict:

@@ -20,10 +20,11 @@ def noisy(share: float, seed: int) -> list[str]:
     return [" ".join(w if rng.random() > share else "wrong" for w in line.split()) for line in REFERENCE]
 
 
-def result(directory, hypotheses, split="test"):
+def result(directory, hypotheses, split="test", subwords="0", raw="0", tokenized=REFERENCE):
     directory.mkdir()
-    Texts(hypotheses, REFERENCE, hypotheses, REFERENCE).write(directory)
-    stored = {"settings": {"split": split, "data_sha256": {"test.de": "0"}}, "data": {"lowercased": False}}
+    Texts(hypotheses, tokenized, hypotheses, REFERENCE).write(directory)
+    checksums = {"test.en": subwords, "raw/test.en": raw}
+    stored = {"settings": {"split": split, "data_sha256": checksums}, "data": {"lowercased": False}}
     (directory / "scores.json").write_text(json.dumps(stored))
     return directory
 
@@ -78,10 +79,23 @@ def test_the_outcome_is_saved_and_reproducible(tmp_path):
     assert "p = " in paired.report(comparison)
 
 
-def test_other_data_is_refused(tmp_path):
-    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.1, 2), split="valid")
-    with pytest.raises(UserError, match="other split"):
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"split": "valid"}, "b: the result of another split"),
+        ({"raw": "1"}, "b: the result of other data"),
+        ({"tokenized": REFERENCE[::-1]}, "b: BLEU, tokenized lowercase there has other references"),
+    ],
+)
+def test_other_references_are_refused(tmp_path, other, message):
+    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.1, 2), **other)
+    with unchanged(tmp_path), pytest.raises(UserError, match=message):
         paired.compare(a, b)
+
+
+def test_systems_of_two_vocabularies_are_compared(tmp_path):
+    a, b = result(tmp_path / "a", noisy(0.1, 1)), result(tmp_path / "b", noisy(0.2, 2), subwords="1")
+    assert paired.compare(a, b)["scores"]["detokenized_bleu"]["p"] < 0.01
 
 
 def test_a_directory_without_a_result_is_refused(tmp_path):
