@@ -12,7 +12,7 @@ demo: install
 	scripts/demo.sh
 
 test: install-dev
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: install-dev
 	.venv/bin/ruff check .

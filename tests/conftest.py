@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gradinit_mt.common.processor import usable_cores
+
 # A shell starts background jobs with SIGINT ignored, and processes under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -26,6 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Rooms whose files take minutes. A worker is given whole files in order; a long one at the end leaves the others idle.
 LONG = ("end_to_end", "scripts", "experiments", "examples", "plugin")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than the cores, since many tests wait for processes that end at their own pace; 4 at most."""
+    return min(4, usable_cores() + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
