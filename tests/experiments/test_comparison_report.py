@@ -259,7 +259,7 @@ def test_scored_cells_are_tested_against_the_baselines_of_the_same_seed(tmp_path
         directory = tmp_path / "cells" / cell.name / "scores-best-test"
         directory.mkdir(parents=True)
         Texts(lines, reference, lines, reference).write(directory)
-        settings = {"settings": {"data_sha256": "1", "split": "test"}, "data": {"lowercased": False}}
+        settings = {"settings": {"data_sha256": {"raw/test.en": "1"}, "split": "test"}, "data": {"lowercased": False}}
         (directory / "scores.json").write_text(json.dumps(settings))
         (directory.parent / "reading.json").write_text(json.dumps(saved[-1]))
     alone = reading(replace(CELL, seed=2), scores=scores)

@@ -292,6 +292,18 @@ def test_docs_have_the_losses_of_a_wider_model_with_other_settings(root):
         require_measured(row, there[float(row["learning rate"]), further])
 
 
+def test_docs_have_the_losses_with_half_the_iterations(group, root):
+    halved = {(r["lr"], r["seed"]): r for r in known(root / "docs/results/comparison/iterations.jsonl")}
+    rows = table(root / "docs/small-branches.md", "learning rate", "seed", "40 iterations", "20 iterations")
+    assert len(rows) == len(halved) == 8
+    for row in rows:
+        lr, seed = RATES[row["learning rate"]], int(row["seed"])
+        [whole] = [reading for reading in group("GradInit", lr).readings if reading["seed"] == seed]
+        assert halved[lr, seed]["further"] == ["--gradinit-iterations", "20"]
+        assert row["40 iterations"] == f"{of.validation(whole):.2f}", row
+        assert row["20 iterations"] == f"{of.validation(halved[lr, seed]):.2f}", row
+
+
 def test_docs_have_the_losses_on_other_corpora(group, root):
     rows = table(root / "docs/small-branches.md", "corpus", "initialization", *MEASURED)
     known_rows = [row for row in rows if setting(row["initialization"]) in SETTINGS]

@@ -160,7 +160,8 @@ def test_the_steps_follow_the_optimizer():
 
 @pytest.mark.parametrize("kind", [torch.optim.RAdam, NovoGrad])
 def test_the_first_steps_of_radam_and_novograd_are_not_known(kind):
-    optimizer = SimpleNamespace(optimizer=kind([torch.nn.Parameter(torch.zeros(1))], lr=1e-3, betas=(0.7, 0.8)))
+    settings = {"lr": 1e-3, "betas": (0.7, 0.8), "eps": 1e-8, "weight_decay": 0.0}
+    optimizer = SimpleNamespace(optimizer=kind([torch.nn.Parameter(torch.zeros(1))], **settings))
     with pytest.raises(GradInitError, match=f"not those of {kind.__name__}: give --gradinit-step"):
         core_config(options(), first_steps_of(optimizer), CPU)
     adam = core_config(options(gradinit_step="adam"), first_steps_of(optimizer), CPU)
