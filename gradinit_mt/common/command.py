@@ -65,7 +65,7 @@ def parse_with_further(parser: argparse.ArgumentParser, arguments: list[str]) ->
     return parser.parse_args(arguments[:split], argparse.Namespace(further=arguments[split + 1 :]))
 
 
-LARGEST = 2**31 - 1  # that every program behind the commands takes
+LARGEST = 2**31 - 1  # the largest number that every program behind the commands takes
 
 
 def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -> Callable[[str], Number]:
@@ -77,6 +77,8 @@ def number(kind: Callable[[str], Number], low: Number, high: float = math.inf) -
         with contextlib.suppress(ValueError):
             if low <= (value := kind(text)) <= high:
                 return value
+            if value > high == LARGEST:
+                raise argparse.ArgumentTypeError(f"{text}: expected {name} of at most {high}")
         raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
 
     return parse

@@ -39,13 +39,11 @@ def download(url: str, path: Path, size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with locked(part, f"{part}: another program is downloading it; wait until it has ended"):
-        try:
-            if not path.exists():  # or the other program has just ended
-                _complete(url, part, size)
-                part.rename(path)
-        finally:
-            if part.exists() and not part.stat().st_size:
-                part.unlink()
+        if path.exists():  # the other program has just ended
+            part.unlink(missing_ok=True)
+        else:
+            _complete(url, part, size)
+            part.rename(path)
 
 
 def _complete(url: str, part: Path, size: int) -> None:
@@ -56,7 +54,7 @@ def _complete(url: str, part: Path, size: int) -> None:
             start = fetch(url, part, start, size)
     except UserError:
         raise
-    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: an address that is none
+    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: not a valid address
         raise UserError(f"{url}: cannot be downloaded ({error}); run again to resume") from error
     if start != size:
         raise UserError(f"{url}: broke off at {start:,} of {size:,} bytes; run again to resume")

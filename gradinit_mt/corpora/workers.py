@@ -24,11 +24,11 @@ _function: Function
 
 def _start(function: Function, parent: int) -> None:
     global _function
-    end_with(parent)
     # The parent process handles interrupts and ends the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with(parent)
     _function = function
 
 
@@ -58,8 +58,7 @@ def map_lines(function: Function, lines: list[str], workers: int = 1, label: str
             return list(tqdm(done, total=len(lines), desc=label, unit=" lines", disable=label is None or None))
         except BrokenProcessPool as error:
             raise UserError(
-                f"one of {workers} worker processes was killed, probably for lack of memory; run again with fewer "
-                "--workers"
+                "a worker process was killed, probably for lack of memory; run again with fewer --workers"
             ) from error
 
 

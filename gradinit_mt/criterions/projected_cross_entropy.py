@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from gradinit_mt.models.attention import working_type
 
@@ -85,7 +84,10 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         return loss, nll
 
     @staticmethod
-    @once_differentiable  # the logits, of which a second derivative depends, are gone
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # with create_graph; the logits, on which a second derivative depends, are gone
+            raise RuntimeError(
+                "the projected loss has no second derivative: use fairseq's label_smoothed_cross_entropy"
+            )
         d_features, d_weight = ctx.saved_tensors
         return d_features * grads[0], d_weight * grads[0], None, None, None, None

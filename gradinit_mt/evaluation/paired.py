@@ -37,7 +37,7 @@ def compare(system: Path, baseline: Path) -> dict:
     )
     for key, kind in our_kinds.items():
         if kind.references != their_kinds[key].references:
-            raise UserError(f"{baseline}: {kind.name} there has other references; prepare both corpora alike")
+            raise UserError(f"{baseline}: other references for {kind.name}; prepare both corpora alike")
     comparison = {
         "system": str(system.resolve()),
         "baseline": str(baseline.resolve()),

@@ -61,7 +61,7 @@ class Record:
             )
 
     def save(self, directory: str | Path) -> None:
-        """Writes both files, each of them atomically; raises RecordError if that fails."""
+        """Writes both files, each of them atomically; raises RecordError if the tensors cannot be written."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         state, scales = self.state, self.state.scales.tolist()

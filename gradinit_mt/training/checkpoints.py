@@ -79,7 +79,7 @@ def load_with_facts(path: Path, own: Collection[tuple[str, object]] = ()) -> tup
     """A checkpoint and its facts; arguments and errors are those of ``load``.
 
     Raises:
-        UserError: it lacks some of them, too.
+        UserError: also if facts are missing.
     """
     require_file(path)
     digest = sha256(path)  # first: a training may replace the file while it is read

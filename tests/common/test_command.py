@@ -26,6 +26,7 @@ def test_numbers_within_their_range_bounds_included(kind, low, high, text, value
     [
         (command.positive_int, "0", "0: expected a whole number of at least 1"),
         (command.positive_int, "1.5", "1.5: expected a whole number of at least 1"),
+        (command.positive_int, "3000000000", "3000000000: expected a whole number of at most 2147483647"),
         (command.number(int, 2), "two", "two: expected a whole number of at least 2"),
         (command.number(float, 0.98, 1), "1.01", "1.01: expected a number from 0.98 to 1"),
         (command.number(float, 1), "nan", "nan: expected a number of at least 1"),
