@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import io
+import os
 import re
 import tarfile
 import urllib.request
@@ -38,12 +39,17 @@ def download(url: str, path: Path, size: int) -> None:
         raise UserError(f"{url}: expected an address that begins with http:// or https://")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with locked(part, f"{part}: another program is downloading it; wait until it has ended"):
-        if path.exists():  # the other program has just ended
-            part.unlink(missing_ok=True)
-        else:
-            _complete(url, part, size)
-            part.rename(path)
+    busy = f"{part}: another program is downloading it; wait until it has ended"
+    with locked(part, busy) as held:
+        if not os.fstat(held).st_nlink:  # the other one has removed it before it could be locked here
+            raise UserError(busy)
+        try:
+            if not path.exists():  # the other one may have just ended
+                _complete(url, part, size)
+                part.rename(path)
+        finally:
+            if part.exists() and not part.stat().st_size:
+                part.unlink()
 
 
 def _complete(url: str, part: Path, size: int) -> None:
