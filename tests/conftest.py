@@ -32,7 +32,7 @@ LONG = ("end_to_end", "scripts", "experiments", "examples", "plugin")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than the cores, since many tests wait for processes that end at their own pace; 4 at most."""
+    """One more than the cores, for the moments in which a test waits for a process to end; 4 at most."""
     return min(4, usable_cores() + 1)
 
 

@@ -89,8 +89,8 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
         state["extra_state"] = {key: state["extra_state"][key] for key in kept}
     except KeyError as error:
         raise UserError(f"{paths[-1]}: lacks {error}, which fairseq stores in a checkpoint") from error
-    if [sha256(path) for path in paths] != digests:
-        raise UserError(f"one of {', '.join(map(str, paths))} changed while it was in use; wait for the training")
+    for item in inputs:
+        checkpoints.require_unchanged(item["file"], item["sha256"])
     try:
         with whole(output, shared=True) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)

@@ -92,9 +92,3 @@ def require_short(corpus: PreparedCorpus, split: str, facts: CheckpointFacts) ->
                     f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
                     f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
                 )
-
-
-def require_unchanged(facts: CheckpointFacts) -> None:
-    """Raises UserError if the checkpoint is no longer the file that it was."""
-    if sha256(Path(facts.file)) != facts.sha256:
-        raise UserError(f"{facts.file}: changed while it was in use; copy it first, or wait for the training")

@@ -39,7 +39,7 @@ def export(options: argparse.Namespace) -> None:
         facts = checkpoints.facts(path)
         checks.require_model(corpus, facts)
         state = checkpoints.load(path)
-        checks.require_unchanged(facts)
+        checkpoints.require_unchanged(facts.file, facts.sha256)
         checks.require_vocabulary(corpus, state["model"], path)
         command.step(f"converting {path} ({options.quantization})")
         try:

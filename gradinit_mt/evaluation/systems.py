@@ -68,7 +68,7 @@ class Checkpoint:
         arguments = generate.command_line(self.corpus, self.facts, options)
         sentences = self.corpus.counts[options.split]
         output = generate.run(arguments, directory, sentences)
-        checks.require_unchanged(self.facts)
+        checkpoints.require_unchanged(self.facts.file, self.facts.sha256)
         on_gpu = torch.cuda.is_available() and not options.cpu
         device = torch.cuda.get_device_name() if on_gpu else f"CPU, {usable_cores()} cores"
         subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))

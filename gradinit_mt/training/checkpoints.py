@@ -87,6 +87,12 @@ def load_with_facts(path: Path, own: Collection[tuple[str, object]] = ()) -> tup
     return state, _facts_of(state, path, digest)
 
 
+def require_unchanged(file: str, digest: str) -> None:
+    """Raises UserError if a checkpoint is no longer the file that had this checksum."""
+    if sha256(Path(file)) != digest:
+        raise UserError(f"{file}: changed while it was in use; copy it first, or wait for the training")
+
+
 def _facts_of(state: dict, path: Path, digest: str) -> CheckpointFacts:
     task, model = settings(state, "task"), settings(state, "model")
     try:

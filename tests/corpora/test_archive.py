@@ -4,10 +4,12 @@ import gzip
 import io
 import tarfile
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from gradinit_mt.common import lock
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import archive
 from gradinit_mt.corpora.archive import download, read_archive
@@ -66,6 +68,36 @@ def test_two_downloads_of_one_file_do_not_mix(server, tmp_path, monkeypatch):
     download(server.url, path, len(CONTENT))
     assert refused == [True]
     assert path.read_bytes() == CONTENT
+
+
+def test_what_another_program_has_just_completed_is_not_downloaded_again(server, tmp_path, monkeypatch):
+    path = tmp_path / "a.tgz"
+
+    @contextmanager
+    def locked_late(part, refusal):
+        with lock.locked(part, refusal) as held:
+            path.write_bytes(CONTENT)
+            yield held
+
+    monkeypatch.setattr(archive, "locked", locked_late)
+    download(server.url, path, len(CONTENT))
+    assert server.asked == []
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_part_that_another_program_has_removed_is_not_written_to(server, tmp_path, monkeypatch):
+    """Its lock would keep nobody away."""
+
+    @contextmanager
+    def locked_late(part, refusal):
+        with lock.locked(part, refusal) as held:
+            part.unlink()
+            yield held
+
+    monkeypatch.setattr(archive, "locked", locked_late)
+    with pytest.raises(UserError, match="another program is downloading it"):
+        download(server.url, tmp_path / "a.tgz", len(CONTENT))
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1/\u00fc", "http://[::1/x", "http://a..b/"])

@@ -27,6 +27,24 @@ def checkpoint(path, value, updates=10, **entries):
     return path
 
 
+def test_inputs_that_change_or_lack_what_is_kept_are_named(tmp_path, monkeypatch):
+    paths = [checkpoint(tmp_path / f"{number}.pt", number) for number in (1, 2)]
+    partial = checkpoint(tmp_path / "partial.pt", 3, extra_state={"train_iterator": {"epoch": 1}})
+    with pytest.raises(UserError, match=r"partial\.pt: lacks 'previous_training_time'"):
+        average_checkpoint([*paths, partial], tmp_path / "mean.pt")
+    load = checkpoints.load
+
+    def replacing(path):
+        state = load(path)
+        checkpoint(path, 4)
+        return state
+
+    monkeypatch.setattr(checkpoints, "load", replacing)
+    with pytest.raises(UserError, match=r"1\.pt: changed while it was in use"):
+        average_checkpoint(paths, tmp_path / "mean.pt")
+    assert not (tmp_path / "mean.pt").exists()
+
+
 def test_the_mean_is_taken_in_double_precision():
     generator = torch.Generator().manual_seed(1)
     tensors = [torch.randn(50, 7, generator=generator) * 10.0 ** (k - 3) for k in range(7)]

@@ -12,7 +12,7 @@ import torch
 from toy import TEST_SENTENCES, call
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.evaluation import checks, run
+from gradinit_mt.evaluation import run
 from gradinit_mt.training import checkpoints
 
 
@@ -108,8 +108,9 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_counts_as_changed(toy, t
         return state
 
     monkeypatch.setattr(checkpoints, "load", replacing)
+    facts = checkpoints.facts(path)
     with pytest.raises(UserError, match="changed while it was in use"):
-        checks.require_unchanged(checkpoints.facts(path))
+        checkpoints.require_unchanged(facts.file, facts.sha256)
 
 
 def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
