@@ -5,6 +5,7 @@ import os
 
 import torch
 from fairseq.criterions import FairseqCriterion
+from fairseq.file_io import PathManager
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import FairseqOptimizer
 from fairseq.tasks.translation import TranslationTask
@@ -72,9 +73,9 @@ def restored_from(cfg: GradInitTranslationConfig) -> str | None:
     path = os.path.join(cfg.save_dir, newest.LAST.replace(".pt", ending))
     if cfg.restore_file != newest.LAST:
         path = cfg.restore_file.replace(".pt", ending)
-    elif not os.path.exists(path):
+    elif not PathManager.exists(path):
         path = cfg.continue_once or cfg.finetune_from_model or path
-    return path if os.path.exists(path) else None
+    return path if PathManager.isfile(path) else None
 
 
 def _require_derivatives(cfg: GradInitTranslationConfig, options: dict) -> None:

@@ -35,6 +35,5 @@ def require_trainable(cfg: GradInitTranslationConfig) -> None:
     if flat and (cfg.cpu or not torch.cuda.is_available()):
         # where there is a GPU that --cpu leaves alone, fairseq would train without gradients
         raise GradInitError(
-            "fairseq keeps the flat float32 copies of --fp16 on a GPU: on a CPU add --fp16-no-flatten-grads, or use "
-            "--precision bfloat16"
+            "fairseq keeps the flat float32 copies of --fp16 on a GPU: on a CPU use --precision bfloat16"
         )

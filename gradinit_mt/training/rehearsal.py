@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,10 +92,12 @@ def require_files(arguments: list[str]) -> None:
         UserError: one does not exist, where fairseq-train would start without it; or it is no record of GradInit whose
             scales are complete.
     """
+    from fairseq.file_io import PathManager
+
     given = options.given(arguments)
     for name in ("restore_file", "finetune_from_model"):
         path = given.get(name, newest.LAST)  # that of the run itself
-        if path != newest.LAST and "://" not in path and not Path(path).is_file():
+        if path != newest.LAST and not PathManager.isfile(path):
             raise UserError(f"--{name.replace('_', '-')} {path}: no such file")
     if "gradinit_from" in given:
         try:

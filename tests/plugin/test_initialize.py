@@ -21,6 +21,7 @@ NOTHING |= {"continue_once": None, "finetune_from_model": None}
         (("run/checkpoint_last.pt",), {"checkpoint_suffix": "_x"}, None),
         (("run/checkpoint_last_x.pt",), {"checkpoint_suffix": "_x"}, "run/checkpoint_last_x.pt"),
         (("other_x.pt",), {"checkpoint_suffix": "_x", "restore_file": "other.pt"}, "other_x.pt"),
+        ((), {"restore_file": "run"}, None),  # a directory
     ],
 )
 def test_it_is_the_file_that_fairseq_loads(tmp_path, monkeypatch, there, options, found):
