@@ -25,28 +25,28 @@ from gradinit_mt.plugin.options import GradInitTranslationConfig
 logger = logging.getLogger(__name__)
 
 
-def require_capturable(cfg: GradInitTranslationConfig) -> None:
-    """Raises GradInitError if another option rules out ``--capture-steps on``."""
-    if cfg.capture_steps == "on" and (reason := _reason_in_options(cfg)):
+def require_capturable(
+    cfg: GradInitTranslationConfig, model: nn.Module | None = None, criterion: FairseqCriterion | None = None
+) -> None:
+    """Raises GradInitError if an option, or a given model or criterion, rules out ``--capture-steps on``."""
+    if cfg.capture_steps != "on":
+        return
+    reason = _reason_in_options(cfg) or (_reason_in(unwrapped(model), criterion) if model is not None else None)
+    if reason:
         raise GradInitError(f"--capture-steps on {reason}")
 
 
 def captured_steps(
     cfg: GradInitTranslationConfig, model: BaseFairseqModel, criterion: FairseqCriterion
 ) -> "CapturedSteps | None":
-    """The steps that ``--capture-steps`` asks for, if any.
+    """The steps that ``--capture-steps`` asks for; None where they are impossible or not asked for.
 
     With ``on``, a CPU computes them at the same shapes, without capturing.
-
-    Raises:
-        GradInitError: they are impossible with this model or criterion.
     """
     if cfg.capture_steps == "off":
         return None
     model = unwrapped(model)
     reason = _reason_in_options(cfg) or _reason_in(model, criterion)
-    if cfg.capture_steps == "on" and reason:
-        raise GradInitError(f"--capture-steps on {reason}")
     if reason or (cfg.capture_steps == "auto" and next(model.parameters()).device.type != "cuda"):
         return None
     return CapturedSteps(model, criterion, cfg.left_pad_source)

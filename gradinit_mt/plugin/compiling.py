@@ -7,6 +7,14 @@ from gradinit_mt.models.post_ln_transformer import PostLNTransformer
 from gradinit_mt.models.wrappers import unwrapped
 
 
+def require_compilable(model: nn.Module) -> PostLNTransformer:
+    """The model without its wrappers; raises GradInitError if it is not one of this package."""
+    model = unwrapped(model)
+    if not isinstance(model, PostLNTransformer):
+        raise GradInitError(f"--compile-layers is for post_ln_transformer models, not {type(model).__name__}")
+    return model
+
+
 def compile_layers(model: nn.Module) -> None:
     """Compiles each layer in place at its next use; parameters and their names stay.
 
@@ -15,8 +23,6 @@ def compile_layers(model: nn.Module) -> None:
     Raises:
         GradInitError: the model is not one of this package.
     """
-    model = unwrapped(model)
-    if not isinstance(model, PostLNTransformer):
-        raise GradInitError(f"--compile-layers is for post_ln_transformer models, not {type(model).__name__}")
+    model = require_compilable(model)
     for layer in [*model.encoder.layers, *model.decoder.layers]:
         layer.compile()

@@ -22,7 +22,7 @@ from gradinit_mt.core import GradInitError
 from gradinit_mt.models.narrow_search import narrowed
 from gradinit_mt.models.wrappers import unwrapped
 from gradinit_mt.plugin.capturing import CapturedSteps, captured_steps, is_inspected, require_capturable
-from gradinit_mt.plugin.compiling import compile_layers
+from gradinit_mt.plugin.compiling import compile_layers, require_compilable
 from gradinit_mt.plugin.facts import model_options
 from gradinit_mt.plugin.initialize import initialize, restored_from
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config
@@ -43,7 +43,7 @@ class GradInitTranslationTask(TranslationTask):
 
     def __init__(self, cfg: GradInitTranslationConfig, src_dict: Dictionary, tgt_dict: Dictionary) -> None:
         super().__init__(cfg, src_dict, tgt_dict)
-        self._awaits_initialization = not cfg.no_gradinit or cfg.initializer is not None
+        self._initializes = not cfg.no_gradinit or cfg.initializer is not None
         self._is_prepared = False  # for training
         self._captured: CapturedSteps | None = None
         require_capturable(cfg)
@@ -54,7 +54,7 @@ class GradInitTranslationTask(TranslationTask):
             core_config(cfg, {"step": "adam"}, torch.device("cpu"))  # reports a bad option before anything is loaded
         elif cfg.gradinit_from is not None:
             raise GradInitError("--gradinit-from and --no-gradinit exclude each other: drop one of them")
-        if self._awaits_initialization and restored_from(cfg) is None:
+        if self._initializes and restored_from(cfg) is None:
             require_whole_parameters(cfg)
 
     def build_model(self, cfg: DictConfig | Namespace, from_checkpoint: bool = False) -> BaseFairseqModel:
@@ -90,13 +90,8 @@ class GradInitTranslationTask(TranslationTask):
         **kwargs: Any,
     ) -> tuple:
         """As in fairseq, but after initialization if this is the run's first call at update 0."""
-        if update_num == 0 and self._awaits_initialization:
-            initialize(self, model_options(self._model_cfg), unwrapped(model), criterion, optimizer)
-            self._awaits_initialization = False
         if not self._is_prepared:
-            if self.cfg.compile_layers:
-                compile_layers(model)
-            self._captured = captured_steps(self.cfg, model, criterion)
+            self._prepare(model, criterion, optimizer, update_num)
             self._is_prepared = True
         losses = self._at_precision(criterion)
         if self._watch is not None:
@@ -139,6 +134,19 @@ class GradInitTranslationTask(TranslationTask):
             narrowed(generator) if plain else nullcontext(),
         ):
             return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
+    def _prepare(
+        self, model: BaseFairseqModel, criterion: FairseqCriterion, optimizer: FairseqOptimizer, update_num: int
+    ) -> None:
+        # what training would refuse is refused before initialization, which may take long
+        if self.cfg.compile_layers:
+            require_compilable(model)
+        require_capturable(self.cfg, model, criterion)
+        if update_num == 0 and self._initializes:
+            initialize(self, model_options(self._model_cfg), unwrapped(model), criterion, optimizer)
+        if self.cfg.compile_layers:
+            compile_layers(model)
+        self._captured = captured_steps(self.cfg, model, criterion)
 
     def _at_precision(self, criterion: FairseqCriterion) -> Callable[[nn.Module, dict], tuple]:
         """The criterion, whose losses alone are computed at the precision asked for: backward follows their types."""

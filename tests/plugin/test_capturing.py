@@ -120,7 +120,7 @@ def test_it_is_never_on_without_a_gpu_unless_asked_for(model, make_criterion, ch
 def test_other_models_and_criterions_are_refused(task, model, make_criterion):
     other = build_model(argparse.Namespace(_name="transformer", decoder_layers=1, encoder_layers=1, **SIZES), task)
     with pytest.raises(GradInitError, match="for post_ln_transformer models, not TransformerModel"):
-        captured_steps(config(), other, make_criterion())
+        require_capturable(config(), other, make_criterion())
     for criterion in (make_criterion("label_smoothed_cross_entropy"), make_criterion(report_accuracy=True)):
         with pytest.raises(GradInitError, match=NEEDED):
-            captured_steps(config(), model, criterion)
+            require_capturable(config(), model, criterion)

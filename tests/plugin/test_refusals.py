@@ -2,7 +2,7 @@
 
 import pytest
 from fairseq import tasks
-from in_process import configured, trainer_of
+from in_process import configured, trainer_of, updates_of
 
 from gradinit_mt.core import GradInitError
 
@@ -39,9 +39,25 @@ def test_initialization_is_refused_where_parameters_are_not_whole(toy_corpus, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--arch", "transformer", "--compile-layers"], "--compile-layers is for post_ln_transformer models"),
+        (["--arch", "transformer", "--capture-steps", "on"], "--capture-steps on is for post_ln_transformer models"),
+        (["--capture-steps", "on"], "--capture-steps on needs --criterion projected_label_smoothed_cross_entropy"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_steps_that_cannot_be_taken_are_refused_before_scales_are_learned(toy_corpus, tmp_path, options, message):
+    trainer = trainer_of(configured(toy_corpus, tmp_path / "run", *options))
+    with pytest.raises(GradInitError, match=message):
+        trainer.train_step(next(updates_of(trainer)))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         (["--bf16"], "does not train on TPUs, for which fairseq 0.12 takes --bf16 and --tpu: use --precision bfloat16"),
         (["--tpu"], "does not train on TPUs"),
-        (["--fp16"], "flat float32 copies of --fp16 on a GPU: on a CPU add --fp16-no-flatten-grads, or use"),
+        (["--fp16"], "flat float32 copies of --fp16 on a GPU: on a CPU use --precision bfloat16"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
