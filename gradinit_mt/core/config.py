@@ -51,8 +51,8 @@ class GradInitConfig:
         upper_bound: largest scale of a matrix, at least 1.
         embedding_upper_bound: largest scale of the table of an ``nn.Embedding``, if that is lower than
             ``upper_bound``; at least ``lower_bound``. An embedding starts there if it is below 1.
-        vector_lower_bound: smallest scale of a tensor of one dimension, such as a LayerNorm weight or a bias. Adam
-            moves a weight by the learning rate each time, so a small one changes sign within a few updates.
+        vector_lower_bound: smallest scale of a tensor of at most one dimension, such as a LayerNorm weight or a bias.
+            Adam moves a weight by the learning rate each time, so a small one changes sign within a few updates.
         vector_upper_bound: largest scale of such a tensor.
         hvp: how the constraint's Hessian-vector product is computed: ``finite`` (central differences of gradients),
             ``exact`` (double backward) or ``auto``, the faster one at this precision.

@@ -50,7 +50,7 @@ class Scales:
 
 
 def _bounds(config: GradInitConfig, block: Block) -> tuple[float, float]:
-    if block.parameter.dim() == 1:
+    if block.parameter.dim() <= 1:
         return config.vector_lower_bound, config.vector_upper_bound
     upper = min(config.upper_bound, config.embedding_upper_bound) if block.embedding else config.upper_bound
     return config.lower_bound, upper

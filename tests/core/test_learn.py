@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from networks import TinyTransformer, by_name, settings, tensors, three_parts, token_loss, transformer_case
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -265,6 +266,22 @@ def test_scales_stay_within_their_bounds(case, mixed):
     vectors = torch.tensor([p.dim() == 1 for p in network.parameters()])
     assert (visited[:, ~vectors].min(), visited[:, ~vectors].max()) == (0.8, 1.05)
     assert (visited[:, vectors].min(), visited[:, vectors].max()) == (0.9, 1.02)
+
+
+def test_a_number_has_the_bounds_of_a_vector():
+    network = nn.Linear(2, 3).double()
+    network.register_parameter("temperature", nn.Parameter(torch.tensor(2.0, dtype=torch.float64)))
+    generator = torch.Generator().manual_seed(5)
+    part = torch.randn(4, 2, generator=generator, dtype=torch.float64), torch.arange(4) % 3
+
+    def loss(model, part):
+        inputs, targets = part
+        return F.cross_entropy(model(inputs) * model.temperature, targets, reduction="sum"), len(targets)
+
+    bounds = {"vector_lower_bound": 0.9, "vector_upper_bound": 1.02}
+    pairs = itertools.repeat(([part], [part]))
+    state = learn_scales(network, loss, pairs, settings("adam", float("inf"), tau=0.5, **bounds))
+    assert by_name(network, state)["temperature"] in (0.9, 1.02)
 
 
 def test_an_embedding_starts_at_its_upper_bound_and_stays_below():

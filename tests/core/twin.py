@@ -59,7 +59,7 @@ def learn_slowly(model, loss_fn, pairs, config, ahead_loss_fn=None):
 
 def bounds_of(name, dimensions, config):
     """The lowest and highest scale of a tensor."""
-    if dimensions == 1:
+    if dimensions <= 1:
         return config.vector_lower_bound, config.vector_upper_bound
     if name.startswith("embedding."):
         return config.lower_bound, min(config.upper_bound, config.embedding_upper_bound)
