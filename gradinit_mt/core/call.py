@@ -98,14 +98,11 @@ def gradinit(
             "loss and the number of tokens"
         )
 
-    ahead = None
-    if config.signal_weight or FORMS[form].from_branches:
-        stacks = find_stacks(model) if stacks is None else stacks
-        _require_stacks(stacks)
-    if stacks and config.signal_weight:
-        ahead = SignalLoss(stacks).added_to(summed, config.signal_weight)
-    if state is None and FORMS[form].from_branches:
-        state = State.starting(branches(blocks, stacks or ()))
+    from_branches, weight = FORMS[form].from_branches, config.signal_weight
+    kept = _checked_stacks(model, stacks) if weight or from_branches else []
+    ahead = SignalLoss(kept).added_to(summed, weight) if weight else None
+    if state is None and from_branches:
+        state = State.starting(branches(blocks, kept))
     done = 0 if state is None else state.iteration
     pairs = _pairs(batches, config.look_ahead, batch_dim, seed, done)
     with _without_dropout(model):
@@ -143,13 +140,16 @@ def _require_whole(model: nn.Module, all_reduce: Callable[[Tensor], Any] | None)
             )
 
 
-def _require_stacks(stacks: Sequence[Stack]) -> None:
+def _checked_stacks(model: nn.Module, stacks: Sequence[Stack] | None) -> Sequence[Stack]:
+    if stacks is None:
+        return find_stacks(model)
     if not stacks or not all(isinstance(stack, Stack) and stack.layers for stack in stacks):
         kinds = ", ".join(type(stack).__name__ for stack in stacks)
         raise ValueError(
             f"stacks holds {kinds or 'nothing'}, expected objects of gradinit_mt.core.Stack, each with a layer or "
             "more: stacks=[Stack([layer1, layer2])]"
         )
+    return stacks
 
 
 def _rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:

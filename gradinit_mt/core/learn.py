@@ -28,7 +28,7 @@ from gradinit_mt.core.updates import Scales
 
 
 class GradInitError(RuntimeError):
-    """Learning the scales cannot continue; the model holds theta0 again."""
+    """What was asked of GradInit, or of the plugin, cannot be done. After ``learn_scales`` the model holds theta0."""
 
 
 def learn_scales(

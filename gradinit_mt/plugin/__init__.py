@@ -1,1 +1,4 @@
-"""Between fairseq and the core: options, batches, precision, the facts that identify a run, and repairs of fairseq."""
+"""Between fairseq and the rest: options, initialization, precision, the watch, faster steps, and repairs of fairseq.
+
+The repairs make interrupted and resumed runs exact, and let no checkpoint run code.
+"""

@@ -1,4 +1,4 @@
-"""Batches for GradInit from a fairseq dataset: pairs (S, S~), each collated as fairseq collates training batches."""
+"""Batches for GradInit and the initializers from a fairseq dataset, collated as fairseq collates training batches."""
 
 import itertools
 import logging
@@ -110,8 +110,8 @@ def batches_of(task: TranslationTask, model: BaseFairseqModel, steps: int = 1) -
     indices, ignored = dataset.filter_indices_by_size(ordered, longest)
     if len(ignored):
         logger.info(
-            f"GradInit: {len(ignored):,} of {len(ordered):,} training pairs are longer than {longest} tokens, and are "
-            "left out of its batches"
+            f"{len(ignored):,} of {len(ordered):,} training pairs are longer than {longest} tokens, and are left out "
+            "of the batches of initialization"
         )
     if len(indices) == 0:
         option = "gradinit-max-tokens" if cfg.gradinit_max_tokens else "max-tokens"

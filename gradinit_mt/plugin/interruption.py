@@ -1,12 +1,10 @@
 """Signals that ask training to end: it finishes its update, saves, and leaves with a status that names the signal."""
 
 import copy
-import ctypes
 import functools
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -14,6 +12,7 @@ import torch
 import torch.distributed
 from fairseq import checkpoint_utils
 
+from gradinit_mt.common.parent import end_with
 from gradinit_mt.plugin import stopping
 from gradinit_mt.plugin.ranks import from_first_rank, rank_and_world_size
 
@@ -24,13 +23,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _received = 0  # the first signal; 0 for none
 _saved_at = -1  # the update of the last save
 
-_PR_SET_PDEATHSIG = 1
-
 
 def end_with_torchrun() -> None:
     """Makes the system send SIGTERM to this process when torchrun, its parent, is killed. (On Linux.)"""
-    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with(os.getppid())
 
 
 def listen() -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import statistics
-from pathlib import Path
 
 from fairseq.criterions import FairseqCriterion
 from fairseq.models import BaseFairseqModel
@@ -64,7 +63,7 @@ def learn(
     # the first rank's settings, so that ranks with different devices compute the same
     config = from_first_rank(lambda: core_config(cfg, first_steps_of(optimizer), device, tokens, size))
     record = from_first_rank(
-        lambda: reuse.continued(fresh_record(task, options, model, criterion, config), cfg.save_dir)
+        lambda: reuse.continued(_fresh_record(task, options, model, criterion, config), cfg.save_dir)
     )
     started_at = record.state.iteration
     if not record.complete:
@@ -74,7 +73,7 @@ def learn(
             f"{os.path.join(cfg.save_dir, SUMMARY)}"
         )
     elif rank == 0:
-        record.save(Path(cfg.save_dir))  # a kill may have fallen between its two files
+        record.save(cfg.save_dir)  # a kill may have fallen between its two files
 
     loss_fn = token_loss(criterion)
     weight = config.signal_weight
@@ -82,7 +81,7 @@ def learn(
     with progress("GradInit", config.iterations, started_at, shown=rank == 0) as advance:
 
         def saved() -> str:
-            record.save(Path(cfg.save_dir))
+            record.save(cfg.save_dir)
             return f"saved after iteration {record.state.iteration} of GradInit"
 
         def on_iteration(state: State) -> None:
@@ -92,7 +91,7 @@ def learn(
                 done = f"objective ahead {entry['ahead']:.3f}"
             advance(f"loss {entry['loss']:.3f} nats, {done}")
             if rank == 0 and (state.iteration % SAVE_EVERY == 0 or state.iteration == config.iterations):
-                record.save(Path(cfg.save_dir))
+                record.save(cfg.save_dir)
             if number := interruption.received():
                 interruption.leave(number, saved)
 
@@ -120,11 +119,11 @@ def take_scales(path: str, model: BaseFairseqModel, save_dir: str) -> None:
     from_first_rank(lambda: reuse.continued(record, save_dir))
     scale_blocks(find_blocks(model), record.state.scales)
     if rank_and_world_size()[0] == 0:
-        record.save(Path(save_dir))
+        record.save(save_dir)
     logger.info("GradInit: %d scales taken from %s", len(record.blocks), path)
 
 
-def fresh_record(
+def _fresh_record(
     task: TranslationTask,
     options: dict,
     model: BaseFairseqModel,

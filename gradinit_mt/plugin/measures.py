@@ -22,9 +22,8 @@ COUNTED = 20_000  # sentences whose words are counted; of a larger training set,
 
 def word_entropy(dataset: LanguagePairDataset) -> float:
     """The entropy of the target words' frequencies in bits per token, ends of sentences included."""
-    counts = torch.zeros(len(dataset.tgt_dict), dtype=torch.float64)
-    for index in spread(len(dataset), COUNTED):
-        counts += torch.bincount(dataset.tgt[index].long(), minlength=len(counts))
+    words = torch.cat([dataset.tgt[index] for index in spread(len(dataset), COUNTED)])
+    counts = torch.bincount(words, minlength=len(dataset.tgt_dict)).double()
     shares = counts / counts.sum()
     return float(torch.special.entr(shares).sum()) / math.log(2)
 
@@ -53,7 +52,7 @@ def fixed_batch(dataset: FairseqDataset, longest: int, tokens: int | None, devic
     return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample
 
 
-def parameters_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+def _parameters_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """The trained parameters of an encoder-decoder model: ``encoder``, ``decoder``, ``embeddings``, each once.
 
     The embeddings include positions and the output projection, which may be tied to them.
@@ -75,7 +74,7 @@ def parameters_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
     """The norm of the gradient of each stack, on the model's device; 0 where LayerDrop has left no gradient."""
     norms = {}
-    for stack, parameters in parameters_of(model).items():
+    for stack, parameters in _parameters_of(model).items():
         gradients = [parameter.grad.float() for parameter in parameters if parameter.grad is not None]
         norms[stack] = nn.utils.get_total_norm(gradients)
     return norms
@@ -107,14 +106,14 @@ def measured(model: BaseFairseqModel, criterion: Callable, sample: dict | None, 
             passes.append([signal.signals(sample, index) for index in range(len(stacks))])
         return result
 
-    with undisturbed(model), torch.no_grad():
+    with _undisturbed(model), torch.no_grad():
         gain = source_gain(model, noting, [sample]).gain
     own = passes[0]  # the second pass has other sources
     return Measured(gain, {name: torch.stack(shares).tolist() for name, shares in zip(stacks, own, strict=True)})
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def _undisturbed(model: nn.Module) -> Iterator[None]:
     """Keeps the mode of every module and the random stream of PyTorch; a list with LayerDrop draws from it."""
     modes = [(module, module.training) for module in model.modules()]
     device = next(model.parameters()).device

@@ -5,11 +5,10 @@ scored with its own source, and with the source of the sentence before it in the
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from fairseq.criterions import FairseqCriterion
 from fairseq.models import BaseFairseqModel
 
 
@@ -25,12 +24,12 @@ class SourceGain:
 
 
 @torch.no_grad()
-def source_gain(model: BaseFairseqModel, criterion: FairseqCriterion, samples: Iterable[dict]) -> SourceGain:
+def source_gain(model: BaseFairseqModel, criterion: Callable, samples: Iterable[dict]) -> SourceGain:
     """The criterion's loss with the true sources, and how much higher it is with those of other sentences.
 
     Args:
         model: is set to evaluation mode.
-        criterion: returns a loss in nats, summed over the sample.
+        criterion: called with model and sample, returns first a loss in nats, summed over the sample.
         samples: batches from fairseq's translation datasets; those of one sentence are skipped.
 
     Raises:

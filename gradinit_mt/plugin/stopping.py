@@ -1,4 +1,4 @@
-"""How the watch ends a run: the message, the note in the save dir, and the exit status."""
+"""How a run is ended: the watch's message and note in the save dir, and leaving with an exit status."""
 
 import atexit
 import logging
@@ -46,13 +46,13 @@ def decision(end: End, reading: Reading, standing: int, entropy: float, cfg: Gra
         End.LANGUAGE_MODEL: f"for {standing} updates the model has been a language model: its training loss is {loss}, "
         f"but no output has depended on the source {gain}",
     }
-    text = f"stopped after update {reading.update}: {seen[end]}. Try {', or '.join(remedies(end, cfg))}."
+    text = f"stopped after update {reading.update}: {seen[end]}. Try {', or '.join(_remedies(end, cfg))}."
     if end is not End.NOT_FINITE:
         text += " To train on regardless, give --watch-updates 0."
     return Stop(reading.update, end, text)
 
 
-def remedies(end: End, cfg: GradInitTranslationConfig) -> list[str]:
+def _remedies(end: End, cfg: GradInitTranslationConfig) -> list[str]:
     """What may help, the likeliest first."""
     rate = f"a lower --lr than {cfg.lr[0]:g}"
     found = ["GradInit (without --no-gradinit)"] if cfg.no_gradinit else []

@@ -44,14 +44,17 @@ _SIDE = re.compile(r"^(encoder|decoder)_")
 _OWN: ContextVar[Collection[tuple[str, object]]] = ContextVar("_OWN", default=())
 
 
-def read(path: Path, **options: Any) -> Any:
-    """What a checkpoint holds, on the CPU, read by PyTorch's safe loader with further ``options``.
+def read(path: Path, mmap: bool = False) -> Any:
+    """What a checkpoint holds, on the CPU, read by PyTorch's safe loader.
+
+    Args:
+        mmap: leave the tensors on the disk until they are used.
 
     Raises:
         UserError: the file is damaged, or holds objects of types that are not allowed; none was made.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, **options)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises those of zip files, of pickles, and its own
         raise UserError(f"{path}: cannot be read as a checkpoint: {_reason(error)}") from error
 

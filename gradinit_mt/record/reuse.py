@@ -49,7 +49,7 @@ def complete(path: str) -> Record:
         GradInitError: there is none, or it is not complete.
     """
     try:
-        record = Record.load(Path(path))
+        record = Record.load(path)
     except RecordError as error:
         raise GradInitError(f"--gradinit-from {path}: {error}") from error
     if not record.complete:

@@ -12,6 +12,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import temporary_name, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.plugin import newest
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import checkpoints, options
 
@@ -123,6 +124,6 @@ def is_complete(save_dir: Path, given: dict) -> bool:
         save_dir: of the run.
         given: the options of its command line by name, of which the checkpoint may repeat any.
     """
-    last = checkpoints.choose(save_dir, "last")
+    last = save_dir / newest.LAST
     max_update = given.get("max_update")
     return bool(max_update and last.exists() and checkpoints.facts(last, given.items()).updates >= max_update)
