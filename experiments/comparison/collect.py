@@ -33,7 +33,12 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
         there = readings_below(directory)
         for baseline in baselines:
             compare_with(baseline, there, directory)
-        found |= {Cell.of(reading): reading for reading in there}
+        for reading in there:
+            before = found.get(Cell.of(reading), {})
+            if before.get("paired") and before["scores"] == reading.get("scores"):
+                # the translations may be gone since they were compared
+                reading["paired"] = before["paired"] | reading.get("paired", {})
+            found[Cell.of(reading)] = reading
     readings = [found[cell] for cell in sorted(found, key=_order)]
     require_one_preparation(readings)
     output.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,16 @@
 """What earlier starts have made of a cell must be what the study asks for now."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from comparison.cells import Cell, by_name
 from comparison.plan import Planned, tuning_of
 from gradinit_mt.common.errors import UserError, differing
 
-FILES = ("trained.json", "measured.json", "reading.json")  # of a cell's directory, which say what was asked for
+# of a cell's directory, which say what was asked for
+FILES = ("asked.json", "trained.json", "measured.json", "reading.json")
+CHOICE = "warmup.json"  # beside them
 
 
 def require_usable(entry: Planned, output: Path, known: Sequence[dict], config: dict) -> None:
@@ -26,6 +28,17 @@ def require_usable(entry: Planned, output: Path, known: Sequence[dict], config: 
             raise UserError(
                 f"{where} has no scores, and a block with bleu: true asks for them: remove it to train the cell again"
             )
+
+
+def remove_outdated_choices(planned: Iterable[Planned], output: Path, config: dict) -> None:
+    """Removes a chosen length of warmup that was chosen otherwise than today, where no training has begun with it."""
+    for cell in (entry.cell for entry in planned if entry.cell.row.tuned):
+        directory = output / "cells" / cell.name
+        path = directory / CHOICE
+        if not path.exists() or any((directory / name).exists() for name in FILES):
+            continue
+        if json.loads(path.read_text(encoding="utf-8"))["tuning"] != tuning_of(cell, config):
+            path.unlink()
 
 
 def _earlier(cell: Cell, output: Path, known: Sequence[dict]) -> Iterator[tuple[str, dict]]:

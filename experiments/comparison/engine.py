@@ -14,6 +14,8 @@ from gradinit_mt.common.files import write_json
 
 HERE = Path(__file__).resolve().parent
 ENGINE = HERE.parents[1] / ".venv-study" / "bin" / "snakemake"
+# not ENGINE itself, whose first line holds the path of the place where it was installed
+START = [str(ENGINE.with_name("python")), "-m", "snakemake"]
 POLL = 10  # seconds between looks at what has finished
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -33,7 +35,7 @@ def command_line(config: dict, chosen: argparse.Namespace) -> list[str]:
     """
     path = chosen.output / "config.json"
     write_json(path, config)
-    line = [str(ENGINE), "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
+    line = [*START, "--snakefile", str(HERE / "Snakefile"), "--configfile", str(path)]
     line += ["--directory", str(chosen.output), "--workflow-profile", str(HERE / "profiles" / "default")]
     # on a cluster the engine counts jobs, not the cores of this machine
     line += ["--cores", str(chosen.cores), "--jobs", str(chosen.cores), "--resources", f"gpu={chosen.gpus}"]

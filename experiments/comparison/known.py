@@ -1,5 +1,6 @@
 """Readings made earlier, by another study or report, checked before they are used."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from comparison.cells import Cell
@@ -14,6 +15,24 @@ def _losses(value: object) -> bool:
     return isinstance(value, dict) and all(
         update.isdecimal() and (loss is None or number(loss)) for update, loss in value.items()
     )
+
+
+def _scored(value: object) -> bool:
+    """Whether these are the scores of both checkpoints on both splits, as read.py writes them, or null."""
+    if value is None:
+        return True
+    with suppress(KeyError, TypeError):
+        return all(
+            number(value[checkpoint][split][score]["value"])
+            for checkpoint in ("best", "last")
+            for split in ("valid", "test")
+            for score in ("detokenized_bleu", "tokenized_lowercase_bleu", "detokenized_chrf")
+        )
+    return False
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(whole, value.values()))
 
 
 def _or_null(field: Field) -> Field:
@@ -31,6 +50,13 @@ FIELDS = {
     **dict.fromkeys(("training", "validation"), Field("losses by update", _losses)),
     "end": Field("complete or diverged", lambda value: value in ("complete", "diverged")),
     "precision": _or_null(TEXT),
+}
+SCORES = Field("scores by checkpoint and split, or null", _scored)
+# of readings that state the corpus's checksums, data_sha256
+FACTS = {
+    "vocabulary": Field("whole numbers by language", _counts),
+    "tokens_per_update": Field("a whole number", whole),
+    "parameters": _or_null(Field("a whole number", whole)),
 }
 
 
@@ -51,11 +77,13 @@ def known(path: Path) -> list[dict]:
 
 def check(reading: dict, where: str) -> None:
     """Raises UserError unless this is a reading of a setting of the study; ``where`` names it."""
-    for name, field in FIELDS.items():
+    for name, field in (FIELDS | (FACTS if reading.get("data_sha256") else {})).items():
         if name not in reading:
             raise UserError(f"{where} has no {name}: expected a reading, as study.py writes it")
         if not field.holds(reading[name]):
             raise UserError(f"{where}: {name} is {reading[name]!r}, expected {field.expected}")
+    if not SCORES.holds(reading.get("scores")):
+        raise UserError(f"{where}: its scores are not {SCORES.expected}, as study.py writes them")
     if (reading["beta2"] is None) == (reading["momentum"] is None):
         raise UserError(f"{where}: expected either a beta2 or a momentum, and null for the other one")
     require_plain_name(reading["corpus"])

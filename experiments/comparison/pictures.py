@@ -164,7 +164,8 @@ def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figu
             axes.set_title(f"learning rate {lr:g}", fontsize=9)
         for axes in panels[-1]:
             axes.set_xlabel("updates")
-        lowest = [min(line.get_ydata(), default=np.inf) for axes in panels.flat for line in axes.get_lines()]
+        ends = [min(line.get_ydata(), default=np.inf) for axes in panels.flat for line in axes.get_lines()]
+        lowest = [end for end in ends if np.isfinite(end)]
         if losses == "validation" and lowest:
             panels[0, 0].set_ylim(min(lowest) - 0.05, min(lowest) + SHOWN)
     return figure

@@ -10,6 +10,7 @@ A failed cell leaves the others alone. ``-n`` shows what is left. Options after 
 import argparse
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from comparison.cells import Cell  # noqa: E402
 from comparison.configuration import load  # noqa: E402
 from comparison.data import checksums  # noqa: E402
 from comparison.device import device_name  # noqa: E402
-from comparison.earlier import FILES, require_usable  # noqa: E402
+from comparison.earlier import FILES, remove_outdated_choices, require_usable  # noqa: E402
 from comparison.known import known  # noqa: E402
 from comparison.plan import Planned, finished, plan  # noqa: E402
 from comparison.time_left import status  # noqa: E402
@@ -38,12 +39,14 @@ def configuration(chosen: argparse.Namespace) -> dict:
     """The configuration file with this command's corpora, output, blocks and device.
 
     Raises:
-        UserError: the file is not as expected, a corpus has the name of none in it, or a block is not in it or has
-            another corpus than these.
+        UserError: the file is not as expected, a corpus has the name of none in it or of another one, or a block is
+            not in it or has another corpus than these.
     """
     config = load(chosen.config)
     prepared = [PreparedCorpus.load(directory) for directory in chosen.corpora]
     corpora = {corpus.name: str(corpus.directory) for corpus in prepared}
+    if twice := [name for name, number in Counter(corpus.name for corpus in prepared).items() if number > 1]:
+        raise UserError(f"two of the corpora have the name {twice[0]}: leave one of them out")
     expected = {block["corpus"] for block in config["blocks"].values()}
     if unknown := corpora.keys() - expected:
         raise UserError(f"corpus {', '.join(unknown)}: {chosen.config} has blocks for {', '.join(sorted(expected))}")
@@ -101,6 +104,11 @@ def progress(planned: list[Planned], readings: list[dict], config: dict) -> str:
     return status(planned, readings, config["side_by_side"], config["device_name"])
 
 
+def _progress_now(config: dict) -> str:
+    readings = finished(Path(config["output"]))
+    return progress(plan(config, readings), readings, config)
+
+
 def failures(planned: list[Planned], output: Path) -> list[str]:
     """The cells without a reading, with the end of the last thing that their steps printed."""
     lines = []
@@ -122,8 +130,10 @@ def run_all(config: dict, chosen: argparse.Namespace, lock: int) -> None:
         if {entry.cell for entry in planned} <= set(map(Cell.of, readings)):
             command.step(progress(planned, readings, config))
             break
+        remove_outdated_choices(planned, chosen.output, config)
         line = engine.command_line(config, chosen)
-        result = engine.run(line, lock, lambda: progress(planned_cells(config), finished(chosen.output), config))
+        # what a running cell makes is checked when the engine has ended: an error here would interrupt the others
+        result = engine.run(line, lock, lambda: _progress_now(config))
         if len(planned_cells(config)) == len(planned):
             break
     wrong = []

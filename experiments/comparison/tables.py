@@ -141,7 +141,7 @@ def signatures(readings: list[dict], name: str | None = None) -> list[str]:
     found = {
         score["signature"]
         for reading in readings
-        for splits in reading.get("scores", {}).values()
+        for splits in (reading.get("scores") or {}).values()
         for key, score in splits["test"].items()
         if isinstance(score, dict) and name in (None, key)
     }

@@ -13,13 +13,14 @@ from comparison.cells import Cell
 from comparison.device import device_name, place
 from comparison.scales_by_hand import write_record
 from gradinit_mt.common import command
-from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import write_json
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import launch
 from gradinit_mt.training.save_dir import LOG
 
 SAVE_DIR = "save"  # below the cell's directory
+ASKED = "asked.json"  # what the training that has begun was asked to be
 TRAINED = "trained.json"
 MEASURED = "measured.json"  # what ``read`` learned from this training
 DIVERGED = "FloatingPointError: gradients are Nan/Inf"  # fairseq's trainer, after which it ends
@@ -41,6 +42,9 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
 
     Args:
         tuned: the file with the chosen length of warmup, for a row that has one.
+
+    Raises:
+        UserError: training has begun there with another rule by hand or another tuning, which it would keep.
     """
     (directory / MEASURED).unlink(missing_ok=True)
     further, asked = [], {"options": cell.options(), "by_hand": cell.row.by_hand}
@@ -48,6 +52,7 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
         choice = json.loads(tuned.read_text(encoding="utf-8"))
         further = ["--warmup-updates", str(choice["warmup"])]
         asked["tuning"] = choice["tuning"]
+    _note(directory / ASKED, asked)
     if cell.row.by_hand:
         record = directory / "by-hand"
         write_record(cell, PreparedCorpus.load(corpus), record)
@@ -57,6 +62,15 @@ def train(cell: Cell, corpus: Path, directory: Path, device: str, tuned: Path | 
     chosen = [part.removeprefix(f"{directory}/") for part in further]  # a reading names no directory of this machine
     made = {"chosen": chosen, "device": device_name(device), "end": found}
     write_json(directory / TRAINED, {"cell": cell.fields, **asked, **made})
+
+
+def _note(path: Path, asked: dict) -> None:
+    """Writes what is asked for, which must be the same in every start."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
+    elif changes := differing(json.loads(path.read_text(encoding="utf-8")), asked):
+        raise UserError(f"{path.parent} has begun otherwise ({'; '.join(changes)}): remove it to train the cell again")
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from comparison.cells import Cell, by_name
 from comparison.configuration import load
-from comparison.earlier import changed, require_usable
+from comparison.earlier import changed, remove_outdated_choices, require_usable
 from comparison.plan import Planned
 from comparison.settings import SETTINGS
 from comparison.study import failures, planned_cells
@@ -76,6 +76,21 @@ def test_another_tuning_of_the_warmup_is_a_difference():
     assert tuned((100, 400)) == ["the tuning's lengths [100, 400] there, [100, 200] here"]
     assert changed(there(cell), cell, CONFIG) == []
     assert changed(there(cell, tuning={"seed": 101}), cell, CONFIG) == [], "an earlier study noted less"
+
+
+def test_a_choice_of_warmup_made_otherwise_is_made_again_unless_training_has_begun(tmp_path):
+    cell = replace(CELL, setting="warmup-tuned")
+    directory = tmp_path / "cells" / cell.name
+    directory.mkdir(parents=True)
+    choice = directory / "warmup.json"
+    for tuning, begun, stays in [(TUNING, False, True), (TUNING | {"lengths": [100]}, True, True)]:
+        choice.write_text(json.dumps({"warmup": 100, "tuning": tuning}))
+        (directory / "asked.json").write_text("{}") if begun else None
+        remove_outdated_choices([Planned(cell, False)], tmp_path, CONFIG)
+        assert choice.exists() == stays
+    (directory / "asked.json").unlink()
+    remove_outdated_choices([Planned(cell, False)], tmp_path, CONFIG)
+    assert not choice.exists()
 
 
 @pytest.mark.parametrize("name", ["readings", "readings-cpu", "embeddings", "width"])

@@ -168,6 +168,7 @@ def test_the_time_left_follows_finished_cells_of_the_same_setting():
     assert seconds_left([unknown], []) is None
     planned = [Planned(cell, False) for cell in (CELL, slow, replace(CELL, seed=2))]
     assert status(planned, readings, 2, "here") == "2 of 3 cells done, about 1 min left"
+    assert status(planned, readings, 50, "here") == status(planned, readings, 1, "here"), "one cell is left"
     assert status(planned, readings, 2, "elsewhere") == "2 of 3 cells done"
 
 

@@ -38,7 +38,10 @@ def diverged(cell):
 def scored(valid, test):
     """The scores of a checkpoint: BLEU on the validation and on the test set."""
     others = {name: {"value": test} for name in ("tokenized_lowercase_bleu", "detokenized_chrf")}
-    return {"valid": {"detokenized_bleu": {"value": valid}}, "test": {"detokenized_bleu": {"value": test}, **others}}
+    return {
+        "valid": {"detokenized_bleu": {"value": valid}, **others},
+        "test": {"detokenized_bleu": {"value": test}, **others},
+    }
 
 
 @pytest.fixture
@@ -231,9 +234,29 @@ def test_collecting_is_reproducible_and_keeps_earlier_readings(readings, tmp_pat
     assert [entry["training"]["100"] for entry in found if Cell.of(entry) == CELL] == [1.0]
 
 
+def test_paired_tests_stay_when_the_translations_are_gone(tmp_path):
+    scores = {"best": scored(2.0, 1.0), "last": scored(1.0, 1.0)}
+    output = tmp_path / "report"
+    save([reading(CELL, scores=scores, paired={"t-fixup": {"difference": 1.0, "p": 0.5}})], tmp_path / "first")
+    collect([tmp_path / "first"], output, BASELINES)
+    save([reading(CELL, scores=scores)], tmp_path / "second")
+    [found] = collect([tmp_path / "second"], output, BASELINES)
+    assert found["paired"] == {"t-fixup": {"difference": 1.0, "p": 0.5}}
+    save([reading(CELL, scores=scores | {"last": scored(3.0, 4.0)})], tmp_path / "third")
+    [found] = collect([tmp_path / "third"], output, BASELINES)
+    assert "paired" not in found, "other translations"
+
+
+def test_validation_losses_beyond_any_scale_leave_the_panels_without_limits():
+    high = {str(update): 40.0 for update in range(1, 12)}
+    [(_, groups)] = of.parts([reading(CELL, validation=high)]).items()
+    assert pictures.curves(groups, "gradinit", "validation").axes
+
+
 def test_cells_of_different_preparations_of_a_corpus_are_refused(tmp_path):
     cells = (CELL, replace(CELL, seed=2), replace(CELL, seed=3))
-    save([reading(cell, data_sha256={"train.de": cell.seed % 2}) for cell in cells[1:]], tmp_path)
+    stated = {"vocabulary": {"de": 9}, "tokens_per_update": 9, "parameters": None}
+    save([reading(cell, data_sha256={"train.de": cell.seed % 2}, **stated) for cell in cells[1:]], tmp_path)
     with pytest.raises(
         UserError, match=r"gradinit-.*seed2-.* and .*seed3-.* were trained on different prepar.* of toy"
     ):

@@ -123,6 +123,11 @@ def test_a_damaged_reading_is_named(cells, tmp_path):
             [reading(CELL) | {"momentum": 0.9}],
             "line 1: expected either a beta2 or a momentum, and null for the other one",
         ),
+        (
+            [reading(CELL) | {"scores": {"best": {}}}],
+            "line 1: its scores are not scores by checkpoint and split, or null",
+        ),
+        ([reading(CELL) | {"data_sha256": {"train.de": "aa"}}], "line 1 has no vocabulary: expected a reading"),
         ([reading(CELL) | {"corpus": "../toy"}], "the corpus's name is '../toy', expected one without slashes"),
     ],
 )
@@ -228,6 +233,34 @@ def test_all_settings_are_too_many_for_sgd(tmp_path):
         load(tmp_path / "study.yaml")
 
 
+def test_two_corpora_of_one_name_are_refused(start, tmp_path):
+    with pytest.raises(UserError, match="two of the corpora have the name toy: leave one of them out"):
+        start(corpora=["toy", "copy/toy"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_engine_is_started_where_the_project_is_now():
+    """The first line of a script in a virtual environment names the directory in which it was installed."""
+    assert [str(engine.ENGINE.parent / "python"), "-m", "snakemake"] == engine.START
+
+
+def test_a_cell_that_must_not_be_used_does_not_end_the_engine(start, cells, root, tmp_path, monkeypatch):
+    """Others run beside it; the check follows when the engine has ended."""
+    tuned = next(cell for cell in cells if cell.row.tuned)
+
+    def run(line, lock, progress):
+        told = {"tuning": {"seed": 9}, "options": tuned.options(), "by_hand": None, "end": "complete"}
+        (tmp_path / "out/cells" / tuned.name).mkdir(parents=True)
+        (tmp_path / "out/cells" / tuned.name / "trained.json").write_text(json.dumps(tuned.fields | told))
+        assert "cells done" in progress()
+        return 0
+
+    monkeypatch.setattr(engine, "ENGINE", root / "setup.py")
+    monkeypatch.setattr(engine, "run", run)
+    with pytest.raises(UserError, match="the tuning's seed 9 there"):
+        start()
+
+
 def test_a_block_that_is_asked_for_needs_its_corpus(start, root, tmp_path):
     with pytest.raises(UserError, match="--blocks d-tatoeba: its corpus tatoeba is not among the arguments"):
         start("--config", root / "experiments/comparison/config.yaml", "--blocks", "d-tatoeba", corpora=["multi30k"])
@@ -257,6 +290,7 @@ def test_a_hangup_ends_the_engine_too(start, tmp_path, monkeypatch, popen, hangu
     script.write_text(f"#!/bin/sh\n{hangup}\nexec sleep 60\n")
     script.chmod(0o700)
     monkeypatch.setattr(engine, "ENGINE", script)
+    monkeypatch.setattr(engine, "START", [str(script)])
     monkeypatch.setattr(engine.subprocess, "Popen", started)
     before = signal.signal(signal.SIGHUP, lambda number, _: sys.exit(128 + number))  # as command.run sets it
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -11,6 +12,7 @@ import pytest
 from comparison import device, facts, read, scales_by_hand, score, train
 from comparison.cells import Cell
 from comparison.known import check
+from comparison.settings import SETTINGS
 from comparison.study import parse_arguments
 from fairseq import tasks
 
@@ -78,6 +80,23 @@ def test_another_training_is_measured_anew(monkeypatch, tmp_path):
     trained = json.loads((tmp_path / train.TRAINED).read_text())
     assert trained["end"] == "complete"
     assert trained["device"] == device.device_name("cpu")
+
+
+def test_a_training_that_has_begun_with_another_rule_is_not_continued(monkeypatch, tmp_path):
+    """Its parameters would be those of the earlier rule, and its reading would tell of the later one."""
+    cell = replace(CELL, setting="hand-output")
+    monkeypatch.setattr(train.launch, "train", lambda arguments: None)
+    monkeypatch.setattr(train.PreparedCorpus, "load", lambda path: None)
+    monkeypatch.setattr(train, "write_record", lambda cell, corpus, record: None)
+    train.train(cell, tmp_path, tmp_path, "cpu", None)
+    (tmp_path / train.TRAINED).unlink()  # as an interruption may leave it
+    train.train(cell, tmp_path, tmp_path, "cpu", None)
+    (tmp_path / train.TRAINED).unlink()
+    row = replace(SETTINGS["hand-output"], by_hand={"fc1.weight": 0.25})
+    monkeypatch.setitem(SETTINGS, "hand-output", row)
+    with pytest.raises(UserError, match=rf"{tmp_path} has begun otherwise \(by_hand .*: remove it to train the cell"):
+        train.train(cell, tmp_path, tmp_path, "cpu", None)
+    assert not (tmp_path / train.TRAINED).exists()
 
 
 def test_an_interrupted_training_names_its_output():
