@@ -17,6 +17,7 @@ have the memory settings with which ``scripts/train.sh`` starts training (``GLIB
 
 import argparse
 import itertools
+import shlex
 import statistics
 import sys
 from collections.abc import Callable, Iterable
@@ -294,7 +295,10 @@ def main() -> None:
         help="also time whole runs of N iterations (default: none)",
     )
     parser.add_argument(
-        "--gamma", type=float, default=1 / ETA, help="bound on the norm in those runs (default: %(default)s)"
+        "--gamma",
+        type=command.number(float, 1e-9),
+        default=1 / ETA,
+        help="bound on the norm in those runs (default: %(default)s)",
     )
     add_device(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write cost-ARCH.json and .txt there")
@@ -307,7 +311,7 @@ def main() -> None:
     name = f"cost-{options.arch}"
     require_room(options.output, [name])
     facts = {
-        "command": " ".join(["benchmarks/gradinit_cost.py", *sys.argv[1:]]),
+        "command": shlex.join(["benchmarks/gradinit_cost.py", *sys.argv[1:]]),
         "machine": describe_machine(bench.device),
         "torch": torch.__version__,
         "parameters": sum(p.numel() for p in bench.parameters),

@@ -26,6 +26,7 @@ machine that runs nothing else.
 import argparse
 import inspect
 import math
+import shlex
 import statistics
 import sys
 import tempfile
@@ -322,7 +323,7 @@ def translation_result(options: argparse.Namespace, corpus: Any) -> tuple[dict, 
 def setting(options: argparse.Namespace, corpus: Any) -> dict[str, Any]:
     """The facts that all results have."""
     return {
-        "command": " ".join(["benchmarks/speed.py", *options.arguments]),
+        "command": shlex.join(["benchmarks/speed.py", *options.arguments]),
         "machine": describe_machine(options.device),
         "bfloat16": bfloat16_by(options.device),
         "torch": torch.__version__,

@@ -11,6 +11,7 @@ the speed of training alone.
 
 import argparse
 import itertools
+import shlex
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -69,13 +70,13 @@ def measure(both: Training, bits: float, every: int, limit: int) -> dict:
     batches = endless(batches_by_length(both.dataset, both.tokens))
     with tqdm(total=limit, desc="updates", disable=None) as bar:
         while running := [name for name in trainers if not _done(found[name], bits, limit)]:
-            turn = list(itertools.islice(batches, every))
+            turn = list(itertools.islice(batches, min(every, limit - found[running[0]]["updates"])))
             for name in running:
                 facts = found[name]
                 facts["seconds"] += seconds(partial(both.update, name, trainers[name], turn), both.device)
-                facts["updates"] += every
+                facts["updates"] += len(turn)
                 facts["bits"].append(both.bits(name, trainers[name], validation))
-            bar.update(every)
+            bar.update(len(turn))
     return found
 
 
@@ -124,7 +125,7 @@ def main() -> None:
     require_room(options.output, [name])
     found = measure(both, options.bits, options.every, options.limit)
     machine = describe_machine(both.device)
-    facts = {"command": " ".join(["benchmarks/until_loss.py", *options.arguments]), "machine": machine} | found
+    facts = {"command": shlex.join(["benchmarks/until_loss.py", *options.arguments]), "machine": machine} | found
     text = f"{machine}; {corpus.name}; {options.model}, {both.tokens:,} tokens\n\n{table(found, options.bits)}"
     report(facts, text, options.output, name)
 

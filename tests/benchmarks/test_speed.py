@@ -112,6 +112,7 @@ def test_a_change_ends_with_its_block(optimization):
         (until_loss, ["corpus", "--bits", "6", "--device", "cuda"], "cuda: PyTorch finds no GPU here"),
         (gradinit_cost, ["--device", "cuda"], "cuda: PyTorch finds no GPU here"),
         (gradinit_cost, ["--run", "-1"], "-1: expected a whole number of at least 0"),
+        (gradinit_cost, ["--run", "2", "--gamma", "-1"], "-1: expected a number of at least 1e-09"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -199,13 +200,13 @@ def test_memory_is_measured_on_random_sentences_by_a_process(root):
 
 def test_each_contender_trains_until_the_loss_is_reached(toy_corpus):
     """The same losses; one that nobody reaches ends at the limit."""
-    arguments = [str(toy_corpus), "--tokens", "128", "--every", "2", "--limit", "6"]
+    arguments = [str(toy_corpus), "--tokens", "128"]
     found = {}
     for bits in ("0", "100"):
         options = until_loss.parse_arguments([*arguments, "--bits", bits])
         corpus = until_loss.PreparedCorpus.load(toy_corpus)
-        found[bits] = until_loss.measure(until_loss.training(options, corpus), float(bits), 2, 6)
-    assert {facts["updates"] for facts in found["0"].values()} == {6}
+        found[bits] = until_loss.measure(until_loss.training(options, corpus), float(bits), 2, 5)
+    assert {facts["updates"] for facts in found["0"].values()} == {5}
     assert {facts["updates"] for facts in found["100"].values()} == {2}
     assert found["0"][speed.BFLOAT16]["bits"] == pytest.approx(found["0"][speed.STOCK]["bits"], rel=1e-2)
     assert until_loss.table(found["0"], 0).count(" not ") == len(found["0"])
