@@ -89,6 +89,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     }
     if options.paired_with:  # before minutes of translation
         paired.require_same_data(settings, results.load(options.paired_with), options.paired_with)
+        results.Texts.read(options.paired_with)
     name = f"{options.split}-{system.name}-beam{options.beam}-lenpen{options.lenpen}"
     output = options.output or options.save_dir / "evaluation" / name
     if output.exists():

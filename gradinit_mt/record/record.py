@@ -42,7 +42,9 @@ class Record:
         return self.state.iteration >= self.settings["iterations"]
 
     def require_iterations(self) -> None:
-        """Raises a RecordError if nothing was learned yet."""
+        """Raises a RecordError if nothing was learned, or not yet."""
+        if self.complete and not self.state.history:
+            raise RecordError("the record's scales were not learned: it has 0 iterations, so there is nothing to show")
         if not self.state.history:
             raise RecordError("the record holds no iteration yet; wait until the first ones are saved")
 

@@ -14,6 +14,9 @@ from refusing import BEST, EVALUATE, LAST, RECORD, RESUME, Bad, refused, removed
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from gradinit_mt.corpora.layout import PreparedCorpus
+from gradinit_mt.evaluation.checks import data_checksums
+
 NEW = "train corpus --save-dir new --device cpu"
 REFUSED = "fairseq-train refuses its options: "
 
@@ -267,6 +270,12 @@ def result(content: str, name: str = "result") -> Callable[[Path], None]:
     return spoil
 
 
+def result_of_the_same_data(folder: Path) -> None:
+    corpus = PreparedCorpus.load(folder / "corpus")
+    settings = {"settings": {"data_sha256": data_checksums(corpus, "test"), "split": "test"}, "data": {}}
+    result(json.dumps(settings))(folder)
+
+
 INCOMPLETE = r"result: holds no complete result "
 OTHER_DATA = json.dumps({"settings": {"data_sha256": {}, "split": "test"}, "data": {}})
 EVALUATIONS = [
@@ -295,6 +304,12 @@ EVALUATIONS = [
         lambda folder: (folder / "corpus").rename(folder / "moved"),
     ),
     Bad("of other data", f"{EVALUATE} --paired-with result", r"result: the result of other data", result(OTHER_DATA)),
+    Bad(
+        "a result without its translations",
+        f"{EVALUATE} --paired-with result",
+        r"result/hypotheses\.tok\.lc\.txt: cannot be read",
+        result_of_the_same_data,
+    ),
     Bad("a log without losses", "curve corpus/test.de --output x.png", r"corpus/test\.de: holds no training loss"),
     Bad(
         "a damaged log",

@@ -132,3 +132,7 @@ def test_a_record_without_iterations_is_refused():
     for show in (text, draw):
         with pytest.raises(RecordError, match="no iteration yet"):
             show(record(0))
+        by_hand = record(0)
+        by_hand.settings["iterations"] = 0
+        with pytest.raises(RecordError, match="scales were not learned"):
+            show(by_hand)
