@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from fairseq import tasks, utils
+from fairseq.data import data_utils
 from torch import Tensor, nn
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
@@ -61,9 +62,11 @@ class Bench:
         return self.scales(dict.fromkeys(BRANCHES, scale))
 
     def batches(self, tokens: int, number: int, split: str = "train") -> Iterator[dict]:
-        """An endless sequence of batches, different for each ``number``."""
+        """An endless sequence of batches, different for each ``number``, and the same in each call."""
         dataset = self.task.dataset(split)
-        batches = dataset.batch_by_size(dataset.ordered_indices(), max_tokens=tokens)
+        with data_utils.numpy_seed(self.seed):  # sentences of equal length are shuffled
+            ordered = dataset.ordered_indices()
+        batches = dataset.batch_by_size(ordered, max_tokens=tokens)
         generator = torch.Generator().manual_seed(1000 * self.seed + number)
         while True:
             for index in torch.randperm(len(batches), generator=generator).tolist():

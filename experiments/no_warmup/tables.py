@@ -29,12 +29,25 @@ from gradinit_mt.common.tables import markdown, spread
 
 Column = Callable[[dict], float | None]  # of an outcome
 
+FIELDS = ("setting", "lr", "seed", "updates", "width", "further", "training", "validation", "source_gain")
+FIELDS += ("gradinit_seconds", "seconds")
+
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
-    """The outcomes in the file that the command selects: per seed, the shortest run that has all readings."""
+    """The outcomes in the file that the command selects: per seed, the shortest run that has all readings.
+
+    Raises:
+        UserError: a line of the file lacks a field, as those of the comparison study do.
+    """
     needed = set(map(str, chosen.readings))
     found: dict[tuple[str, float, int], dict] = {}
-    for outcome in sorted(journal.load(path), key=lambda outcome: outcome["updates"]):
+    outcomes = journal.load(path)
+    for line, outcome in enumerate(outcomes, start=1):
+        if missing := [name for name in FIELDS if name not in outcome]:
+            raise UserError(
+                f"{path}, line {line} has no {missing[0]}: expected readings.jsonl of docs/results/no-warmup"
+            )
+    for outcome in sorted(outcomes, key=lambda outcome: outcome["updates"]):
         same_options = (outcome["width"], outcome["further"]) == (chosen.width, chosen.further)
         if same_options and needed <= outcome["training"].keys():
             found.setdefault((outcome["setting"], outcome["lr"], outcome["seed"]), outcome)
@@ -135,6 +148,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--width", type=command.positive_int, default=128, metavar="D", help="model dimension (default: %(default)s)")
     add("--readings", nargs="+", type=int, default=[400, 800], metavar="N", help="updates (default: 400 800)")
     chosen = command.parse_with_further(parser, arguments)
+    for name in ("settings", "lr", "seeds", "readings"):
+        values = getattr(chosen, name)
+        if twice := [value for value in values if values.count(value) > 1]:
+            parser.error(f"--{name} names {twice[0]} twice")
     chosen.readings.sort()
     return chosen
 
