@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from comparison.cells import Cell
 from comparison.configuration import Field, number, texts, whole
@@ -17,7 +18,7 @@ def _losses(value: object) -> bool:
     )
 
 
-def _scored(value: object) -> bool:
+def _scored(value: Any) -> bool:
     """Whether these are the scores of both checkpoints on both splits, as read.py writes them, or null."""
     if value is None:
         return True

@@ -29,8 +29,8 @@ from gradinit_mt.common.tables import markdown, spread
 
 Column = Callable[[dict], float | None]  # of an outcome
 
-FIELDS = ("setting", "lr", "seed", "updates", "width", "further", "training", "validation", "source_gain")
-FIELDS += ("gradinit_seconds", "seconds")
+RUN = ("setting", "lr", "seed", "updates", "width", "further")
+FIELDS = (*RUN, "training", "validation", "source_gain", "gradinit_seconds", "seconds")
 
 
 def selected(path: Path, chosen: argparse.Namespace) -> list[dict]:
