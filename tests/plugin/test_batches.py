@@ -97,5 +97,6 @@ def test_pairs_that_are_too_long_for_gradinit_alone_are_not_said_to_be_left_out_
     left_out = len(trainer.task.dataset("train")) - sum(map(len, found.batches))
     assert left_out > 0
     [message] = [record.getMessage() for record in caplog.records if "training pairs" in record.getMessage()]
-    assert message.startswith(f"GradInit: {left_out} of 240 training pairs are longer than (14, 14) tokens")
+    expected = f"{left_out} of 240 training pairs are longer than (14, 14) tokens, and are left out of the batches of"
+    assert message == f"{expected} initialization"
     assert not any("invalid sizes" in record.getMessage() for record in caplog.records)
