@@ -16,9 +16,9 @@ def status(planned: list[Planned], readings: list[dict], side_by_side: int, devi
     line = f"{len(planned) - len(left)} of {len(planned)} cells done"
     line += f" ({diverged} diverged)" if diverged else ""
     seconds = seconds_left(left, [reading for reading in readings if reading.get("device") == device])
-    return (
-        line if not left or seconds is None else f"{line}, about {shown(seconds / min(side_by_side, len(left)))} left"
-    )
+    if not left or seconds is None:
+        return line
+    return f"{line}, about {shown(seconds / min(side_by_side, len(left)))} left"
 
 
 def seconds_left(left: list[Cell], readings: list[dict]) -> float | None:
