@@ -54,7 +54,7 @@ class Form:
         return adapted | {name: getattr(self, name) for name in fixed} | {"step": step, "eta": eta, "gamma": gamma}
 
 
-# Chosen on Multi30k and the sample, with Adam at 5e-4 to 3e-3: see docs/no-warmup.md.
+# Chosen on Multi30k and the sample, with Adam at 5e-4 to 3e-3: see docs/signal-form.md.
 _SIGNAL = Form(
     about="the loss after the first steps of the real optimizer, and the signal that they leave in the layers",
     eta_ratio=1.0,
