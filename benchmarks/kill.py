@@ -42,7 +42,7 @@ from gradinit_mt.common import command, journal
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json, write_text
 from gradinit_mt.common.tables import markdown
-from gradinit_mt.training import save_dir
+from gradinit_mt.training.log import LOG
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Runs:
         """The seconds of each phase of the undisturbed run, in order, which is run first if need be."""
         path = self.whole.with_suffix(".json")
         if not path.exists():
-            log = Follower(self.whole / save_dir.LOG)
+            log = Follower(self.whole / LOG)
             with _alone(self.whole):
                 launcher = self.start(self.whole)
                 while launcher.poll() is None:
@@ -115,7 +115,7 @@ class Runs:
         return found
 
     def _interrupted(self, number: int, plan: "Plan", directory: Path) -> dict:
-        log = Follower(directory / save_dir.LOG)
+        log = Follower(directory / LOG)
         run = Started(self.start(directory), self.processes, log)
         run.approach(plan.phase, plan.occurrence, plan.delay)
         met = run.hit(plan.signal, plan.target, plan.chance)

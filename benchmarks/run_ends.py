@@ -9,7 +9,7 @@ import torch
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.record.record import SUMMARY, Record
-from gradinit_mt.training import checkpoints, log, save_dir
+from gradinit_mt.training import checkpoints, log
 
 TIMED = ("wps", "ups", "train_wall", "wall")
 CHECKPOINT_PARTS = ("model", "last_optimizer_state")
@@ -81,7 +81,7 @@ def _same(one: Any, other: Any) -> bool:
 def losses(directory: Path) -> dict[str, list[str]]:
     """What was logged of every update, without measured times; more than one text if starts differed."""
     found: dict[str, set[str]] = {}
-    for line in (directory / save_dir.LOG).read_text(errors="replace").splitlines():
+    for line in (directory / log.LOG).read_text(errors="replace").splitlines():
         kind, numbers = log.statistics(line) or ("", {})
         if kind == "train_inner":
             kept = {name: value for name, value in numbers.items() if name not in TIMED}

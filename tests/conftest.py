@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from machine import made_once
 
 from gradinit_mt.common.processor import usable_cores
 
@@ -59,18 +60,20 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def toy_corpus(root, tmp_path_factory) -> Path:
     """240 training, 30 validation and 20 test pairs of the sample, prepared with 300 subwords."""
-    directory = tmp_path_factory.mktemp("toy")
-    for split, size in (("train", 240), ("valid", 30), ("test", 20)):
-        for lang in ("de", "en"):
-            lines = gzip.decompress((root / f"data/sample/{split}.{lang}.gz").read_bytes()).splitlines(keepends=True)
-            (directory / f"{split}.{lang}").write_bytes(b"".join(lines[:size]))
-    command = [str(root / "scripts/prepare_corpus.sh"), "--name", "toy", "--source", "de", "--target", "en"]
-    command += ["--vocab-size", "300", "--workers", "1", "--output", str(directory / "corpus")]
-    for split in ("train", "valid", "test"):
-        command += [f"--{split}", str(directory / split)]
-    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
-    subprocess.run(command, check=True, capture_output=True, env=environment)
-    return directory / "corpus"
+
+    def prepare(directory: Path) -> None:
+        for split, size in (("train", 240), ("valid", 30), ("test", 20)):
+            for lang in ("de", "en"):
+                text = gzip.decompress((root / f"data/sample/{split}.{lang}.gz").read_bytes())
+                (directory / f"{split}.{lang}").write_bytes(b"".join(text.splitlines(keepends=True)[:size]))
+        command = [str(root / "scripts/prepare_corpus.sh"), "--name", "toy", "--source", "de", "--target", "en"]
+        command += ["--vocab-size", "300", "--workers", "1", "--output", str(directory / "corpus")]
+        for split in ("train", "valid", "test"):
+            command += [f"--{split}", str(directory / split)]
+        environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable}
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+
+    return made_once(tmp_path_factory, "sample", prepare) / "corpus"
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
-"""What a test needs of its machine: a free port, and a disk that is full."""
+"""What a test needs of its machine: a free port, a disk that is full, and a folder that all workers share."""
 
+import fcntl
+import os
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 
 
 def free_port() -> int:
@@ -23,3 +28,17 @@ def limited(size: int | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A new folder that ``make`` fills once for all workers of pytest-xdist; tests may read it only."""
+    base = factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with place.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = place / "made"
+        if not done.exists():
+            place.mkdir(exist_ok=True)
+            make(place)
+            done.touch()
+    return place

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparison.cells import Cell
+from comparison.folder import CHECKPOINTS
 from comparison.known import check, known
 from comparison.plan import finished, reading_files
-from comparison.score import CHECKPOINTS
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_text
 from gradinit_mt.evaluation import paired

@@ -8,7 +8,8 @@ from gradinit_mt.common import log_lines
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import options
-from gradinit_mt.training.save_dir import LOG, RUN, read_run
+from gradinit_mt.training.log import LOG
+from gradinit_mt.training.save_dir import RUN, read_run
 
 _PRECISION = re.compile(re.escape(log_lines.PRECISION.format("training")) + r"(\w+)")
 _PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")  # in fairseq's log

@@ -10,9 +10,8 @@ from fairseq import checkpoint_utils
 from fairseq.data import data_utils
 
 from comparison.facts import facts
-from comparison.score import CHECKPOINTS, SCORES
+from comparison.folder import CHECKPOINTS, MEASURED, SAVE_DIR, SCORES, TRAINED
 from comparison.times import times
-from comparison.train import MEASURED, SAVE_DIR, TRAINED
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_json
@@ -20,7 +19,7 @@ from gradinit_mt.evaluation import results
 from gradinit_mt.plugin.source_gain import source_gain
 from gradinit_mt.training import checkpoints
 from gradinit_mt.training.curve import read_log
-from gradinit_mt.training.save_dir import LOG
+from gradinit_mt.training.log import LOG
 
 READING = "reading.json"
 SEED = 1  # of the order of sentences

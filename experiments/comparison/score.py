@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 
 from comparison.device import place
-from comparison.train import SAVE_DIR, TRAINED
+from comparison.folder import CHECKPOINTS, SAVE_DIR, SCORES, TRAINED
 from gradinit_mt.common import command
 from gradinit_mt.common.files import write_json
 from gradinit_mt.evaluation import results, run
-
-CHECKPOINTS = ("best", "last")  # the one with the lowest validation loss, and the last
-SCORES = "scores.json"
 
 
 def score(directory: Path, device: str) -> None:

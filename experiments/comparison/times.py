@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gradinit_mt.common import log_lines
 from gradinit_mt.record.record import Record, RecordError
-from gradinit_mt.training.save_dir import LOG
+from gradinit_mt.training.log import LOG
 
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| \w+ \| (\S+) \| (.*)")  # a line of fairseq's log
 # how the last line of GradInit begins

@@ -11,18 +11,15 @@ from pathlib import Path
 
 from comparison.cells import Cell
 from comparison.device import device_name, place
+from comparison.folder import ASKED, MEASURED, SAVE_DIR, TRAINED
 from comparison.scales_by_hand import write_record
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.common.files import write_json
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.training import launch
-from gradinit_mt.training.save_dir import LOG
+from gradinit_mt.training.log import LOG
 
-SAVE_DIR = "save"  # below the cell's directory
-ASKED = "asked.json"  # what the training that has begun was asked to be
-TRAINED = "trained.json"
-MEASURED = "measured.json"  # what ``read`` learned from this training
 DIVERGED = "FloatingPointError: gradients are Nan/Inf"  # fairseq's trainer, after which it ends
 
 

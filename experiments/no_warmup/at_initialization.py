@@ -26,8 +26,8 @@ from pathlib import Path
 import torch
 from bench import BETAS, Bench  # which also makes the package comparison known
 from comparison.cells import Cell
+from comparison.folder import SAVE_DIR
 from comparison.settings import HAND_BRANCHES, HAND_OUTPUT
-from comparison.train import SAVE_DIR
 from derivatives import drop_table, noise_table
 from first_updates import draw_first_updates, first_updates, first_updates_table
 from quantities import quantities, quantities_table, surface

@@ -22,7 +22,7 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.training import log
-from gradinit_mt.training.save_dir import LOG
+from gradinit_mt.training.log import LOG
 
 # Bits of a blind guess among four billion tokens: a run above it has diverged, and the picture leaves it out.
 DIVERGED = 32.0

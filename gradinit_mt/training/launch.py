@@ -22,6 +22,7 @@ from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.plugin import newest, stop_note
 from gradinit_mt.record.record import TENSORS, Record
 from gradinit_mt.training import options, rehearsal, save_dir
+from gradinit_mt.training.log import LOG
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.process import Outcome, run_logged
 
@@ -149,9 +150,9 @@ def train(arguments: list[str]) -> None:
             save_dir.note_start(directory, run, line)
         about = f"preset {preset}: {_plan(given)}; {_place(gpus, processes, chosen)}"
         command.step(f"training on {corpus.name} ({about}); checkpoints and log in {shown}")
-        outcome = run_logged(line, environment(gpus, processes), own / save_dir.LOG, max_update, keep_open=[lock])
+        outcome = run_logged(line, environment(gpus, processes), own / LOG, max_update, keep_open=[lock])
     _leave_if_stopped(outcome, directory, shown, owner)
-    _require_success(outcome, shlex.quote(str(_from_here(own / save_dir.LOG))))
+    _require_success(outcome, shlex.quote(str(_from_here(own / LOG))))
     if outcome.source_gain < LITTLE_USE:
         command.step(
             f"beware: with another sentence's source the loss is only {outcome.source_gain:.2f} bits per token higher, "

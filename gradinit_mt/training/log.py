@@ -1,8 +1,10 @@
-"""The lines that fairseq-train prints with ``--log-format json``."""
+"""A run's log, and the lines in it that fairseq-train prints with ``--log-format json``."""
 
 import json
 import math
 import re
+
+LOG = "train.log"  # in a save dir: everything that fairseq-train printed
 
 _STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})\s*$")
 

@@ -17,7 +17,6 @@ from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import checkpoints, options
 
 RUN = "run.json"
-LOG = "train.log"
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, same_model, short_run
+from short_runs import ADAM, GRADINIT, kill_during_gradinit, same_model, short_run
 
 from gradinit_mt.record.record import Record
 from gradinit_mt.training import checkpoints
@@ -74,16 +74,33 @@ def test_training_saves_leaves_with_a_status_and_resumes_exactly(fairseq, interr
     assert sorted(path.name for path in save_dir.iterdir()) == sorted(path.name for path in whole.iterdir())
 
 
-def test_gradinit_saves_its_iteration_and_resumes_exactly(fairseq, interrupted, tmp_path):
-    settings = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
-    fairseq.train(tmp_path / "whole", 1, *settings)
+LEARNING = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
+
+
+@pytest.fixture(scope="module")
+def learned(fairseq, tmp_path_factory):
+    """The save dir of a run whose GradInit was not disturbed."""
+    save_dir = tmp_path_factory.mktemp("signals") / "learned"
+    fairseq.train(save_dir, 1, *LEARNING)
+    return save_dir
+
+
+def test_gradinit_saves_its_iteration_and_resumes_exactly(fairseq, interrupted, learned, tmp_path):
     record = tmp_path / "run" / "gradinit.safetensors"
-    status, output = interrupted(signal.SIGTERM, tmp_path / "run", 1, *settings, when=lambda _: record.exists())
+    status, output = interrupted(signal.SIGTERM, tmp_path / "run", 1, *LEARNING, when=lambda _: record.exists())
     assert status == 128 + signal.SIGTERM, output[-3000:]
     said = re.search(r"interrupted by SIGTERM: saved after iteration (\d+) of GradInit", output)
     assert said
     assert Record.load(tmp_path / "run").state.iteration == int(said[1]) < 40
     assert sorted(path.suffix for path in (tmp_path / "run").iterdir()) == [".json", ".safetensors"]
-    fairseq.train(tmp_path / "run", 1, *settings)
-    assert Record.load(tmp_path / "run").state.history == Record.load(tmp_path / "whole").state.history
-    assert same_model(tmp_path / "run", tmp_path / "whole")
+    fairseq.train(tmp_path / "run", 1, *LEARNING)
+    assert Record.load(tmp_path / "run").state.history == Record.load(learned).state.history
+    assert same_model(tmp_path / "run", learned)
+
+
+def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, learned, tmp_path):
+    kill_during_gradinit(fairseq, tmp_path, *LEARNING)
+    fairseq.train(tmp_path, 1, *LEARNING)
+    one, other = Record.load(tmp_path).state, Record.load(learned).state
+    assert torch.equal(one.scales, other.scales)
+    assert one.history == other.history

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from short_runs import ADAM, GRADINIT, kill_during_gradinit, last_model, losses, same_model, short_run
+from short_runs import ADAM, GRADINIT, last_model, losses, same_model, short_run
 
 from gradinit_mt.record.record import Record
 
@@ -109,16 +109,6 @@ def test_complete_scales_are_used_again_before_the_first_checkpoint(fairseq, tra
     assert (record_only / "gradinit.json").read_bytes() == (trained / "gradinit.json").read_bytes()
     assert not list(record_only.glob(".*.tmp"))
     assert same_model(record_only, trained)
-
-
-def test_gradinit_resumes_from_its_record_after_a_kill(fairseq, tmp_path):
-    settings = [*GRADINIT, "--gradinit-iterations", "40", "--gradinit-look-ahead", "2", *ADAM]
-    fairseq.train(tmp_path / "whole", 1, *settings)
-    kill_during_gradinit(fairseq, tmp_path / "killed", *settings)
-    fairseq.train(tmp_path / "killed", 1, *settings)
-    whole, killed = Record.load(tmp_path / "whole"), Record.load(tmp_path / "killed")
-    assert torch.equal(killed.state.scales, whole.state.scales)
-    assert killed.state.history == whole.state.history
 
 
 def test_scales_of_other_settings_in_the_save_dir_are_refused_and_kept(fairseq, trained, record_only):

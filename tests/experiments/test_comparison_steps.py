@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from comparison import device, facts, read, scales_by_hand, score, train
+from comparison import device, facts, folder, read, scales_by_hand, score, train
 from comparison.cells import Cell
 from comparison.known import check
 from comparison.settings import SETTINGS
@@ -29,7 +29,7 @@ CELL = Cell("toy", "gradinit", 1e-3, 0.98, None, 1, 100)
 
 
 def test_a_reading_outlives_an_interruption_while_the_checkpoints_are_removed(monkeypatch, tmp_path):
-    save_dir = tmp_path / train.SAVE_DIR
+    save_dir = tmp_path / folder.SAVE_DIR
     save_dir.mkdir()
     for name in ("checkpoint_best.pt", "checkpoint_last.pt"):
         (save_dir / name).touch()
@@ -73,11 +73,11 @@ def test_each_target_is_scored_with_the_same_other_source_again(monkeypatch, toy
 
 
 def test_another_training_is_measured_anew(monkeypatch, tmp_path):
-    (tmp_path / train.MEASURED).write_text("{}")
+    (tmp_path / folder.MEASURED).write_text("{}")
     monkeypatch.setattr(train.launch, "train", lambda arguments: None)
     train.train(CELL, tmp_path, tmp_path, "cpu", None)
-    assert not (tmp_path / train.MEASURED).exists()
-    trained = json.loads((tmp_path / train.TRAINED).read_text())
+    assert not (tmp_path / folder.MEASURED).exists()
+    trained = json.loads((tmp_path / folder.TRAINED).read_text())
     assert trained["end"] == "complete"
     assert trained["device"] == device.device_name("cpu")
 
@@ -89,14 +89,14 @@ def test_a_training_that_has_begun_with_another_rule_is_not_continued(monkeypatc
     monkeypatch.setattr(train.PreparedCorpus, "load", lambda path: None)
     monkeypatch.setattr(train, "write_record", lambda cell, corpus, record: None)
     train.train(cell, tmp_path, tmp_path, "cpu", None)
-    (tmp_path / train.TRAINED).unlink()  # as an interruption may leave it
+    (tmp_path / folder.TRAINED).unlink()  # as an interruption may leave it
     train.train(cell, tmp_path, tmp_path, "cpu", None)
-    (tmp_path / train.TRAINED).unlink()
+    (tmp_path / folder.TRAINED).unlink()
     row = replace(SETTINGS["hand-output"], by_hand={"fc1.weight": 0.25})
     monkeypatch.setitem(SETTINGS, "hand-output", row)
     with pytest.raises(UserError, match=rf"{tmp_path} has begun otherwise \(by_hand .*: remove it to train the cell"):
         train.train(cell, tmp_path, tmp_path, "cpu", None)
-    assert not (tmp_path / train.TRAINED).exists()
+    assert not (tmp_path / folder.TRAINED).exists()
 
 
 def test_an_interrupted_training_names_its_output():
@@ -120,7 +120,7 @@ def test_numbers_that_json_does_not_know_are_none():
 @pytest.fixture
 def save_dir(toy_corpus, tmp_path):
     """The save dir of a run of three batches per update, in the cell's directory, with its description alone."""
-    directory = tmp_path / train.SAVE_DIR
+    directory = tmp_path / folder.SAVE_DIR
     directory.mkdir()
     corpus = PreparedCorpus.load(toy_corpus)
     further = [*CELL.options(), "--update-freq", "3"]

@@ -2,11 +2,12 @@
 
 import json
 import statistics
-import subprocess
 import sys
 
 import pytest
 import tables
+
+from gradinit_mt.common.errors import UserError
 
 FOLDER = "docs/results/no-warmup"
 NAMES = ["xavier", "warmup200", "warmup400", "hand", "hand-output", "paper", "gradinit"]
@@ -14,14 +15,13 @@ RATES = ["5e-4", "1e-3", "2e-3", "3e-3"]
 
 
 @pytest.fixture
-def show(root, tmp_path):
-    """Runs the command on a file; returns what it printed, or its error."""
+def show(tmp_path, monkeypatch, capsys):
+    """Runs the command on a file in this process; returns what it printed."""
 
     def run(file, *arguments):
-        script = root / "experiments/no_warmup/tables.py"
-        line = [sys.executable, script, file, "--output", tmp_path / "out", *arguments]
-        done = subprocess.run(list(map(str, line)), capture_output=True, text=True)
-        return done.stdout if done.returncode == 0 else done.stderr
+        monkeypatch.setattr(sys, "argv", ["tables.py", str(file), "--output", str(tmp_path / "out"), *arguments])
+        tables.main()
+        return capsys.readouterr().out
 
     return run
 
@@ -66,9 +66,8 @@ def test_longer_runs_count_up_to_the_last_reading(show, tmp_path):
     [row] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines()[2:]]
     assert row[2:5] == ["1, 2", f"3.50 ± {statistics.stdev([4.0, 3.0]):.2f}", "4.00"]
     assert row[6] == "0.50 (1)"
-    assert "has none of these runs with a loss after 50 updates" in show(
-        file, "--settings", "hand", "--readings", "50", "--seeds", "7"
-    )
+    with pytest.raises(UserError, match="has none of these runs with a loss after 50 updates"):
+        show(file, "--settings", "hand", "--readings", "50", "--seeds", "7")
 
 
 def test_a_bleu_of_zero_is_shown():

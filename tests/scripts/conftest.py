@@ -2,17 +2,25 @@
 
 import json
 import random
+import shutil
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from machine import made_once
 from toy import TEST_SENTENCES, call, write_text
 
 
 @pytest.fixture(scope="session")
 def toy(root, tmp_path_factory):
-    """A prepared corpus and a run of 8 epochs that kept the checkpoints of the last 3."""
-    place = tmp_path_factory.mktemp("toy")
+    """A prepared corpus, shared by all workers, and this worker's copy of a run of 8 epochs that kept the last 4."""
+    place = made_once(tmp_path_factory, "toy", partial(_prepare_and_train, root))
+    run = shutil.copytree(place / "run", tmp_path_factory.mktemp("toy") / "run")
+    return SimpleNamespace(corpus=place / "corpus", run=run)
+
+
+def _prepare_and_train(root, place):
     env = {"PYTHONPATH": str(root)}
     rng = random.Random(1)
     for split, sentences in (("train", 600), ("valid", 30), ("test", TEST_SENTENCES)):
@@ -36,4 +44,3 @@ def toy(root, tmp_path_factory):
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
     (save_dir / "run.json").write_text(json.dumps({"data": str(corpus), "options": [], "starts": []}))
-    return SimpleNamespace(corpus=corpus, run=save_dir)

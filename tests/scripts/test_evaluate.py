@@ -203,7 +203,3 @@ def test_an_error_is_one_line(evaluate, tmp_path):
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ") and "run.json" in last and "--data" in last
-
-
-def test_help_lists_the_options(evaluate):
-    assert "--paired-with" in evaluate("--help").stdout

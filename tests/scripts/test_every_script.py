@@ -3,9 +3,15 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from gradinit_mt.corpora import iwslt14, parallel
+from gradinit_mt.evaluation import export, run, translate
+from gradinit_mt.record import report
+from gradinit_mt.training import launch
 
 NAMES = sorted(path.stem for path in Path(__file__).parents[2].glob("scripts/*.sh"))
 
@@ -22,6 +28,15 @@ def test_help_is_found_whatever_the_shell_sets(root, tmp_path, name):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"started in {root} with --help\n" or f"scripts/{name}.sh" in done.stdout
+
+
+@pytest.mark.parametrize("command", [parallel, iwslt14, launch, run, export, translate, report])
+def test_help_of_every_command_behind_them_lists_its_options(monkeypatch, capsys, command):
+    monkeypatch.setattr(sys, "argv", ["command", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        command.train(["--help"]) if command is launch else command.main()
+    assert ended.value.code == 0
+    assert "usage: scripts/" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["prepare_corpus", "train"])

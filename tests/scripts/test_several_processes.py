@@ -1,4 +1,4 @@
-"""Data-parallel training with the scripts: runs are killed, continued, found complete, evaluated and averaged."""
+"""Data-parallel training with the scripts: runs are interrupted, killed, continued, evaluated and averaged."""
 
 import json
 import os
@@ -52,16 +52,12 @@ def whole(call, toy_corpus, tmp_path_factory):
     return directory
 
 
-def test_a_run_interrupted_twice_and_killed_ends_bit_for_bit_like_an_undisturbed_one(call, toy_corpus, whole, tmp_path):
-    """It is ended in each of its three epochs. SIGKILL of the launcher also ends torchrun and its two workers."""
+def test_a_run_interrupted_twice_ends_bit_for_bit_like_an_undisturbed_one(call, toy_corpus, whole, tmp_path):
+    """In its first and in its second epoch."""
     directory, updates = tmp_path / "disturbed", 0
     command = ("train.sh", toy_corpus, "--save-dir", directory, "--processes", "2", "--", *SETTINGS)
     # what the launcher gets, and what reaches the workers
-    for epoch, number, sent in (
-        (1, signal.SIGUSR1, signal.SIGTERM),
-        (2, signal.SIGINT, signal.SIGINT),
-        (3, signal.SIGKILL, None),
-    ):
+    for epoch, number, sent in ((1, signal.SIGUSR1, signal.SIGTERM), (2, signal.SIGINT, signal.SIGINT)):
         launcher = call.start(*command)
         end = time.monotonic() + 120
         while not list(directory.glob(f"checkpoint_{epoch}_*.pt")):
@@ -70,13 +66,11 @@ def test_a_run_interrupted_twice_and_killed_ends_bit_for_bit_like_an_undisturbed
             time.sleep(0.02)
         launcher.send_signal(number)
         output, _ = launcher.communicate(timeout=60)
-        wait_until_free(directory, end)
         assert updates == 0 or f"update {updates + 1}/64: loss" in output
         before, updates = updates, checkpoints.facts(directory / "checkpoint_last.pt").updates
         assert before < updates < 64
-        if sent is not None:
-            assert launcher.returncode == 128 + number, output
-            assert f"interrupted by {sent.name}: saved after update {updates}" in output
+        assert launcher.returncode == 128 + number, output
+        assert f"interrupted by {sent.name}: saved after update {updates}" in output
     output = call(*command)
     assert f"update {updates + 1}/64: loss" in output
     assert "GradInit:" not in output
@@ -84,12 +78,10 @@ def test_a_run_interrupted_twice_and_killed_ends_bit_for_bit_like_an_undisturbed
     for part in ("model", "last_optimizer_state"):
         torch.testing.assert_close(one[part], other[part], rtol=0, atol=0)
     assert checkpoints.facts(directory / "checkpoint_last.pt").updates == 64
-    output = call("evaluate.sh", directory, "--checkpoint", "last", "--beam", "2", "--", "--max-len-b", "5")
-    assert "checkpoint_last.pt: 64 updates, validation loss" in output
 
 
 def test_two_machines_are_killed_continue_and_end_like_two_processes(call, toy_corpus, whole, tmp_path):
-    """Two launchers on the loopback address, as on two machines with a process each."""
+    """Two launchers on the loopback address, as on two machines. SIGKILL of a launcher ends its torchrun too."""
     directory, beside = tmp_path / "machines", tmp_path / "machines.node1"
 
     def start():
@@ -121,13 +113,6 @@ def test_two_machines_are_killed_continue_and_end_like_two_processes(call, toy_c
     one, other = (checkpoints.load(run / "checkpoint_last.pt") for run in (directory, whole))
     for part in ("model", "last_optimizer_state"):
         torch.testing.assert_close(one[part], other[part], rtol=0, atol=0)
-
-
-def test_a_complete_run_is_recognized(call, toy_corpus, whole):
-    before = {path.name: path.read_bytes() for path in whole.glob("*.pt")}
-    output = call("train.sh", toy_corpus, "--save-dir", whole, "--processes", "2", "--", *SETTINGS)
-    assert "is complete; next: scripts/evaluate.sh" in output
-    assert {path.name: path.read_bytes() for path in whole.glob("*.pt")} == before
 
 
 def test_its_checkpoints_can_be_averaged(call, whole):

@@ -1,0 +1,9 @@
+"""What the folder of a cell holds, by the step that writes it."""
+
+ASKED = "asked.json"  # train: what the training that has begun was asked to be
+SAVE_DIR = "save"  # train: the save dir of scripts/train.sh
+TRAINED = "trained.json"  # train: how it ended
+SCORES = "scores.json"  # score: the names of its results
+MEASURED = "measured.json"  # read: what was read before the checkpoints were removed
+
+CHECKPOINTS = ("best", "last")  # the one with the lowest validation loss, and the last; scored in blocks with BLEU
