@@ -23,6 +23,7 @@ if "fairseq" in sys.modules:
     compat.allow_torchrun_without_gpu()
     compat.wrap_models_on_a_cpu()
     compat.resume_data_parallel_runs()
+    compat.count_every_batch()
     compat.evaluate_plain_values_only()
     untrusted.refuse_harmful_checkpoints()
     resuming.resume_exactly()

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, distributed, nn
@@ -87,12 +88,12 @@ def gradinit(
 
     def summed(module: nn.Module, part: Any) -> tuple[Tensor, float]:
         loss = loss_fn(module, part)
-        if isinstance(loss, Tensor) and not loss.dim():
+        if _is_scalar(loss):
             size = _size(part, batch_dim)
             return loss * size, size
-        if isinstance(loss, tuple | list) and len(loss) == 2 and isinstance(loss[0], Tensor) and not loss[0].dim():
+        if isinstance(loss, tuple | list) and len(loss) == 2 and _is_scalar(loss[0]) and _is_size(loss[1]):
             return loss[0], loss[1]
-        kind = f"tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        kind = f"({', '.join(map(_kind, loss))})" if isinstance(loss, tuple | list) else _kind(loss)
         raise ValueError(
             f"loss_fn returns a {kind}, expected the mean loss, a tensor without dimensions, or a tuple of the summed "
             "loss and the number of tokens"
@@ -118,6 +119,19 @@ def gradinit(
         )
     names = [block.name for block in blocks]
     return Report(config, dict(zip(names, state.scales.tolist(), strict=True)), state)
+
+
+def _is_scalar(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and not value.dim()
+
+
+def _is_size(value: object) -> TypeGuard[float]:
+    """Whether it can be a number of tokens; that of a tensor is not read, for which the host would wait."""
+    return _is_scalar(value) or (isinstance(value, Real) and float(value) >= 0)
+
+
+def _kind(value: object) -> str:
+    return f"tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _require_whole(model: nn.Module, all_reduce: Callable[[Tensor], Any] | None) -> None:
@@ -154,7 +168,8 @@ def _checked_stacks(model: nn.Module, stacks: Sequence[Stack] | None) -> Sequenc
 
 def _rate(model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
     """The learning rate, after checking that the optimizer is new and trains this model."""
-    if optimizer.state:
+    # some have a state before their first step, which counts 0 steps
+    if any(float(state.get("step", 1)) > 0 for state in optimizer.state.values()):
         raise ValueError("the optimizer has taken steps: GradInit is for a new model, call it before the first one")
     if any(group.get("maximize") for group in optimizer.param_groups):
         raise ValueError("the optimizer maximizes, and GradInit lowers the loss: drop maximize, and negate the loss")

@@ -1,5 +1,6 @@
 """Linear decay to the end of training, with optional warmup."""
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import List, Optional
@@ -10,6 +11,8 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II
 
 from gradinit_mt.common.fields import option
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -79,5 +82,7 @@ class LinearSchedule(FairseqLRScheduler):
     def step_update(self, num_updates: int) -> float:
         """Sets and returns the learning rate of the update after ``num_updates``."""
         cfg = self.cfg
+        if num_updates == self.total and cfg.lr_min == 0 and cfg.max_update == 0:  # it ends by epochs
+            logger.warning("the learning rate is 0 from update %d on: raise --total-num-update", num_updates)
         self.optimizer.set_lr(lr_at(num_updates, cfg.lr[0], self.total, cfg.lr_min, cfg.warmup_updates))
         return self.optimizer.get_lr()

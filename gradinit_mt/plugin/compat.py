@@ -78,6 +78,23 @@ def resume_data_parallel_runs() -> None:
     utils._broadcast_object_slow = broadcast_object
 
 
+def count_every_batch() -> None:
+    """Lets an update of several batches that ends with an empty one count the others.
+
+    With ``--update-freq``, the last update of an epoch may give a process fewer batches than the rest, filled up with
+    empty ones. If the last is empty, fairseq takes all of that process's for empty: it divides the gradient, which has
+    them, by the tokens of the other processes alone, and leaves them out of what it logs.
+    """
+    from fairseq.trainer import Trainer
+
+    train_step = Trainer.train_step
+
+    def train_on_batches(self: Trainer, samples: list[dict], raise_oom: bool = False) -> dict | None:
+        return train_step(self, [sample for sample in samples if sample] or samples[:1], raise_oom)
+
+    Trainer.train_step = train_on_batches
+
+
 def evaluate_plain_values_only() -> None:
     """Keeps fairseq from running options as code, including options that come with a checkpoint.
 

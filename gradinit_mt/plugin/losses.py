@@ -13,6 +13,7 @@ def token_loss(criterion: FairseqCriterion) -> LossFunction:
 
     def loss_fn(module: nn.Module, sample: dict) -> tuple[torch.Tensor, float]:
         loss, sample_size, _ = criterion(module, sample)
-        return loss, sample["ntokens"] if over_sentences else sample_size
+        # that of an adaptive softmax has a dimension
+        return loss.sum(), sample["ntokens"] if over_sentences else sample_size
 
     return loss_fn

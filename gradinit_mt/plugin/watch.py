@@ -133,7 +133,7 @@ class Watch:
 def _total_norm() -> float:
     """The norm of the whole gradient as the trainer has just logged it: before clipping, at the loss's own scale."""
     meters = [meters["gnorm"] for meters in metrics.get_active_aggregators() if "gnorm" in meters]
-    return float(meters[0].val)
+    return float(meters[0].val) if meters else math.nan
 
 
 @dataclass
@@ -170,9 +170,14 @@ class _Judge:
     def of(cls, task: TranslationTask, model: BaseFairseqModel) -> "_Judge":
         cfg: GradInitTranslationConfig = task.cfg
         train = task.dataset(cfg.train_subset)
-        held_out = task.datasets.get(cfg.valid_subset.partition(",")[0], train)
+        held_out = task.datasets.get(cfg.valid_subset.partition(",")[0])
         longest = min(resolve_max_positions(task.max_positions(), model.max_positions()))
-        sample = measures.fixed_batch(held_out, longest, cfg.max_tokens, next(model.parameters()).device)
+        device = next(model.parameters()).device
+        datasets = [dataset for dataset in (held_out, train) if dataset is not None]
+        found = (measures.fixed_batch(dataset, longest, cfg.max_tokens, device) for dataset in datasets)
+        sample = next((batch for batch in found if batch is not None), None)
+        if sample is None:
+            logger.warning("watch: no two sentences fit a batch, so only losses that are not finite will end this run")
         rule = Standstill(measures.word_entropy(train), cfg.watch_updates, cfg.watch_language_model_updates)
         logger.info("watch: word frequencies are at %.2f bits per target token", rule.entropy)
         # hooks would make torch.compile compile the layers again

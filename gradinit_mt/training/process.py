@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from gradinit_mt.common.parent import adopt_orphans, end_with
 from gradinit_mt.training.display import Display
 
 LAST_LINES = 15
+# torchrun's own report of a worker that failed: 40 lines, after the worker's error
+_REPORT = re.compile(r"[EW]\d{4} .*torch/distributed/elastic/.* (failed \(exitcode|Sending process)")
 GRACE = 40  # seconds to end after SIGTERM; torchrun takes up to 30 to end its workers
 
 # a signal to this process: the one for the command
@@ -33,6 +36,7 @@ _PASSED_ON: dict[int, int] = {
 class Outcome:
     """How the command ended: its exit status, the signal that interrupted it, its last lines, and its last source gain.
 
+    The lines are those before torchrun's report of a failure, if there is one.
     The source gain is in bits per target token, and nan if none was logged.
     """
 
@@ -83,9 +87,12 @@ def run_logged(
         try:
             interrupts.pass_on_to(process)
             assert process.stdout is not None
+            failed = False
             for line in process.stdout:
                 _append(file, line)
-                last_lines.append(line.rstrip("\n"))
+                failed = failed or _REPORT.match(line) is not None
+                if not failed:
+                    last_lines.append(line.rstrip("\n"))
                 display.show(line.rstrip())
             status = process.wait()
         except BaseException:

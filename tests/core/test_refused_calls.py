@@ -35,6 +35,7 @@ class Lion(torch.optim.Optimizer):
     ("change", "message"),
     [
         (lambda m: torch.optim.RAdam(m.parameters()), "choose the steps to look ahead, step='adam' or step='sgd'"),
+        (lambda m: torch.optim.Adagrad(m.parameters()), "not those of Adagrad: choose the steps to look ahead"),
         (lambda m: Lion(m.parameters(), {"lr": 0.1, "betas": (0.9, 0.99)}), "not those of Lion: choose the steps"),
         (lambda m: adam(m, maximize=True), "the optimizer maximizes, and GradInit lowers the loss"),
         (lambda m: torch.optim.SGD(m.parameters(), 0.1, 0.9, dampening=0.9), "not those of SGD with dampening"),
@@ -76,7 +77,10 @@ def test_an_optimizer_that_does_not_fit_is_an_error(change, message):
     ("made", "shown"),
     [
         (lambda loss: loss[None], r"tensor of shape \[1\]"),
-        (lambda loss: (loss, 2, 3), "tuple"),
+        (lambda loss: (loss, 2, 3), r"\(tensor of shape \[\], int, int\)"),
+        (lambda loss: (loss, loss.new_ones(2, 3)), r"\(tensor of shape \[\], tensor of shape \[2, 3\]\)"),
+        (lambda loss: (loss, None), r"\(tensor of shape \[\], NoneType\)"),
+        (lambda loss: (loss, -2), r"\(tensor of shape \[\], int\)"),
         (lambda loss: {"loss": loss, "size": 2}, "dict"),
         (lambda loss: loss.item(), "float"),
     ],

@@ -175,6 +175,17 @@ def test_sgd_trains_and_its_checkpoint_is_loaded_again(fairseq, tmp_path, optimi
     assert [update for update, _ in losses(output)] == ["3", "4"]
 
 
+def test_an_adaptive_softmax_is_trained_after_gradinit(fairseq, tmp_path):
+    """Its criterion returns the loss as a tensor with a dimension."""
+    sizes = ("--encoder-layers", "1", "--decoder-layers", "1", "--encoder-embed-dim", "16")
+    sizes = (*sizes, "--encoder-ffn-embed-dim", "16", "--encoder-attention-heads", "2")
+    softmax = ("--criterion", "adaptive_loss", "--adaptive-softmax-cutoff", "100,200", "--ddp-backend", "legacy_ddp")
+    run = ("--max-tokens", "400", "--max-update", "1", "--save-dir", tmp_path, "--lr-scheduler", "linear", "--cpu")
+    log = fairseq.run("train", "--arch", "transformer", *sizes, *softmax, *run, "--no-save", *GRADINIT, *ADAM)
+    assert "GradInit: 6 iterations in" in log
+    assert "done training" in log
+
+
 def test_parameters_from_a_checkpoint_are_not_initialized(fairseq, trained, tmp_path):
     output = fairseq.train(
         tmp_path / "tuned", 1, *GRADINIT, *ADAM, "--finetune-from-model", trained / "checkpoint_last.pt"

@@ -71,6 +71,16 @@ def test_options_out_of_range_are_named(options, message):
         schedule(**options)
 
 
+def test_a_run_by_epochs_is_told_that_its_rate_has_reached_0(caplog):
+    linear = schedule(max_update=0, total_num_update=5)
+    linear.step_update(4)
+    assert not caplog.records
+    assert linear.step_update(5) == linear.step_update(6) == 0
+    assert [record.message for record in caplog.records] == [
+        "the learning rate is 0 from update 5 on: raise --total-num-update"
+    ]
+
+
 def test_every_option_is_on_the_command_line_with_a_help_text():
     parser = argparse.ArgumentParser()
     LinearSchedule.add_args(parser)

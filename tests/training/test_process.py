@@ -68,6 +68,15 @@ def test_a_failure_gives_its_status_and_its_last_lines(tmp_path):
     assert outcome.last_lines == [str(number) for number in range(25, 40)]
 
 
+def test_the_last_lines_are_the_workers_and_not_those_of_torchruns_report(tmp_path):
+    where = "torch/distributed/elastic/multiprocessing/api.py:1002]"
+    said = ["starting", "[rank1]: ValueError: too long"]
+    report = [f"E1128 08:38:46.297000 3023 /site-packages/{where} failed (exitcode: 1) local_rank: 0", "Failures:"]
+    assert run(printed(*said, *report), tmp_path).last_lines == said
+    report[0] = f"W1128 08:38:46.297000 3023 {where} Sending process 3062 closing signal SIGTERM"
+    assert run(printed(*said, *report), tmp_path).last_lines == said
+
+
 def test_the_command_inherits_what_is_to_stay_open(tmp_path):
     """Such as the lock of the save dir."""
     reading, writing = os.pipe()
