@@ -7,17 +7,19 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 import torch.nn.functional as F
 from fairseq.models import MODEL_DATACLASS_REGISTRY
 from measuring import STOCK
 
+import gradinit_mt
 from gradinit_mt.criterions import label_smoothed, projected_cross_entropy
 from gradinit_mt.models import attention, dropout, encoder_decoder, layers
 from gradinit_mt.optim import torch_optimizers
 from gradinit_mt.plugin import precision
 from gradinit_mt.training.presets import COUNTERPARTS, PRESETS
+
+gradinit_mt.register_with_fairseq()
 
 ADDED, REMOVED, NOT_CAPTURED = "stock + ", "ours - ", ", not captured"
 

@@ -27,7 +27,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 from fairseq import utils
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
@@ -47,11 +46,14 @@ from measuring import (
 )
 from tqdm import tqdm
 
+import gradinit_mt
 from gradinit_mt.common import command
 from gradinit_mt.core import GradInitConfig, State, learn_scales
 from gradinit_mt.core.hvp import twice_differentiable
 from gradinit_mt.models import post_ln_transformer
 from gradinit_mt.plugin.batches import OverlappingBatches
+
+gradinit_mt.register_with_fairseq()
 
 MODELS = {
     "tiny": (post_ln_transformer.PostLNTransformerTiny, post_ln_transformer.TinyConfig),

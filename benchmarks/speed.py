@@ -37,7 +37,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 from contenders import ADDED, NOT_CAPTURED, REMOVED, contenders, optimizations
 from fairseq import options as fairseq_options

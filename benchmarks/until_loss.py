@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import fairseq  # noqa: F401 - before gradinit_mt, which registers its model if fairseq is loaded
 import torch
 from contenders import Contender
 from measuring import (

@@ -12,6 +12,7 @@ import pytest
 import torch
 from machine import made_once
 
+import gradinit_mt
 from gradinit_mt.common.processor import usable_cores
 
 # A shell starts background jobs with SIGINT ignored, and processes under test would inherit that.
@@ -90,6 +91,5 @@ def dictionary():
 @pytest.fixture(scope="session")
 def task(dictionary):
     """A task of fairseq without data, for building models."""
-    from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
-
+    gradinit_mt.register_with_fairseq()
     return SimpleNamespace(source_dictionary=dictionary, target_dictionary=dictionary)

@@ -36,10 +36,9 @@ def export(options: argparse.Namespace) -> None:
     with new_directory(options.output) as directory:
         corpus = systems.prepared_corpus(options)
         path = systems.checkpoint_path(options)
-        facts = checkpoints.facts(path)
-        checks.require_model(corpus, facts)
-        state = checkpoints.load(path)
+        state, facts = checkpoints.load_with_facts(path)
         checkpoints.require_unchanged(facts.file, facts.sha256)
+        checks.require_model(corpus, facts)
         checks.require_vocabulary(corpus, state["model"], path)
         command.step(f"converting {path} ({options.quantization})")
         try:

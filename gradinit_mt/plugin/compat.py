@@ -1,22 +1,10 @@
-"""What fairseq 0.12 lacks for current PyTorch, for machines without a GPU and for checkpoints of unknown origin."""
+"""What fairseq 0.12 lacks for current PyTorch, for machines without a GPU and for updates of several batches."""
 
-import argparse
 import os
-import sys
 from typing import Any
 
-import numpy as np
 import torch
-from numpy._core.multiarray import _reconstruct
 from omegaconf import DictConfig
-
-from gradinit_mt.plugin.plain_values import plain_value
-
-# PyTorch 2.6 and later load checkpoints without running code from them, and refuse types that are not allowed here.
-# fairseq stores options of components without a dataclass, such as the optimizer sgd, as a Namespace of plain values.
-torch.serialization.add_safe_globals([argparse.Namespace])
-# With --eval-bleu it stores the n-gram counts of the running BLEU score as arrays of integers.
-torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, _reconstruct])
 
 
 def allow_torchrun_without_gpu() -> None:
@@ -93,14 +81,3 @@ def count_every_batch() -> None:
         return train_step(self, [sample for sample in samples if sample] or samples[:1], raise_oom)
 
     Trainer.train_step = train_on_batches
-
-
-def evaluate_plain_values_only() -> None:
-    """Keeps fairseq from running options as code, including options that come with a checkpoint.
-
-    In many places fairseq calls ``eval`` on the text of an option. A module's own ``eval`` shadows the builtin.
-    """
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)  # of a command that ``python -m`` runs: its real name
-        if (spec.name if spec else name).split(".")[0] in ("fairseq", "fairseq_cli"):
-            vars(module)["eval"] = plain_value

@@ -12,8 +12,8 @@ from fairseq.tasks.translation import TranslationTask
 
 from gradinit_mt.core import GradInitError
 from gradinit_mt.initializers import INITIALIZERS, Start
-from gradinit_mt.plugin import newest
 from gradinit_mt.plugin.batches import batches_of, max_tokens
+from gradinit_mt.plugin.checkpoints import newest
 from gradinit_mt.plugin.half_precision import in_float32
 from gradinit_mt.plugin.learning import learn, take_scales
 from gradinit_mt.plugin.losses import token_loss

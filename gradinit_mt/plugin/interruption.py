@@ -13,8 +13,8 @@ import torch.distributed
 from fairseq import checkpoint_utils
 
 from gradinit_mt.common.parent import end_with
-from gradinit_mt.plugin import stopping
 from gradinit_mt.plugin.ranks import from_first_rank, rank_and_world_size
+from gradinit_mt.plugin.watch import stopping
 
 logger = logging.getLogger(__name__)
 

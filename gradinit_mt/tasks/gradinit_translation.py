@@ -28,7 +28,7 @@ from gradinit_mt.plugin.initialize import initialize, restored_from
 from gradinit_mt.plugin.options import GradInitTranslationConfig, core_config
 from gradinit_mt.plugin.precision import in_working_precision
 from gradinit_mt.plugin.refusals import require_trainable, require_whole_parameters
-from gradinit_mt.plugin.watch import Watch, require_valid_watch
+from gradinit_mt.plugin.watch.watch import Watch, require_valid_watch
 
 
 @register_task("gradinit_translation", dataclass=GradInitTranslationConfig)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
-from gradinit_mt.plugin import untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 
 # fairseq's names: "checkpoint7.pt" by epoch, "checkpoint_2_1000.pt" by epoch and update
 _NUMBERED = {"epoch": re.compile(r"checkpoint(\d+)\.pt"), "update": re.compile(r"checkpoint_\d+_(\d+)\.pt")}

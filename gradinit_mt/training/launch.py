@@ -19,7 +19,8 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.names import require_plain_path
-from gradinit_mt.plugin import newest, stop_note
+from gradinit_mt.plugin.checkpoints import newest
+from gradinit_mt.plugin.watch import stop_note
 from gradinit_mt.record.record import TENSORS, Record
 from gradinit_mt.training import options, rehearsal, save_dir
 from gradinit_mt.training.log import LOG

@@ -12,7 +12,7 @@ from types import ModuleType
 import gradinit_mt
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.plugin import compat, untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESETS
 
@@ -140,14 +140,7 @@ def fairseq_options() -> Iterator[ModuleType]:
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # or it advertises TensorBoard
     from fairseq import options
 
-    compat.evaluate_plain_values_only()
-    from gradinit_mt import (  # noqa: F401 - registers the plugin's options
-        criterions,
-        lr_schedulers,
-        models,
-        optim,
-        tasks,
-    )
+    gradinit_mt.register_with_fairseq()
 
     printed = io.StringIO()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.plugin import newest
+from gradinit_mt.plugin.checkpoints import newest
 from gradinit_mt.record import reuse
 from gradinit_mt.training import options
 

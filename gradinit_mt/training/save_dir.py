@@ -12,7 +12,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import temporary_name, write_json
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.plugin import newest
+from gradinit_mt.plugin.checkpoints import newest
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training import checkpoints, options
 

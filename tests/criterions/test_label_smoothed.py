@@ -10,7 +10,6 @@ from fairseq.models import build_model
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gradinit_mt import criterions  # noqa: F401 - registers the criterion
 from gradinit_mt.core import hvp
 from gradinit_mt.criterions.projected_cross_entropy import CHUNK, smoothed_cross_entropy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gradinit_mt.plugin import compat  # noqa: F401 - for loading checkpoints
+from gradinit_mt.plugin.checkpoints import untrusted
 from gradinit_mt.record.record import Record
 
 MODEL = [
@@ -46,7 +46,7 @@ def losses(output: str) -> list[tuple[str, str]]:
 
 def last_model(save_dir: Path) -> dict[str, torch.Tensor]:
     """The parameters in the last checkpoint of a run."""
-    return torch.load(save_dir / "checkpoint_last.pt", map_location="cpu", weights_only=True)["model"]
+    return untrusted.read(save_dir / "checkpoint_last.pt")["model"]
 
 
 def same_model(one: Path, other: Path) -> bool:

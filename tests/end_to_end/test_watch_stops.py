@@ -9,8 +9,10 @@ from fairseq import checkpoint_utils
 from short_runs import ADAM, losses, same_model, short_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gradinit_mt import criterions, models, tasks  # noqa: F401 - registered with fairseq
-from gradinit_mt.plugin.stop_note import STATUS
+import gradinit_mt
+from gradinit_mt.plugin.watch.stop_note import STATUS
+
+gradinit_mt.register_with_fairseq()
 
 TASK = ["--task", "gradinit_translation", "--no-gradinit"]
 WATCH = ["--watch-updates", "1000"]

@@ -10,9 +10,11 @@ from bench import TOKENS, Bench, mean_over
 from comparison.cells import Cell
 from quantities import quantities
 
-from gradinit_mt import lr_schedulers, models, tasks  # noqa: F401 - registers model, task and schedule
+import gradinit_mt
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.record.record import fingerprint
+
+gradinit_mt.register_with_fairseq()
 
 
 @pytest.fixture(scope="module")

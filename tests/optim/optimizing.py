@@ -5,7 +5,9 @@ from fairseq.optim import FairseqOptimizer, build_optimizer
 from omegaconf import OmegaConf
 from torch import nn
 
-from gradinit_mt import optim  # noqa: F401 - registers the optimizers
+import gradinit_mt
+
+gradinit_mt.register_with_fairseq()
 
 
 def make_parameters() -> list[nn.Parameter]:

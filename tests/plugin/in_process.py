@@ -8,8 +8,9 @@ from fairseq.data.iterators import GroupedIterator
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.trainer import Trainer
 
-from gradinit_mt import criterions, lr_schedulers, models, optim  # noqa: F401 - registered with fairseq
-from gradinit_mt.tasks import gradinit_translation  # noqa: F401
+import gradinit_mt
+
+gradinit_mt.register_with_fairseq()
 
 SETTINGS = [
     *("--task", "gradinit_translation", "--arch", "post_ln_transformer_tiny", "--encoder-layers", "1"),

@@ -8,9 +8,11 @@ import torch
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.models import build_model
 
-from gradinit_mt import criterions  # noqa: F401 - registers the criterion
+import gradinit_mt
 from gradinit_mt.core import GradInitError
 from gradinit_mt.plugin.capturing import captured_steps, is_inspected, require_capturable
+
+gradinit_mt.register_with_fairseq()
 
 SIZES = {"dropout": 0.0, "max_source_positions": 64, "max_target_positions": 64}
 OPTIMIZER = SimpleNamespace(backward=torch.Tensor.backward)

@@ -14,14 +14,14 @@ from torch import nn, tensor
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.core.look_ahead import AdamSteps
-from gradinit_mt.plugin import compat, untrusted
-from gradinit_mt.plugin.plain_values import plain_value
+from gradinit_mt.plugin.checkpoints import untrusted
+from gradinit_mt.plugin.checkpoints.plain_values import plain_value
 
 
 @pytest.fixture(autouse=True)
-def loaded_plugin():
-    """Repeats what importing the plugin does, since here it may have been imported before fairseq."""
-    compat.evaluate_plain_values_only()
+def shadowed():
+    """Repeats what registering the plugin does, since modules of fairseq may have been imported after it."""
+    untrusted.evaluate_plain_values_only()
 
 
 def test_no_module_of_fairseq_keeps_an_eval_that_runs_code():

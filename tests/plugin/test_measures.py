@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from fairseq.data import LanguagePairDataset
 from fairseq.models import build_model
 
-from gradinit_mt.plugin import measures
 from gradinit_mt.plugin.stacks import stacks_of
+from gradinit_mt.plugin.watch import measures
 
 SIZES = {"encoder_embed_dim": 16, "encoder_ffn_embed_dim": 24, "encoder_attention_heads": 2, "encoder_layers": 2}
 SIZES |= {"decoder_layers": 2, "share_decoder_input_output_embed": True, "dropout": 0.3}

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from gradinit_mt.plugin.newest import mend
+from gradinit_mt.plugin.checkpoints.newest import mend
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from fairseq.optim import AMPOptimizer, FP16Optimizer, MemoryEfficientFP16Optimi
 from fairseq.trainer import Trainer
 from in_process import configured, trainer_of, updates_of
 
-from gradinit_mt.plugin import resume_state, resuming
+from gradinit_mt.plugin.checkpoints import resume_state, resuming
 from gradinit_mt.tasks import gradinit_translation
 
 KINDS = (FP16Optimizer, MemoryEfficientFP16Optimizer, AMPOptimizer)

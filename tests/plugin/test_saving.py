@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 from machine import limited
 
-from gradinit_mt.plugin import saving
+from gradinit_mt.plugin.checkpoints import saving
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from fairseq.distributed import utils
 from fairseq.logging import metrics
 from in_process import configured, trainer_of, updates_of
 
-from gradinit_mt.plugin import stopping
+from gradinit_mt.plugin.watch import stopping
 from gradinit_mt.tasks import gradinit_translation
 
 STACKS = ("encoder", "decoder", "embeddings")

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from gradinit_mt.plugin.standstill import End, Reading, Standstill
+from gradinit_mt.plugin.watch.standstill import End, Reading, Standstill
 from gradinit_mt.training.presets import PATIENT_WATCH, WATCH
 
 ENTROPY = 8.0

@@ -9,7 +9,7 @@ from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.plugin import untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 
 FILE = Path("a.pt")
 

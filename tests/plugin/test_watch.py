@@ -6,7 +6,7 @@ import pytest
 from fairseq.data import LanguagePairDataset
 from in_process import configured, trainer_of
 
-from gradinit_mt.plugin.watch import _Judge
+from gradinit_mt.plugin.watch.watch import _Judge
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from fairseq.data import Dictionary
 from fairseq.models import build_model
 from toy import TEST_SENTENCES, call
 
-from gradinit_mt import models as models
+import gradinit_mt
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import export, run, translate, vocabulary_map
 from gradinit_mt.evaluation.translate import ExportedModel, Search, translate_subwords, translate_text
 from gradinit_mt.evaluation.vocabulary_map import likely_translations
-from gradinit_mt.plugin import untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 from gradinit_mt.training import checkpoints
 
 
@@ -71,8 +71,7 @@ def fairseq_search(toy, sources):
     from fairseq import checkpoint_utils
     from fairseq.sequence_generator import SequenceGenerator
 
-    from gradinit_mt import tasks  # noqa: F401 - registers them
-
+    gradinit_mt.register_with_fairseq()
     overrides = {"data": str(toy.corpus / "bin"), "source_lang": "de", "target_lang": "en"}
     (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([str(toy.run / "checkpoint_best.pt")], overrides)
     model.eval()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.plugin import stop_note
+from gradinit_mt.plugin.watch import stop_note
 from gradinit_mt.training import launch
 from gradinit_mt.training.process import Outcome
 

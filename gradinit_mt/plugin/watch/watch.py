@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from gradinit_mt.core import GradInitError, Stack
 from gradinit_mt.models.wrappers import unwrapped
-from gradinit_mt.plugin import measures, stopping
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.plugin.ranks import from_first_rank
 from gradinit_mt.plugin.stacks import stacks_of
-from gradinit_mt.plugin.standstill import End, Reading, Standstill
+from gradinit_mt.plugin.watch import measures, stopping
+from gradinit_mt.plugin.watch.standstill import End, Reading, Standstill
 
 logger = logging.getLogger(__name__)
 

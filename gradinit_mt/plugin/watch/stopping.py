@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from gradinit_mt.plugin import stop_note
 from gradinit_mt.plugin.options import GradInitTranslationConfig
-from gradinit_mt.plugin.standstill import End, Reading
+from gradinit_mt.plugin.watch import stop_note
+from gradinit_mt.plugin.watch.standstill import End, Reading
 
 logger = logging.getLogger(__name__)
 

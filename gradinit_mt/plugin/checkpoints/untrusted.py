@@ -8,18 +8,26 @@ import argparse
 import contextlib
 import functools
 import re
+import sys
 import zipfile
 from collections.abc import Collection, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import _reconstruct
 from omegaconf import OmegaConf
 
-import gradinit_mt.plugin.compat  # noqa: F401 - allows the types that fairseq stores beside the tensors
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.plugin.plain_values import plain_value
+from gradinit_mt.plugin.checkpoints.plain_values import plain_value
+
+# PyTorch 2.6 and later load checkpoints without running code from them, and refuse types that are not allowed here.
+# fairseq stores options of components without a dataclass, such as the optimizer sgd, as a Namespace of plain values.
+torch.serialization.add_safe_globals([argparse.Namespace])
+# With --eval-bleu it stores the n-gram counts of the running BLEU score as arrays of integers.
+torch.serialization.add_safe_globals([np.ndarray, np.dtype, np.dtypes.Int64DType, _reconstruct])
 
 # Options whose text fairseq evaluates; those of one side of the model also begin with "encoder_" or "decoder_".
 EVALUATED = frozenset(
@@ -74,7 +82,7 @@ def require_undamaged(path: Path) -> None:
 
 def _reason(error: Exception) -> str:
     if refused := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds objects of type {refused[1]}, which gradinit_mt.plugin.compat does not allow"
+        return f"it holds objects of type {refused[1]}, which neither fairseq nor gradinit_mt stores"
     if "weights_only" in str(error):  # PyTorch advises to load it without that protection
         return "it is no checkpoint, or holds more than tensors and plain values"
     if not isinstance(error, RuntimeError | EOFError | OSError):  # from the middle of the unpickler
@@ -152,6 +160,17 @@ def resuming(cfg: Any) -> Iterator[None]:
         yield
     finally:
         _OWN.reset(token)
+
+
+def evaluate_plain_values_only() -> None:
+    """Keeps fairseq from running options as code, including options that come with a checkpoint.
+
+    In many places fairseq calls ``eval`` on the text of an option. A module's own ``eval`` shadows the builtin.
+    """
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)  # of a command that ``python -m`` runs: its real name
+        if (spec.name if spec else name).split(".")[0] in ("fairseq", "fairseq_cli"):
+            vars(module)["eval"] = plain_value
 
 
 def refuse_harmful_checkpoints() -> None:

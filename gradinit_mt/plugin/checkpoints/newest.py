@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import copy_file
-from gradinit_mt.plugin import untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 
 LAST = "checkpoint_last.pt"
 BEST = "checkpoint_best.pt"

@@ -10,8 +10,10 @@ from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 
-from gradinit_mt.plugin import interruption, newest, resume_state, stop_note, stopping, untrusted
+from gradinit_mt.plugin import interruption
+from gradinit_mt.plugin.checkpoints import newest, resume_state, untrusted
 from gradinit_mt.plugin.ranks import from_first_rank
+from gradinit_mt.plugin.watch import stop_note, stopping
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Checkpoints: written whole, resumed exactly, and read without running anything."""
