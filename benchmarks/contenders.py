@@ -82,7 +82,7 @@ def fused_attention() -> AbstractContextManager:
     def attend(q: Any, k: Any, v: Any, bias: Any, scale: float, p: float) -> tuple[torch.Tensor, None]:
         return F.scaled_dot_product_attention(q, k, v, bias, p), None
 
-    return replaced({"_outright": attend}, attention)
+    return replaced({"_unfused_attention": attend}, attention)
 
 
 def sizes(preset: str) -> list[str]:
@@ -104,7 +104,7 @@ def optimizations(preset: str) -> dict[str, Optimization]:
     return {
         "dropout": Optimization([dropout], Contender(ours, torch_dropout)),
         "merged projections": Optimization([attention.linear], Contender(ours, separate_projections)),
-        "attention as products": Optimization([attention._outright], Contender(ours, fused_attention)),
+        "attention as products": Optimization([attention._unfused_attention], Contender(ours, fused_attention)),
         "whole model": Optimization(
             model,
             Contender([*ours, "--arch", "transformer", *sizes(preset)]),

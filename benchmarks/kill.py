@@ -62,7 +62,7 @@ HANGS = 120  # seconds after the signal until a launcher counts as hanging
 
 
 class Runs:
-    """Runs of one corpus in so many processes, among them the undisturbed one."""
+    """Runs of one corpus with a given number of processes, among them the undisturbed one."""
 
     def __init__(self, data: Path, output: Path, processes: int) -> None:
         self.output, self.processes = output, processes

@@ -28,7 +28,7 @@ os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# Rooms whose files take minutes. A worker is given whole files in order; a long one at the end leaves the others idle.
+# Folders whose test files take minutes. A worker is given whole files in order; a long one at the end idles the others.
 LONG = ("end_to_end", "scripts", "experiments", "examples", "plugin")
 
 

@@ -20,7 +20,7 @@ def free_port() -> int:
 
 @contextmanager
 def limited(size: int | None) -> Iterator[None]:
-    """Makes this process and those that it starts fail to write a file beyond so many bytes."""
+    """Makes this process and those that it starts fail to write a file beyond this size in bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     if size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -5,16 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from comparison.cells import Cell, by_name
+from comparison.folder import ASKED, CHOICE, MEASURED, READING, TRAINED
 from comparison.plan import Planned, tuning_of
 from gradinit_mt.common.errors import UserError, differing
 
-# of a cell's directory, which say what was asked for
-FILES = ("asked.json", "trained.json", "measured.json", "reading.json")
-CHOICE = "warmup.json"  # beside them
+FILES = (ASKED, TRAINED, MEASURED, READING)  # which say what was asked for
 
 
 def require_usable(entry: Planned, output: Path, known: Sequence[dict], config: dict) -> None:
-    """Checks what there is of a cell, below ``output`` and among the ``known`` readings of an earlier study.
+    """Checks a cell's existing files below ``output``, and the ``known`` readings of an earlier study.
 
     Raises:
         UserError: it was trained with other options, another rule by hand, another tuning of its warmup or on another

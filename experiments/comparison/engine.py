@@ -52,7 +52,7 @@ def run(line: list[str], lock: int, progress: Callable[[], str]) -> int:
     try:
         with _signals_deferred():  # one that came inside of Popen would leave the engine running
             # in its own session: a signal is passed on to the engine and its steps together
-            process = subprocess.Popen(line, start_new_session=True, preexec_fn=_heed_interrupts, pass_fds=[lock])
+            process = subprocess.Popen(line, start_new_session=True, preexec_fn=_restore_sigint, pass_fds=[lock])
         shown = ""
         while process.poll() is None:
             if (now := progress()) != shown:
@@ -82,6 +82,6 @@ def _signals_deferred() -> Iterator[None]:
             signal.raise_signal(which)
 
 
-def _heed_interrupts() -> None:
+def _restore_sigint() -> None:
     """A shell starts background jobs with SIGINT ignored, and their children would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The cells of a configuration in the order in which they are trained. Standard library only.
+"""The cells of a configuration in the order in which they are trained.
 
 A configuration is a dict, as ``config.yaml`` shows it: per block a corpus, a number of updates, and stages, each a
 product of settings, learning rates, moments and seeds.
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparison.cells import Cell
+from comparison.folder import READING
 from comparison.settings import ALL, LENGTHS, SETTINGS
 from gradinit_mt.common.errors import UserError
 
@@ -73,7 +74,7 @@ def trains(reading: dict) -> bool:
 
 def reading_files(directory: Path) -> list[Path]:
     """The files of the readings of the finished cells below ``directory``."""
-    return sorted(directory.glob("cells/*/*/reading.json"))
+    return sorted(directory.glob(f"cells/*/*/{READING}"))
 
 
 def finished(directory: Path) -> list[dict]:

@@ -10,7 +10,7 @@ from fairseq import checkpoint_utils
 from fairseq.data import data_utils
 
 from comparison.facts import facts
-from comparison.folder import CHECKPOINTS, MEASURED, SAVE_DIR, SCORES, TRAINED
+from comparison.folder import CHECKPOINTS, MEASURED, READING, SAVE_DIR, SCORES, TRAINED
 from comparison.times import times
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
@@ -21,7 +21,6 @@ from gradinit_mt.training import checkpoints
 from gradinit_mt.training.curve import read_log
 from gradinit_mt.training.log import LOG
 
-READING = "reading.json"
 SEED = 1  # of the order of sentences
 TOKENS = 4096  # per batch of the source gain, which gives each target another source of its batch
 

@@ -23,6 +23,7 @@ from comparison.configuration import load  # noqa: E402
 from comparison.data import checksums  # noqa: E402
 from comparison.device import device_name  # noqa: E402
 from comparison.earlier import FILES, remove_outdated_choices, require_usable  # noqa: E402
+from comparison.folder import READING  # noqa: E402
 from comparison.known import known  # noqa: E402
 from comparison.plan import Planned, finished, plan  # noqa: E402
 from comparison.time_left import status  # noqa: E402
@@ -82,7 +83,7 @@ def adopt(readings: list[dict], output: Path) -> None:
         directory = output / "cells" / Cell.of(reading).name
         if not any((directory / name).exists() for name in FILES):
             directory.mkdir(parents=True, exist_ok=True)
-            write_json(directory / "reading.json", reading)
+            write_json(directory / READING, reading)
 
 
 def show_left(config: dict, readings: list[dict]) -> None:
@@ -114,7 +115,7 @@ def failures(planned: list[Planned], output: Path) -> list[str]:
     lines = []
     for entry in planned:
         directory = output / "cells" / entry.cell.name
-        if not (directory / "reading.json").exists():
+        if not (directory / READING).exists():
             logs = filter(Path.exists, (directory / name for name in ("train.txt", "score.txt", "read.txt")))
             newest = max(logs, key=lambda log: log.stat().st_mtime_ns, default=None)
             text = newest.read_text(encoding="utf-8", errors="replace").strip() if newest else ""

@@ -1,4 +1,4 @@
-"""How much of the study is done, and how long the rest will take. Standard library only."""
+"""How much of the study is done, and how long the rest will take."""
 
 import statistics
 from collections import defaultdict
@@ -9,7 +9,7 @@ from comparison.plan import Planned
 
 
 def status(planned: list[Planned], readings: list[dict], side_by_side: int, device: str) -> str:
-    """One line: cells done and diverged, and the time left where finished cells of this device tell it."""
+    """One line: cells done and diverged, and the time left if finished cells on this device allow an estimate."""
     done = {Cell.of(reading): reading for reading in readings}
     left = [entry.cell for entry in planned if entry.cell not in done]
     diverged = sum(done[entry.cell]["end"] == "diverged" for entry in planned if entry.cell in done)

@@ -1,6 +1,6 @@
 """Trains one cell with the launcher behind ``scripts/train.sh``, or continues it.
 
-A run that diverges is a result: it ends with ``trained.json`` like one that arrives. Any other failure is an error.
+A run that diverges is a result: it ends with ``trained.json`` like one that completes. Any other failure is an error.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from fairseq.data import data_utils
 from torch import Tensor, nn
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))  # and for this checkout's gradinit_mt
 
 from comparison.cells import PRESET, Cell
 from comparison.scales_by_hand import fairseq_config, scales_by_hand

@@ -18,6 +18,7 @@ from pathlib import Path
 from matplotlib import pyplot
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))  # for the package of the study beside this one
+sys.path.insert(1, str(Path(__file__).resolve().parents[2]))  # and for this checkout's gradinit_mt
 
 from comparison.collect import score_of
 

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import make_directory, require_new, whole
+from gradinit_mt.common.files import atomic_write, make_directory, require_new
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's palette: distinguishable with any colour vision, and in print
@@ -28,5 +28,5 @@ def write(figure: Figure, output: Path) -> None:
         raise UserError(f"{output}: expected a name ending in {', '.join(FORMATS)}")
     require_new(output)
     make_directory(output.parent)
-    with whole(output) as temporary:
+    with atomic_write(output) as temporary:
         figure.savefig(temporary, format=output.suffix[1:], dpi=200)

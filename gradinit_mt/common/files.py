@@ -16,7 +16,7 @@ from gradinit_mt.common.errors import UserError
 
 
 @contextmanager
-def whole(path: Path, shared: bool = False) -> Iterator[Path]:
+def atomic_write(path: Path, shared: bool = False) -> Iterator[Path]:
     """Yields a temporary name beside ``path``; the file is renamed to ``path`` when the block succeeds.
 
     The file is on the disk before it has its name, and the name before this returns: a power failure leaves the old
@@ -120,19 +120,19 @@ def make_directory(path: Path) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copies a file atomically, in place of an earlier one."""
-    with whole(target) as temporary:
+    with atomic_write(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes text as UTF-8 atomically, in place of an earlier file."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object, shared: bool = False) -> None:
     """Writes JSON atomically, in place of an earlier file; for ``shared`` see ``whole``."""
-    with whole(path, shared) as temporary:
+    with atomic_write(path, shared) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

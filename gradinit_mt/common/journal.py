@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import whole
+from gradinit_mt.common.files import atomic_write
 
 
 def load(path: Path) -> list[dict]:
@@ -41,7 +41,7 @@ def resume(path: Path) -> list[dict]:
     *whole_lines, cut = path.read_bytes().split(b"\n") if path.exists() else [b""]
     results = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole_lines, start=1)]
     if cut:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(b"".join(line + b"\n" for line in whole_lines))
     return results
 

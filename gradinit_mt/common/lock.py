@@ -30,5 +30,5 @@ def locked(path: Path, refusal: str) -> Iterator[int]:
         except BlockingIOError as error:
             raise UserError(refusal) from error
         except OSError as error:  # as on Lustre that is mounted without flock
-            command.say(f"beware: the file system of {path} has no locks ({error.strerror}); start no second run there")
+            command.say(f"warning: the file system of {path} has no locks ({error.strerror}): start no second run")
         yield file.fileno()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import sha256, whole
+from gradinit_mt.common.files import atomic_write, sha256
 from gradinit_mt.training import checkpoints
 
 
@@ -92,7 +92,7 @@ def average_checkpoint(paths: list[Path], output: Path) -> Path:
     for item in inputs:
         checkpoints.require_unchanged(item["file"], item["sha256"])
     try:
-        with whole(output, shared=True) as temporary, open(temporary, "wb") as file:
+        with atomic_write(output, shared=True) as temporary, open(temporary, "wb") as file:
             torch.save(state, file)
     except RuntimeError as error:  # in which PyTorch hides the reason, such as a full disk
         raise UserError(

@@ -65,12 +65,7 @@ def join_subwords(lines: list[str], subword: str) -> list[str]:
         lines: subwords separated by spaces.
         subword: "subword-nmt" (a final ``@@`` joins a piece to the next) or "sentencepiece" (an initial ``▁`` begins a
             word).
-
-    Raises:
-        UserError: ``subword`` has another value.
     """
-    if subword not in ("subword-nmt", "sentencepiece"):
-        raise UserError(f"unknown kind of subword {subword!r}; expected 'subword-nmt' or 'sentencepiece'")
     words = []
     for line in lines:
         if subword == "subword-nmt":

@@ -31,7 +31,7 @@ class System(Protocol):
 
     @property
     def facts(self) -> checkpoints.CheckpointFacts:
-        """Of the checkpoint that it is, or comes from."""
+        """About the checkpoint that it is, or comes from."""
 
     @property
     def name(self) -> str:

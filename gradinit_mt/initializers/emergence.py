@@ -24,6 +24,6 @@ def emergence(start: Start) -> None:
 
 
 def factor(depth: int, layers: int) -> float:
-    """Of the weights of layer ``depth`` = 1 ... ``layers``."""
+    """The factor of the weights of layer ``depth`` = 1 ... ``layers``."""
     from_middle = depth - (layers + 1) / 2
     return ALPHA ** math.copysign(math.ceil(abs(from_middle)), from_middle)

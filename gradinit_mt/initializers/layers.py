@@ -12,14 +12,19 @@ from gradinit_mt.core import GradInitError
 STACKS = ("encoder", "decoder")
 
 
+def layer_list(model: nn.Module, stack: str) -> list[Any]:
+    """All layers of the encoder or of the decoder, first to last; none if the model has no such list."""
+    found = getattr(getattr(model, stack, None), "layers", ())
+    return [found[index] for index in range(len(found))]  # iterating would draw which ones LayerDrop keeps
+
+
 def layers_of(model: nn.Module, stack: str) -> list[Any]:
     """The layers of the encoder or of the decoder, first to last.
 
     Raises:
         GradInitError: there are none, or one lacks attention or a feed-forward block.
     """
-    found = getattr(getattr(model, stack, None), "layers", ())
-    layers = [found[index] for index in range(len(found))]  # iterating would draw which ones LayerDrop keeps
+    layers = layer_list(model, stack)
     if not layers or not all(hasattr(layer, name) for layer in layers for name in ("self_attn", "fc1", "fc2")):
         raise GradInitError(
             f"--initializer: the {stack} of {type(model).__name__} has no layers of a Transformer; use a Transformer, "

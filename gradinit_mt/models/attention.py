@@ -74,7 +74,7 @@ class Attention(MultiheadAttention):
             return _apart(y, hypotheses), None if weights is None else _apart(weights, hypotheses)
         p = active_probability(self.dropout_module)
         if need_weights or q.device.type == "cpu":
-            return _outright(q, k, v, bias, self.scaling, p)
+            return _unfused_attention(q, k, v, bias, self.scaling, p)
         return F.scaled_dot_product_attention(q, k, v, bias, p), None
 
 
@@ -82,7 +82,9 @@ def _apart(together: Tensor, hypotheses: int) -> Tensor:
     return together.unflatten(2, (hypotheses, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _outright(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, p: float) -> tuple[Tensor, Tensor]:
+def _unfused_attention(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float, p: float
+) -> tuple[Tensor, Tensor]:
     """Attention with dropout p of its weights, softmax in float32 at least."""
     flat, keys = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2)
     if bias is None:

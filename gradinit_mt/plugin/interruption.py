@@ -13,8 +13,8 @@ import torch.distributed
 from fairseq import checkpoint_utils
 
 from gradinit_mt.common.parent import end_with
+from gradinit_mt.plugin.exiting import exit_with
 from gradinit_mt.plugin.ranks import from_first_rank, rank_and_world_size
-from gradinit_mt.plugin.watch import stopping
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def leave(number: int, save: Callable[[], str]) -> NoReturn:
     """
     saved = from_first_rank(save)
     logger.warning("interrupted by %s: %s", signal.Signals(number).name, saved)
-    stopping.leave(128 + number)
+    exit_with(128 + number)
 
 
 def save_between_updates(training: dict) -> None:

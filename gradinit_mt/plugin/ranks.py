@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Of this process among the data-parallel ones; (0, 1) if it is the only one."""
+    """This process's data-parallel rank, and the number of ranks; (0, 1) if it is the only one."""
     if not torch.distributed.is_initialized():
         return 0, 1
     return utils.get_data_parallel_rank(), utils.get_data_parallel_world_size()

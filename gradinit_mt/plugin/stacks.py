@@ -6,6 +6,7 @@ from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqEncoder
 from torch import Tensor
 
 from gradinit_mt.core import GradInitError, Stack
+from gradinit_mt.initializers.layers import layer_list
 from gradinit_mt.models.layers import DecoderLayer, EncoderLayer
 
 _INPUTS = {"encoder": "src_tokens", "decoder": "prev_output_tokens"}
@@ -19,14 +20,12 @@ def stacks_of(model: BaseFairseqModel) -> list[Stack]:
     """
     stacks = []
     for name, tokens in _INPUTS.items():
-        layers = getattr(getattr(model, name, None), "layers", ())
-        if not len(layers):
+        layers = layer_list(model, name)
+        if not layers:
             raise GradInitError(
                 f"the {name} of {type(model).__name__} has no list of layers, which the forms branches and signal "
                 "need: give --gradinit-form paper, or --gradinit-form signal with --gradinit-signal-weight 0"
             )
-        # by index, because iterating over a list with LayerDrop draws random numbers
-        layers = [layers[index] for index in range(len(layers))]
         batch_first = isinstance(layers[0], EncoderLayer | DecoderLayer)
         stacks.append(Stack(layers, _real_tokens(tokens, getattr(model, name), batch_first)))
     return stacks

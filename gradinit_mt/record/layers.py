@@ -40,7 +40,7 @@ def placed(record: Record) -> list[Scale]:
 
 
 def _family(block: dict) -> str:
-    """Of a weight directly in the layer."""
+    """The family of a weight directly in the layer."""
     if len(block["shape"]) > 1:
         return MATRICES
     return SUMS if block["name"].endswith("_residual_weight") else NORMS

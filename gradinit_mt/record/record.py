@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gradinit_mt.common.errors import UserError, differing
-from gradinit_mt.common.files import whole, write_text
+from gradinit_mt.common.files import atomic_write, write_text
 from gradinit_mt.core import State
 from gradinit_mt.core.blocks import block_facts
 from gradinit_mt.core.state import KINDS
@@ -78,7 +78,7 @@ class Record:
             "blocks": [{**block, "scale": scale} for block, scale in zip(self.blocks, scales, strict=True)],
             "history": state.history,
         }
-        with whole(directory / TENSORS) as path:
+        with atomic_write(directory / TENSORS) as path:
             try:
                 save_file(tensors, path, metadata={"facts": json.dumps(facts)})
             except SafetensorError as error:  # in which safetensors hides that of the system, such as a full disk

@@ -45,7 +45,7 @@ class Display:
             self.left_out.add(found)
             number, lengths = found
             _say(
-                f"beware: {number} training pairs of more than {lengths} source and target tokens are left out. One "
+                f"warning: {number} training pairs of more than {lengths} source and target tokens are left out. One "
                 "process's share of a batch holds no more, or the model accepts no more; try fewer processes, or a "
                 "higher --tokens-per-update"
             )

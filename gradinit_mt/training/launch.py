@@ -156,7 +156,7 @@ def train(arguments: list[str]) -> None:
     _require_success(outcome, shlex.quote(str(_from_here(own / LOG))))
     if outcome.source_gain < LITTLE_USE:
         command.step(
-            f"beware: with another sentence's source the loss is only {outcome.source_gain:.2f} bits per token higher, "
+            f"warning: with another source the loss is only {outcome.source_gain:.2f} bits per token higher, "
             "so this model hardly translates. After a short training, try more updates (--max-update); otherwise a "
             "lower --lr, then warmup (--warmup-updates)"
         )

@@ -7,16 +7,16 @@ import stat
 import pytest
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import new_directory, sha256, whole, write_json
+from gradinit_mt.common.files import atomic_write, new_directory, sha256, write_json
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_file_is_replaced_completely_or_not_at_all(tmp_path, error):
     path = tmp_path / "file"
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("one")
         assert not path.exists()
-    with pytest.raises(error), whole(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("two")
         raise error
     assert path.read_text() == "one"
@@ -27,7 +27,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_it_is_
     path, synced = tmp_path / "file", []
     path.write_text("one")
     monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.read_text())))
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("two")
     assert synced == [(path.stat().st_ino, "one"), (tmp_path.stat().st_ino, "two")]
 

@@ -21,7 +21,7 @@ def test_where_there_are_no_locks_a_program_starts_and_the_user_is_told(tmp_path
     with lock.locked(tmp_path, "in use") as descriptor:
         assert os.fstat(descriptor)
     shown = capsys.readouterr().err
-    assert shown.startswith(f"beware: the file system of {tmp_path} has no locks (Function not implemented)")
+    assert shown.startswith(f"warning: the file system of {tmp_path} has no locks (Function not implemented)")
 
 
 def test_an_error_inside_is_not_mistaken_for_a_lock(tmp_path):

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import pytest
 from short_runs import ADAM, GRADINIT, same_model
 
 
@@ -60,18 +59,7 @@ def test_checkpoints_with_a_running_bleu_are_loaded_again(fairseq, tmp_path):
     assert "Loaded checkpoint" in fairseq.train(tmp_path / "run", 4, *settings)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--encoder-normalize-before"],
-            "For pre-norm use fairseq's own model with the same sizes: --arch transformer",
-        ),
-        (["--gradinit-iterations", "0"], "iterations is 0, expected at least 1"),
-        (["--lr-min", "0.5"], "--lr-min is 0.5, expected 0 to --lr"),
-    ],
-)
-def test_a_bad_option_ends_the_run_with_its_name(fairseq, tmp_path, arguments, message):
-    output = fairseq.train(tmp_path / "run", 2, *GRADINIT, *ADAM, *arguments, fails=True)
-    assert message in output
+def test_a_bad_option_ends_the_run_with_its_name(fairseq, tmp_path):
+    output = fairseq.train(tmp_path / "run", 2, *GRADINIT, *ADAM, "--gradinit-iterations", "0", fails=True)
+    assert "iterations is 0, expected at least 1" in output
     assert not list(tmp_path.glob("run/*.pt"))

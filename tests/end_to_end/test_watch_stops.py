@@ -139,9 +139,3 @@ def test_a_run_that_diverges_stops(fairseq, tmp_path):
     assert "the loss or its gradient is not finite. Try a lower --lr than 1e+30" in text
     assert "Traceback" not in text
     assert json.loads((tmp_path / "run" / "stopped.json").read_text())["end"] == "not finite"
-
-
-@pytest.mark.parametrize("option", ["--watch-updates", "--watch-language-model-updates"])
-def test_a_negative_number_of_updates_is_refused(fairseq, option, tmp_path):
-    output = fairseq.train(tmp_path, 1, *TASK, *ADAM, option, "-1", fails=True)
-    assert f"{option} is -1, expected a number of updates, or 0 for never" in output

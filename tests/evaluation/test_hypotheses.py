@@ -75,11 +75,6 @@ def test_an_unknown_piece_becomes_a_separate_word():
     assert join_subwords(["▁a <unk> b ▁ <unk> ▁c"], "sentencepiece") == ["a ⁇ b ⁇ c"]
 
 
-def test_an_unknown_kind_of_subword_is_refused():
-    with pytest.raises(UserError, match="'wordpiece'"):
-        join_subwords(["a"], "wordpiece")
-
-
 def test_plain_text_is_tokenized_and_tokenized_text_is_not_tokenized_twice():
     assert as_tokenized_lowercase(["It's A house."], "en", moses_tokenized=False) == ["it &apos;s a house ."]
     assert as_tokenized_lowercase(["It &apos;s A house ."], "en", moses_tokenized=True) == ["it &apos;s a house ."]

@@ -74,7 +74,7 @@ def test_equally_frequent_words_have_the_logarithm_of_their_number(dictionary):
 
 @pytest.mark.parametrize(("size", "most"), [(1, 64), (7, 7), (64, 65), (65, 64), (1000, 64), (3, 2)])
 def test_a_spread_is_even_and_has_both_ends(size, most):
-    found = measures.spread(size, most)
+    found = measures.evenly_spaced(size, most)
     assert len(found) == min(size, most)
     assert (found[0], found[-1]) == (0, size - 1)
     gaps = [after - before for before, after in itertools.pairwise(found)]

@@ -4,6 +4,7 @@ Also how it learns from fairseq's trainer that a gradient is not finite.
 """
 
 import math
+import sys
 from contextlib import nullcontext
 
 import pytest
@@ -12,7 +13,8 @@ from fairseq.distributed import utils
 from fairseq.logging import metrics
 from in_process import configured, trainer_of, updates_of
 
-from gradinit_mt.plugin.watch import stopping
+from gradinit_mt.plugin.watch import watch
+from gradinit_mt.plugin.watch.stop_note import STATUS
 from gradinit_mt.tasks import gradinit_translation
 
 STACKS = ("encoder", "decoder", "embeddings")
@@ -75,17 +77,10 @@ def test_a_run_whose_gradient_is_never_finite_is_stopped(watched, options, gpus,
     if gpus > 1:
         trainer._grad_norm_buf = torch.zeros(gpus, dtype=torch.float64)
         monkeypatch.setattr(utils, "all_reduce", lambda norms, group: norms.fill_(norms[0]))
-    left = []
-
-    def leave():
-        left.append("the process ends")
-        raise SystemExit(3)
-
-    monkeypatch.setattr(stopping, "leave", leave)
-    with pytest.raises(SystemExit):
+    monkeypatch.setattr(watch, "exit_with", sys.exit)
+    with pytest.raises(SystemExit, match=str(STATUS)):
         for update in updates_of(trainer):
             trainer.train_step(update)
-    assert left
     assert "not finite" in (tmp_path / "stopped.json").read_text()
 
 

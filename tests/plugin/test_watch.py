@@ -1,4 +1,4 @@
-"""On which sentences the watch takes its readings."""
+"""The options of the watch, and the sentences on which it takes its readings."""
 
 import logging
 
@@ -6,6 +6,7 @@ import pytest
 from fairseq.data import LanguagePairDataset
 from in_process import configured, trainer_of
 
+from gradinit_mt.core import GradInitError
 from gradinit_mt.plugin.watch.watch import _Judge
 
 
@@ -36,3 +37,9 @@ def test_where_no_two_sentences_fit_a_warning_says_what_the_watch_still_does(jud
     with caplog.at_level(logging.WARNING):
         assert judge(5, "--max-tokens", "7").sample is None
     assert "no two sentences fit a batch, so only losses that are not finite will end this run" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["--watch-updates", "--watch-language-model-updates"])
+def test_a_negative_number_of_updates_is_refused(toy_corpus, tmp_path, option):
+    with pytest.raises(GradInitError, match=f"{option} is -1, expected a number of updates, or 0 for never"):
+        trainer_of(configured(toy_corpus, tmp_path, option, "-1"))

@@ -196,10 +196,3 @@ def test_a_sentence_longer_than_the_model_takes_is_named(toy, tmp_path):
     with pytest.raises(UserError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"):
         evaluate_here(toy.run, "--checkpoint", tmp_path / "short.pt", "--output", tmp_path / "result")
     assert not (tmp_path / "result").exists()
-
-
-def test_an_error_is_one_line(evaluate, tmp_path):
-    done = evaluate(tmp_path)
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: ") and "run.json" in last and "--data" in last

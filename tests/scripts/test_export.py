@@ -333,10 +333,3 @@ def test_a_closed_input_or_output_is_an_error_of_one_line(monkeypatch, closed):
     monkeypatch.setattr("sys.argv", ["translate.sh", "model"])
     with pytest.raises(UserError, match="standard input or output is closed"):
         translate.main()
-
-
-def test_errors_of_one_line(script, toy, tmp_path):
-    done = script("translate.sh", tmp_path)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "not an exported model" in done.stderr
-    done = script("export.sh", toy.run, "--output", tmp_path)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}: already exists")

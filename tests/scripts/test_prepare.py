@@ -22,9 +22,7 @@ LINES = [
 
 def run(root, script, *arguments, **options):
     """Runs a script of the checkout."""
-    return subprocess.run(
-        [root / "scripts" / script, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
-    )
+    return subprocess.run([root / "scripts" / script, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
 def corpus_arguments(folder, output):

@@ -171,12 +171,10 @@ def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
     assert "Traceback" not in output
 
 
-def test_a_model_that_cannot_be_built_is_refused_in_one_line_before_training(train, toy_corpus, tmp_path):
+def test_a_model_that_cannot_be_built_is_refused_before_fairseq_train_is_started(toy_corpus, tmp_path):
     here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
-    status, output = train(*here, "--encoder-normalize-before")
-    assert status == 2
-    assert output.count("\n") == 1
-    assert "For pre-norm use fairseq's own model" in output
+    with pytest.raises(UserError, match="For pre-norm use fairseq's own model"):
+        launch_here(*here, "--encoder-normalize-before")
     assert not (tmp_path / "run").exists()
 
 

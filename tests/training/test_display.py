@@ -46,7 +46,7 @@ def test_pairs_that_fairseq_leaves_out_are_reported_once(shown):
     reason = "samples have invalid sizes and will be skipped, max_positions=(64, 64), first few sample ids=[3, 7]"
     said = [f"2026-01-01 00:00:00 | WARNING | fairseq.tasks.fairseq_task | 1,429 {reason}"] * 2
     [found] = shown(*said)[0]
-    assert found.startswith("beware: 1,429 training pairs of more than (64, 64) source and target tokens are left out.")
+    assert found.startswith("warning: 1,429 training pairs of more than (64, 64) source and target tokens are left")
 
 
 @pytest.mark.parametrize(

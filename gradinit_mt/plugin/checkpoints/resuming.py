@@ -12,8 +12,9 @@ from fairseq.logging.meters import MetersDict
 
 from gradinit_mt.plugin import interruption
 from gradinit_mt.plugin.checkpoints import newest, resume_state, untrusted
+from gradinit_mt.plugin.exiting import exit_with
 from gradinit_mt.plugin.ranks import from_first_rank
-from gradinit_mt.plugin.watch import stop_note, stopping
+from gradinit_mt.plugin.watch import stop_note
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def _restore(trainer: Any, extra_state: dict) -> None:
     resume_state.restore(trainer, extra_state)
     if option := ended_by(trainer):
         logger.info("this run is complete by its %s: a larger one continues it", option)
-        stopping.leave(0)
+        exit_with(0)
 
 
 def ended_by(trainer: Any) -> str | None:

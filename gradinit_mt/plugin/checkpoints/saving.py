@@ -8,7 +8,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
-from gradinit_mt.common.files import copy_file, whole
+from gradinit_mt.common.files import atomic_write, copy_file
 
 
 def save_whole_files() -> None:
@@ -40,7 +40,7 @@ def save_whole_files() -> None:
 
 def _save(obj: Any, path: Path) -> None:
     try:
-        with whole(path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             torch.save(obj, file)
     except RuntimeError as error:
         if isinstance(error.__context__, OSError):  # PyTorch hides the reason, such as a full disk

@@ -22,13 +22,13 @@ COUNTED = 20_000  # sentences whose words are counted; of a larger training set,
 
 def word_entropy(dataset: LanguagePairDataset) -> float:
     """The entropy of the target words' frequencies in bits per token, ends of sentences included."""
-    words = torch.cat([dataset.tgt[index] for index in spread(len(dataset), COUNTED)])
+    words = torch.cat([dataset.tgt[index] for index in evenly_spaced(len(dataset), COUNTED)])
     counts = torch.bincount(words, minlength=len(dataset.tgt_dict)).double()
     shares = counts / counts.sum()
     return float(torch.special.entr(shares).sum()) / math.log(2)
 
 
-def spread(size: int, most: int) -> list[int]:
+def evenly_spaced(size: int, most: int) -> list[int]:
     """Up to ``most`` numbers of ``range(size)``, evenly spaced."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)).tolist()
 
@@ -42,7 +42,7 @@ def fixed_batch(dataset: FairseqDataset, longest: int, tokens: int | None, devic
         longest: length up to which the model takes a sentence.
         tokens: tokens that fit the device, padding included; None for any number.
     """
-    indices = [index for index in spread(len(dataset), SENTENCES) if dataset.num_tokens(index) <= longest]
+    indices = [index for index in evenly_spaced(len(dataset), SENTENCES) if dataset.num_tokens(index) <= longest]
     indices.sort(key=dataset.num_tokens)
     while tokens and indices and len(indices) * dataset.num_tokens(indices[-1]) > tokens:
         indices.pop()

@@ -1,13 +1,8 @@
-"""How a run is ended: the watch's message and note in the save dir, and leaving with an exit status."""
+"""How the watch ends a run: its message, and its note in the save dir."""
 
-import atexit
 import logging
-import os
-import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.plugin.watch import stop_note
@@ -68,18 +63,3 @@ def note(stop: Stop, save_dir: str) -> None:
         stop_note.write(Path(save_dir), asdict(stop))
     except OSError as error:
         logger.warning("watch: %s cannot be written: %s", Path(save_dir, stop_note.NOTE), error.strerror)
-
-
-def leave(status: int = stop_note.STATUS) -> NoReturn:
-    """Ends the process with this status, by default that of a run that the watch has stopped; its files are closed."""
-    atexit.register(_at_once, status)
-    sys.exit(status)
-
-
-def _at_once(status: int) -> None:
-    # otherwise fairseq's data thread may abort an interpreter that is shutting down, which changes the status
-    logging.shutdown()
-    with suppress(OSError):  # the launcher may have been killed
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(status)

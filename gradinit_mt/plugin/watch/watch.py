@@ -1,4 +1,4 @@
-"""Watches over a run: takes a reading at every log interval, logs it, and stops a run that has no future.
+"""Watches over a run: takes a reading at every log interval, logs it, and stops a run that cannot recover.
 
 A run with the watch computes the same as one without, bit for bit, until it is stopped.
 """
@@ -20,11 +20,13 @@ from torch import Tensor, nn
 
 from gradinit_mt.core import GradInitError, Stack
 from gradinit_mt.models.wrappers import unwrapped
+from gradinit_mt.plugin.exiting import exit_with
 from gradinit_mt.plugin.options import GradInitTranslationConfig
 from gradinit_mt.plugin.ranks import from_first_rank
 from gradinit_mt.plugin.stacks import stacks_of
 from gradinit_mt.plugin.watch import measures, stopping
 from gradinit_mt.plugin.watch.standstill import End, Reading, Standstill
+from gradinit_mt.plugin.watch.stop_note import STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ class Watch:
 
     def _end(self, stop: stopping.Stop) -> None:
         from_first_rank(lambda: stopping.note(stop, self._cfg.save_dir))  # before any rank leaves
-        stopping.leave()
+        exit_with(STATUS)
 
     def _log(self, found: measures.Measured) -> None:
         """Adds the reading to what fairseq logs, in its output and for TensorBoard, at this update."""
