@@ -28,7 +28,10 @@ from gradinit_mt.core.updates import Scales
 
 
 class GradInitError(RuntimeError):
-    """What was asked of GradInit, or of the plugin, cannot be done. After ``learn_scales`` the model holds theta0."""
+    """What was asked of GradInit, or of the plugin, cannot be done. After ``learn_scales`` the model holds theta0.
+
+    It is a RuntimeError because of fairseq, which saves a checkpoint before it passes on any other error in an update.
+    """
 
 
 def learn_scales(
