@@ -92,7 +92,7 @@ class Started:
         return [process for process in started if b"fairseq_cli.train" in _command_line(process)]
 
     def approach(self, phase: str, occurrence: int, delay: float) -> None:
-        """Waits until the run has been in a phase for a given time, and halts its ranks there.
+        """Waits until the run has been in a phase for ``delay`` seconds, and halts its ranks there.
 
         After GradInit most phases last a few milliseconds, so the ranks are halted after every millisecond from the
         occurrence before on.
@@ -191,7 +191,7 @@ def _send(number: signal.Signals, processes: list[int]) -> None:
 
 
 def remaining(save_dir: Path, seconds: float = GONE) -> list[int]:
-    """The processes with the save dir on their command line that are left after some seconds."""
+    """The processes with the save dir on their command line that are left after ``seconds``, or none earlier."""
     end = time.monotonic() + seconds
     while (found := _with_argument(save_dir)) and time.monotonic() < end:
         time.sleep(0.05)

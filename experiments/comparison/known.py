@@ -6,6 +6,7 @@ from typing import Any
 
 from comparison.cells import Cell
 from comparison.configuration import Field, number, texts, whole
+from comparison.folder import CHECKPOINTS
 from comparison.settings import SETTINGS
 from gradinit_mt.common import journal
 from gradinit_mt.common.errors import UserError
@@ -25,7 +26,7 @@ def _scored(value: Any) -> bool:
     with suppress(KeyError, TypeError):
         return all(
             number(value[checkpoint][split][score]["value"])
-            for checkpoint in ("best", "last")
+            for checkpoint in CHECKPOINTS
             for split in ("valid", "test")
             for score in ("detokenized_bleu", "tokenized_lowercase_bleu", "detokenized_chrf")
         )

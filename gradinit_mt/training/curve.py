@@ -22,7 +22,6 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.figures import COLOURS, STYLE, write
 from gradinit_mt.training import log
-from gradinit_mt.training.log import LOG
 
 # Bits of a blind guess among four billion tokens: a run above it has diverged, and the picture leaves it out.
 DIVERGED = 32.0
@@ -47,7 +46,9 @@ def read_log(path: Path, name: str) -> Curve:
         UserError: there is no such file, no training loss in it, or a line without the numbers that fairseq logs.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such log; expected the output of fairseq-train, as {LOG} in the run's directory")
+        raise UserError(
+            f"{path}: no such log; expected the output of fairseq-train, as {log.LOG} in the run's directory"
+        )
     with path.open(encoding="utf-8", errors="replace") as lines:
         found = [found for line in lines if (found := log.statistics(line))]
     training = [numbers for kind, numbers in found if kind == "train_inner"]
@@ -142,7 +143,7 @@ def parse_run(text: str) -> tuple[str, Path]:
     """
     name, equals, rest = ("", "", "") if Path(text).exists() else text.partition("=")
     path = Path(rest if equals else text)
-    return name if equals else path.resolve().name, path / LOG if path.is_dir() else path
+    return name if equals else path.resolve().name, path / log.LOG if path.is_dir() else path
 
 
 def main() -> None:
@@ -150,7 +151,7 @@ def main() -> None:
         prog="python -m gradinit_mt.training.curve", description="Draw the training curves of one or more runs."
     )
     add = parser.add_argument
-    add("runs", nargs="*", metavar="RUN_DIR", help=f"directory of a run ({LOG}), or a log file")
+    add("runs", nargs="*", metavar="RUN_DIR", help=f"directory of a run ({log.LOG}), or a log file")
     add("--run", action="append", default=[], metavar="NAME=PATH", help="the same, with a name for the legend")
     add("--output", type=Path, required=True, metavar="FILE", help="the picture: .png, .svg or .pdf")
     options = parser.parse_args()

@@ -207,6 +207,7 @@ def first(count: int) -> Callable[[Path], object]:
 NO_RECORD = r"run/gradinit\.safetensors: not a record of GradInit \("
 RECORDS = [
     Bad("none", "report run", r"run/gradinit\.safetensors: no such file; GradInit writes it", removed(RECORD)),
+    Bad("a picture that exists", "report run --output a.png", r"a\.png: already exists", text("a.png", "kept")),
     Bad("a truncated header", "report run", rf"{NO_RECORD}.*header", first(100)),
     Bad("a truncated tensor", "report run", rf"{NO_RECORD}.*incomplete", first(-100)),
     Bad("a header of 2^64 bytes", "report run", rf"{NO_RECORD}.*too large", text(RECORD, b"\xff" * 99)),

@@ -3,17 +3,12 @@
 import pytest
 import torch
 from fairseq.logging import metrics
-from fairseq.trainer import Trainer
 from in_process import configured, parameters, trainer_of, updates_of
-
-from gradinit_mt.plugin import compat
 
 
 @pytest.fixture
-def updated(toy_corpus, tmp_path, monkeypatch):
+def updated(toy_corpus, tmp_path):
     """A function that takes a step on samples made of the first batch; it returns the parameters and what is logged."""
-    monkeypatch.setattr(Trainer, "train_step", Trainer.train_step)  # put back afterwards
-    compat.count_every_batch()
 
     def update(samples_of):
         trainer = trainer_of(configured(toy_corpus, tmp_path, "--no-gradinit"))
