@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from comparison.collect import score_of
 from comparison.plan import trains
 from comparison.settings import LENGTHS, SETTINGS
 
@@ -55,13 +54,13 @@ class Group:
     lr: float
     readings: tuple[dict, ...]
 
-    def values(self, of: Callable[[dict], float | None]) -> list[float]:
+    def values(self, measure: Callable[[dict], float | None]) -> list[float]:
         """One value per seed, without the seeds that have none."""
-        return [value for reading in self.readings if (value := of(reading)) is not None]
+        return [value for reading in self.readings if (value := measure(reading)) is not None]
 
-    def mean(self, of: Callable[[dict], float | None]) -> float | None:
+    def mean(self, measure: Callable[[dict], float | None]) -> float | None:
         """The mean over the seeds that have a value."""
-        values = self.values(of)
+        values = self.values(measure)
         return statistics.mean(values) if values else None
 
     @property
@@ -75,59 +74,7 @@ class Group:
         return sum(not trains(reading) for reading in self.readings)
 
 
-def training(reading: dict) -> float | None:
-    """The training loss over the last logged updates; None for a run that diverged."""
-    losses = list(reading["training"].values())
-    return losses[-1] if losses and reading["end"] == "complete" else None
-
-
-def validation(reading: dict) -> float | None:
-    """The validation loss at the end; None for a run that diverged."""
-    losses = list(reading["validation"].values())
-    return losses[-1] if losses and reading["end"] == "complete" else None
-
-
-def smoothed(reading: dict) -> float | None:
-    """The validation loss of the last checkpoint with label smoothing, as trained."""
-    return reading["smoothed"]
-
-
-def gain(reading: dict) -> float | None:
-    """The source gain at the end."""
-    return reading["source_gain"]
-
-
-def seconds(reading: dict) -> float | None:
-    """The time of the run, with the initialization."""
-    return reading["seconds"]
-
-
-def training_seconds(reading: dict) -> float | None:
-    """The time of the run, without the initialization."""
-    return None if reading["seconds"] is None else reading["seconds"] - reading["initialization_seconds"]
-
-
-def initialization_seconds(reading: dict) -> float | None:
-    """The time of the initialization."""
-    return reading["initialization_seconds"]
-
-
-def bleu(reading: dict) -> float | None:
-    """Detokenized sacreBLEU on the test set, if the run was scored."""
-    return score_of(reading)
-
-
-def tokenized_bleu(reading: dict) -> float | None:
-    """Tokenized lowercase BLEU on the test set, if the run was scored."""
-    return score_of(reading, "tokenized_lowercase_bleu")
-
-
-def chrf(reading: dict) -> float | None:
-    """Detokenized chrF2 on the test set, if the run was scored."""
-    return score_of(reading, "detokenized_chrf")
-
-
-def parts(readings: list[dict]) -> dict[Part, list[Group]]:
+def by_part(readings: list[dict]) -> dict[Part, list[Group]]:
     """The groups of each part: settings in the order of their table, then by rate; parts with more readings first.
 
     A length of warmup is left out where it was trained to choose the one of warmup-tuned: on a seed that no other
@@ -154,6 +101,6 @@ def _count(groups: dict[tuple[str, float], list[dict]]) -> int:
     return sum(len(group) for group in groups.values())
 
 
-def rates(groups: list[Group]) -> list[float]:
+def rates_of(groups: list[Group]) -> list[float]:
     """The learning rates of these groups, in ascending order."""
     return sorted({group.lr for group in groups})

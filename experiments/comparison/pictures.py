@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from comparison import groups as of
-from comparison.groups import Group, Part
+from comparison import measures
+from comparison.groups import Group, Part, rates_of
 from comparison.settings import SETTINGS
 from gradinit_mt.common.figures import COLOURS, STYLE
 from gradinit_mt.training.curve import diverged
@@ -48,7 +48,7 @@ def over_moments(found: dict[Part, list[Group]]) -> Iterator[tuple[str, str, Fig
 def over_settings(groups: list[Group]) -> Figure:
     """The source gain of each setting of a part over its rates."""
     settings = list(dict.fromkeys(group.setting for group in groups))
-    rates = of.rates(groups)
+    rates = rates_of(groups)
     with pyplot.rc_context(STYLE):
         size = (2.6 + 0.75 * len(rates), max(LOWEST, 0.8 + 0.26 * len(settings)))
         figure, axes = pyplot.subplots(figsize=size, layout="constrained")
@@ -67,7 +67,7 @@ def _over_moments(by_moment: dict[float, list[Group]], name: str) -> Figure | No
     count = Counter((group.setting, group.lr) for group in groups)
     several = [group for group in groups if count[group.setting, group.lr] > 1]
     settings = [name for name in SETTINGS if any(group.setting == name for group in several)]
-    rates = of.rates(several)
+    rates = rates_of(several)
     if not settings:
         return None
     columns = min(WIDEST, len(settings))
@@ -99,7 +99,7 @@ def _draw_map(axes: Axes, cells: dict[tuple[int, int], Group], shape: tuple[int,
     """The source gain in colour and as a number; a cross where runs failed, grey where there are none."""
     values, texts = np.full(shape, np.nan), {}
     for at, group in cells.items():
-        gain = group.mean(of.gain)
+        gain = group.mean(measures.gain)
         values[at], texts[at] = (0.0, "nan") if gain is None else (gain, f"{gain:.1f}")
     axes.set_facecolor("0.92")
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=BEST, aspect="auto")
@@ -138,7 +138,7 @@ def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figu
         losses: ``training``, or ``validation``, of which the lowest are shown.
     """
     logged = [group for group in groups if any(reading[losses] for reading in group.readings)]
-    rates = of.rates(logged or groups)
+    rates = rates_of(logged or groups)
     rows = _rows(list(dict.fromkeys(group.setting for group in groups)))
     with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(

@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
-from comparison import groups as of  # noqa: E402 - needs the path above
-from comparison import pictures, tables  # noqa: E402
+
+from comparison import measures, pictures, tables  # noqa: E402 - needs the path above
 from comparison.collect import collect  # noqa: E402
+from comparison.groups import Group, Part, by_part, rates_of  # noqa: E402
 from comparison.plan import TRAINS  # noqa: E402
 from gradinit_mt.common import command  # noqa: E402
 from gradinit_mt.common.errors import UserError  # noqa: E402
@@ -51,7 +52,7 @@ def make(readings: list[dict], output: Path, baselines: list[str]) -> None:
         output: a directory.
         baselines: the settings to which scores are compared; curves show the first one in every panel.
     """
-    found = of.parts(readings)
+    found = by_part(readings)
     if not found:
         raise UserError(f"no finished cell: run study.py first, or name a directory that holds some, beside {output}")
     sections = [section(part, groups, output, baselines) for part, groups in found.items()]
@@ -71,11 +72,15 @@ def make(readings: list[dict], output: Path, baselines: list[str]) -> None:
     write_text(output / "report.html", page(title=TITLE, about=ABOUT, sections=filled, signatures=signatures))
 
 
-def section(part: of.Part, groups: list[of.Group], output: Path, baselines: list[str]) -> dict:
+def section(part: Part, groups: list[Group], output: Path, baselines: list[str]) -> dict:
     """The pictures and tables of one part: by rate where there are several, and everything that was measured."""
-    measured = {"training loss": of.training, "validation loss": of.validation, "source gain": of.gain}
-    measured["validation loss with label smoothing"] = of.smoothed
-    several = measured if len(of.rates(groups)) > 1 else {}
+    measured = {
+        "training loss": measures.training,
+        "validation loss": measures.validation,
+        "source gain": measures.gain,
+    }
+    measured["validation loss with label smoothing"] = measures.smoothed
+    several = measured if len(rates_of(groups)) > 1 else {}
     by_rate = [tables.by_rate(part, groups, name, value) for name, value in several.items()]
     drawn = [
         (f"rates-{part.name}", "Source gain", pictures.over_settings(groups)),

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from comparison import groups as of
+from comparison import measures
 from comparison.cells import by_name
-from comparison.groups import Group, Part
+from comparison.groups import Group, Part, rates_of
 from comparison.settings import SETTINGS
 from gradinit_mt.common.tables import markdown, spread
 
@@ -44,7 +44,7 @@ def with_failures(group: Group, value: Callable[[dict], float | None]) -> str:
 def by_rate(part: Part, groups: list[Group], name: str, value: Callable[[dict], float | None]) -> Table:
     """One row per setting, one column per rate."""
     at = {(group.setting, group.lr): group for group in groups}
-    shown = of.rates(groups)
+    shown = rates_of(groups)
     rows = [
         [SETTINGS[setting].section, setting]
         + [with_failures(at[setting, lr], value) if (setting, lr) in at else "" for lr in shown]
@@ -62,16 +62,16 @@ def details(part: Part, groups: list[Group], baselines: list[str]) -> Table:
         "seeds": lambda group: ", ".join(str(reading["seed"]) for reading in group.readings),
         "failed": lambda group: str(group.failed),
         "diverged": lambda group: str(group.diverged),
-        "training loss": lambda group: over_seeds(group, of.training),
-        "validation loss": lambda group: over_seeds(group, of.validation),
-        "source gain": lambda group: over_seeds(group, of.gain),
-        "BLEU": lambda group: over_seeds(group, of.bleu),
+        "training loss": lambda group: over_seeds(group, measures.training),
+        "validation loss": lambda group: over_seeds(group, measures.validation),
+        "source gain": lambda group: over_seeds(group, measures.gain),
+        "BLEU": lambda group: over_seeds(group, measures.bleu),
         **{f"BLEU - {name}": partial(_differences, baseline=name) for name in baselines},
-        "tokenized BLEU": lambda group: over_seeds(group, of.tokenized_bleu),
-        "chrF2": lambda group: over_seeds(group, of.chrf),
-        "seconds": lambda group: _by_device(group, of.seconds),
-        "without initialization": lambda group: _by_device(group, of.training_seconds),
-        "initialization": lambda group: _by_device(group, of.initialization_seconds),
+        "tokenized BLEU": lambda group: over_seeds(group, measures.tokenized_bleu),
+        "chrF2": lambda group: over_seeds(group, measures.chrf),
+        "seconds": lambda group: _by_device(group, measures.seconds),
+        "without initialization": lambda group: _by_device(group, measures.training_seconds),
+        "initialization": lambda group: _by_device(group, measures.initialization_seconds),
         "warmup": lambda group: _warmup(group.readings[0]),
         "precision": lambda group: ", ".join(sorted({r["precision"] for r in group.readings if r["precision"]})),
         "device": lambda group: ", ".join(sorted({r["device"] for r in group.readings if r.get("device")})),
@@ -149,16 +149,16 @@ def signatures(readings: list[dict], name: str | None = None) -> list[str]:
 
 
 MEASURED: dict[str, Callable[[dict], float | None]] = {
-    "training_loss": of.training,
-    "validation_loss": of.validation,
-    "smoothed_validation_loss": of.smoothed,
-    "source_gain": of.gain,
-    "bleu": of.bleu,
-    "tokenized_bleu": of.tokenized_bleu,
-    "chrf": of.chrf,
-    "seconds": of.seconds,
-    "seconds_without_initialization": of.training_seconds,
-    "initialization_seconds": of.initialization_seconds,
+    "training_loss": measures.training,
+    "validation_loss": measures.validation,
+    "smoothed_validation_loss": measures.smoothed,
+    "source_gain": measures.gain,
+    "bleu": measures.bleu,
+    "tokenized_bleu": measures.tokenized_bleu,
+    "chrf": measures.chrf,
+    "seconds": measures.seconds,
+    "seconds_without_initialization": measures.training_seconds,
+    "initialization_seconds": measures.initialization_seconds,
 }
 
 

@@ -8,11 +8,10 @@ import statistics
 from dataclasses import replace
 
 import pytest
-from comparison import groups as of
-from comparison import pictures, tables
+from comparison import measures, pictures, tables
 from comparison.cells import Cell
 from comparison.collect import collect, score_of
-from comparison.groups import Part
+from comparison.groups import Group, Part, by_part
 from comparison.report import make
 
 from gradinit_mt.common.errors import UserError
@@ -84,13 +83,13 @@ def test_the_report_of_a_partial_study_has_all_its_parts(readings, tmp_path):
 def test_rows_have_mean_spread_and_failures(readings):
     readings.append(reading(replace(CELL, seed=3), 4.0, 2.5))
     readings.append(reading(replace(CELL, seed=4), 5.0, 3.0, training={}))
-    [(part, groups), *_] = of.parts(readings).items()
+    [(part, groups), *_] = by_part(readings).items()
     row = dict(zip(*((table := tables.details(part, groups, BASELINES)).columns, table.rows[-1]), strict=True))
     assert (row["setting"], row["seeds"], row["failed"], row["diverged"]) == ("gradinit", "1, 2, 3, 4", "1", "1")
     assert row["training loss"] == f"3.50 ± {statistics.stdev([3.0, 4.0]):.2f} (2)", "one was not logged"
     assert row["validation loss"] == f"4.50 ± {statistics.stdev([3.5, 4.5, 5.5]):.2f}"
     assert (row["seconds"], row["without initialization"]) == ("110 ± 0", "100 ± 0")
-    by_rate = tables.by_rate(part, groups, "source gain", of.gain)
+    by_rate = tables.by_rate(part, groups, "source gain", measures.gain)
     rows = {setting: text for _section, setting, text in by_rate.rows}
     assert rows == {"xavier": "0.00 (1 of 1 failed)", "warmup-200": "2.00", "gradinit": "2.50 ± 0.50 (1 of 4 failed)"}
 
@@ -100,7 +99,7 @@ def test_both_csv_files_have_the_numbers_of_the_tables(readings):
     score["test"]["detokenized_bleu"]["signature"] = "tok:13a"
     against = {"t-fixup": {"difference": -1.0, "p": 0.25}}
     readings.append(reading(replace(CELL, seed=3), 4.0, 2.5, scores={"best": score, "last": score}, paired=against))
-    found = of.parts(readings)
+    found = by_part(readings)
     [line, *_] = [row for row in rows_of(tables.settings_csv(found)) if row["setting"] == "gradinit"]
     assert (line["corpus"], line["optimizer"], line["moment"], line["lr"]) == ("toy", "Adam", "0.98", "0.001")
     assert (line["seeds"], line["failed"], line["diverged"]) == ("3", "1", "1")
@@ -121,7 +120,7 @@ def test_the_conditions_say_what_runs_have_in_common_and_how_many_state_it():
     told = {"vocabulary": {"de": 7792}, "tokens_per_update": 2048, "parameters": 3_986_176}
     told["data_sha256"] = {"train.de": "0123456789abcdef", "test.de": "ff"}
     readings = [reading(CELL, **told), reading(replace(CELL, setting="pre-ln"), **told | {"parameters": 3_982_848})]
-    table = tables.conditions(of.parts([*readings, reading(replace(CELL, seed=2))]))
+    table = tables.conditions(by_part([*readings, reading(replace(CELL, seed=2))]))
     assert table.rows == [
         [
             "toy, 100 updates, Adam, beta2 0.98",
@@ -135,32 +134,32 @@ def test_the_conditions_say_what_runs_have_in_common_and_how_many_state_it():
 
 
 def test_a_setting_whose_runs_all_diverged_is_marked():
-    group = of.Group("gradinit", 1e-3, (diverged(CELL), diverged(replace(CELL, seed=2))))
-    assert tables.with_failures(group, of.training) == "diverged"
+    group = Group("gradinit", 1e-3, (diverged(CELL), diverged(replace(CELL, seed=2))))
+    assert tables.with_failures(group, measures.training) == "diverged"
 
 
 def test_a_cross_ends_the_curve_of_a_setting_of_which_a_run_diverged():
     broken = reading(replace(CELL, seed=2), end="diverged", training={"50": 4.0, "100": None})
     for readings, marker, updates in (((reading(CELL), broken), "x", [50]), ((reading(CELL),), "None", [50, 100])):
-        group = of.Group("gradinit", 1e-3, readings)
+        group = Group("gradinit", 1e-3, readings)
         [line] = pictures.curves([group], "warmup-tuned").axes[0].get_lines()
         assert (line.get_marker(), list(line.get_xdata())) == (marker, updates)
 
 
 def test_a_seed_without_logged_losses_leaves_the_curve_of_the_others():
-    group = of.Group("gradinit", 1e-3, (reading(CELL), reading(replace(CELL, seed=2), training={})))
+    group = Group("gradinit", 1e-3, (reading(CELL), reading(replace(CELL, seed=2), training={})))
     [line] = pictures.curves([group], "warmup-tuned").axes[0].get_lines()
     assert list(line.get_xdata()) == [50, 100]
 
 
 def test_a_source_gain_that_is_no_number_is_not_drawn_as_0():
-    group = of.Group("gradinit", 1e-3, (reading(CELL, gain=None),))
+    group = Group("gradinit", 1e-3, (reading(CELL, gain=None),))
     assert [text.get_text() for text in pictures.over_settings([group]).axes[0].texts] == ["nan"]
 
 
 def test_validation_losses_are_shown_where_they_are_low():
     falling = {str(update): 2.0 + 10 / update for update in range(1, 101)}
-    group = of.Group("gradinit", 1e-3, (reading(CELL, validation=falling),))
+    group = Group("gradinit", 1e-3, (reading(CELL, validation=falling),))
     [axes] = pictures.curves([group], "warmup-tuned", "validation").axes
     low, high = axes.get_ylim()
     assert low < min(falling.values()) < high < 3
@@ -176,7 +175,7 @@ def test_the_map_over_moments_has_the_settings_and_rates_with_more_than_one(opti
     cell = replace(CELL, beta2=None)
     found = {
         Part("toy", 100, (), optimizer, moment): [
-            of.Group(setting, lr, (reading(replace(cell, setting=setting, lr=lr, **{field: moment})),))
+            Group(setting, lr, (reading(replace(cell, setting=setting, lr=lr, **{field: moment})),))
             for setting, lr in cells
         ]
         for moment, cells in at.items()
@@ -194,14 +193,14 @@ def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
     few = ["xavier", "t-fixup", "gradinit"]
     many = [*few, "pre-ln", "radam", "gi-adam", "ds-init", "nio", "metainit"]
     for settings, lines in ((few, [3]), (many, [4, 2, 3])):
-        groups = [of.Group(name, 1e-3, (reading(replace(CELL, setting=name), 3.0, 2.0),)) for name in settings]
+        groups = [Group(name, 1e-3, (reading(replace(CELL, setting=name), 3.0, 2.0),)) for name in settings]
         panels = pictures.curves(groups, "warmup-tuned").axes
         assert [len(axes.get_lines()) for axes in panels] == lines
 
 
 def test_lengths_of_warmup_are_in_no_table_if_they_choose_that_of_another_setting(readings):
     def shown(readings: list[dict]) -> set[str]:
-        return {group.setting for groups in of.parts(readings).values() for group in groups}
+        return {group.setting for groups in by_part(readings).values() for group in groups}
 
     assert shown(readings) == {"gradinit", "xavier", "warmup-200"}
     tuned = reading(replace(CELL, setting="warmup-tuned"))
@@ -214,7 +213,7 @@ def test_times_are_apart_for_each_device():
     on = [
         reading(replace(CELL, seed=seed), seconds=s, device=d) for seed, s, d in ((1, 20.0, "GPU"), (2, 200.0, "CPU"))
     ]
-    [(part, groups)] = of.parts(on).items()
+    [(part, groups)] = by_part(on).items()
     shown = tables.details(part, groups, BASELINES)
     row = dict(zip(shown.columns, shown.rows[0], strict=True))
     assert (row["seconds"], row["without initialization"]) == ("200 (CPU); 20 (GPU)", "190 (CPU); 10 (GPU)")
@@ -250,7 +249,7 @@ def test_paired_tests_stay_when_the_translations_are_gone(tmp_path):
 
 def test_validation_losses_beyond_any_scale_leave_the_panels_without_limits():
     high = {str(update): 40.0 for update in range(1, 12)}
-    [(_, groups)] = of.parts([reading(CELL, validation=high)]).items()
+    [(_, groups)] = by_part([reading(CELL, validation=high)]).items()
     [axes] = pictures.curves(groups, "gradinit", "validation").axes
     assert all(map(math.isfinite, axes.get_ylim()))
 
@@ -300,7 +299,7 @@ def test_scored_cells_are_tested_against_the_baselines_of_the_same_seed(tmp_path
     assert 0 < test["p"] < 0.1
     assert [cell for cell, entry in found.items() if "paired" in entry] == [CELL, Cell.of(tested)]
     assert found[Cell.of(tested)]["paired"] == earlier, "its translations are not there"
-    [(part, groups)] = of.parts(list(found.values())).items()
+    [(part, groups)] = by_part(list(found.values())).items()
     shown = tables.details(part, groups, BASELINES)
     rows = {row[1]: dict(zip(shown.columns, row, strict=True)) for row in shown.rows}
     assert rows["gradinit"]["BLEU - warmup-tuned"] == f"{test['difference']:+.2f} (seed 1, p {test['p']:.3f})"

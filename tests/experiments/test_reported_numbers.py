@@ -4,10 +4,10 @@ import itertools
 from pathlib import Path
 
 import pytest
-from comparison import groups as of
+from comparison import measures
 from comparison.cells import Cell
 from comparison.collect import BLEU, chosen_checkpoint
-from comparison.groups import Group, Part
+from comparison.groups import Group, Part, by_part
 from comparison.known import known
 from comparison.settings import SETTINGS
 
@@ -40,7 +40,7 @@ LONG = 4920  # updates
 @pytest.fixture(scope="module")
 def parts(root):
     """The committed readings: the groups of each part of the study."""
-    return of.parts(known(root / "docs/results/comparison/readings.jsonl"))
+    return by_part(known(root / "docs/results/comparison/readings.jsonl"))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_readme_has_the_validation_losses_by_rate(group, root):
     assert [row["learning rate"] for row in rows] == list(RATES)
     for row in rows:
         for label in settings:
-            assert row[label] == shown(group(label, RATES[row["learning rate"]]), of.validation), (row, label)
+            assert row[label] == shown(group(label, RATES[row["learning rate"]]), measures.validation), (row, label)
 
 
 @pytest.mark.parametrize(("beta2", "seeds", "others_at_least"), [(0.98, 3, 20), (0.9, 1, 6), (0.999, 1, 6)])
@@ -131,8 +131,8 @@ def test_each_run_of_gradinit_ends_below_every_run_of_warmup_and_of_a_published_
         assert len(gradinit.readings) == seeds
         assert len(others) >= others_at_least
         # some runs lack the other losses
-        assert all(len(group.values(of.smoothed)) + group.diverged == len(group.readings) for group in others), lr
-        for value in (of.training, of.validation, of.smoothed):
+        assert all(len(group.values(measures.smoothed)) + group.diverged == len(group.readings) for group in others), lr
+        for value in (measures.training, measures.validation, measures.smoothed):
             assert max(gradinit.values(value)) < min(found for group in others for found in group.values(value)), lr
 
 
@@ -144,7 +144,7 @@ def test_docs_have_the_training_losses_by_setting(group, root, file, first):
     assert len(rows) >= 3
     for row in rows:
         for label, lr in RATES.items():
-            assert row[label] == shown(group(row[first], lr), of.training), (row, label)
+            assert row[label] == shown(group(row[first], lr), measures.training), (row, label)
 
 
 def test_docs_have_the_rule_by_hand_beside_learned_scales(group, root):
@@ -153,7 +153,7 @@ def test_docs_have_the_rule_by_hand_beside_learned_scales(group, root):
     assert len(rows) >= 11
     for row, name in itertools.product(rows, names):
         found = group(name, RATES[row["learning rate"]], corpus=OF_THE_RULE[row["corpus"]])
-        [loss] = [of.validation(reading) for reading in found.readings if str(reading["seed"]) == row["seed"]]
+        [loss] = [measures.validation(reading) for reading in found.readings if str(reading["seed"]) == row["seed"]]
         assert row[name] == f"{loss:.2f}", (row, name)
 
 
@@ -164,12 +164,12 @@ def test_readme_has_the_scores_after_20_epochs(group, root):
         for value, pair in (("0.1", scores[:2]), ("0.2", scores[2:])):
             if pair != ["not run"] * 2:
                 found = group(label, 0.001, LONG, further=dropout(value))
-                assert pair == [shown(found, validation_bleu, 1), shown(found, of.bleu, 1)], (label, value)
+                assert pair == [shown(found, validation_bleu, 1), shown(found, measures.bleu, 1)], (label, value)
 
 
 def test_docs_have_the_losses_and_scores_after_20_epochs(group, root):
-    losses = {"training loss": of.training, "validation loss, lowest": lowest, "at the end": of.validation}
-    scores = {"BLEU, validation": validation_bleu, "test": of.bleu}
+    losses = {"training loss": measures.training, "validation loss, lowest": lowest, "at the end": measures.validation}
+    scores = {"BLEU, validation": validation_bleu, "test": measures.bleu}
     columns = ("dropout", "learning rate", "setting", "seeds", *losses, *scores)
     rows = table(root / "docs/results/README.md", *columns)
     assert len(rows) >= 6
@@ -181,7 +181,7 @@ def test_docs_have_the_losses_and_scores_after_20_epochs(group, root):
 
 
 def test_docs_have_every_seed_of_20_epochs(group, root):
-    losses = {"validation loss, lowest": lowest, "at the end": of.validation}
+    losses = {"validation loss, lowest": lowest, "at the end": measures.validation}
     scores = {"BLEU of the last, validation": "valid", "test": "test"}
     columns = ("dropout", "initialization", "seed", "training loss", *losses, *scores)
     rows = table(root / "docs/small-branches.md", *columns)
@@ -189,7 +189,7 @@ def test_docs_have_every_seed_of_20_epochs(group, root):
     for row in rows:
         readings = group(row["initialization"], 0.001, LONG, further=dropout(row["dropout"])).readings
         [reading] = [reading for reading in readings if str(reading["seed"]) == row["seed"]]
-        assert row["training loss"] == f"{of.training(reading):.2f}", row
+        assert row["training loss"] == f"{measures.training(reading):.2f}", row
         for column, value in losses.items():
             assert row[column] == f"{value(reading):.3f}", (row, column)
         for column, split in scores.items():
@@ -233,7 +233,7 @@ def test_docs_have_the_losses_by_which_a_length_of_warmup_is_chosen(group, root)
     rows = table(path, "updates of warmup", *RATES)
     assert [row["updates of warmup"] for row in rows] == ["100", "200", "400", "800"]
     for label, lr in RATES.items():
-        losses = {r["setting"].removeprefix("warmup-"): of.validation(r) for r in of_the_choice if r["lr"] == lr}
+        losses = {r["setting"].removeprefix("warmup-"): measures.validation(r) for r in of_the_choice if r["lr"] == lr}
         assert {row["updates of warmup"]: row[label] for row in rows} == {
             n: f"{loss:.2f}" for n, loss in losses.items()
         }
@@ -249,10 +249,14 @@ def test_docs_have_the_losses_at_other_values_of_beta2(group, root):
     for row in known_rows:
         for label, lr in RATES.items():
             found = group(row["initialization"], lr, optimizer=("Adam", float(row["beta2"])))
-            assert f"{row[label]} (1)" == shown(found, of.training), (row, label)
+            assert f"{row[label]} (1)" == shown(found, measures.training), (row, label)
 
 
-MEASURED = {"training loss": (of.training, 2), "validation loss": (of.validation, 2), "source gain": (of.gain, 1)}
+MEASURED = {
+    "training loss": (measures.training, 2),
+    "validation loss": (measures.validation, 2),
+    "source gain": (measures.gain, 1),
+}
 
 
 def require_measured(row, reading):
@@ -304,7 +308,7 @@ def test_docs_have_the_losses_with_fewer_iterations(group, root):
         fewer = [r for r in readings if r["lr"] == lr and r["further"] == ["--gradinit-iterations", number]]
         candidates = group("GradInit", lr).readings if number == "40" else fewer
         [reading] = [reading for reading in candidates if str(reading["seed"]) == row["seed"]]
-        assert row[column] == f"{of.validation(reading):.2f}", (row, column)
+        assert row[column] == f"{measures.validation(reading):.2f}", (row, column)
 
 
 def test_docs_have_the_losses_on_other_corpora(group, root):
@@ -320,7 +324,7 @@ def test_docs_have_the_losses_on_other_corpora(group, root):
 def test_each_run_of_gradinit_ends_below_every_other_run_on_other_corpora(parts, corpus):
     """Of its default form; warmup is left out on the seed by which its length is chosen."""
     [there] = [groups for part, groups in parts.items() if (part.corpus, part.updates) == (corpus, 800)]
-    losses = {found.setting: found.values(of.validation) for found in there if found.lr == 0.001}
+    losses = {found.setting: found.values(measures.validation) for found in there if found.lr == 0.001}
     losses.pop("hand-output", None)  # read off the default form's scales
     ours = losses.pop("gradinit")
     assert len(ours) == len(losses["t-fixup"]) == 3
