@@ -74,7 +74,7 @@ def require_models(options: argparse.Namespace, corpus: PreparedCorpus) -> None:
         raise UserError(f"{options.checkpoint}: holds a model {facts.model}, expected post_ln_transformer")
     checks.require_model(corpus, facts)
     checks.require_vocabulary(corpus, state["model"], options.checkpoint)
-    checks.require_short(corpus, "test", facts)
+    checks.require_short_sentences(corpus, "test", facts)
     for directory in options.exported:
         checks.require_subwords(corpus, ExportedModel.load(directory))
 

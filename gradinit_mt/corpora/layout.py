@@ -20,13 +20,17 @@ from gradinit_mt.common.command import failure, step
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
 from gradinit_mt.corpora.names import require_dictionary, require_language, require_plain_name, require_plain_path
-from gradinit_mt.corpora.text import Text, read_lines, write_lines
+from gradinit_mt.corpora.text import Text, read_lines, require_short, write_lines
 
 FORMAT = 1
 MAX_POSITIONS = 1024  # default of fairseq's models, in subwords including the end of the sentence
 SPLITS = ("train", "valid", "test")
 RAW_SPLITS = ("valid", "test")
 SUBWORD_FILES = {"subword-nmt": ("code",), "sentencepiece": ("sentencepiece.model", "sentencepiece.vocab")}
+TOO_LONG = (
+    "split this line and its translation at the same place, or remove both; or prepare with --max-positions {size} and "
+    "train with -- --max-source-positions {size} --max-target-positions {size}"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,21 +208,9 @@ def write_text(corpus: PreparedCorpus, text: Text, raw: Text, max_positions: int
             if not lines:
                 raise UserError(f"{split}: no sentence pair is left; check the files and the length limits")
             if split in RAW_SPLITS:
-                require_short(f"{split}.{lang}", lines, max_positions)
+                require_short(lines, max_positions, f"{split}.{lang}", TOO_LONG)
                 write_lines(corpus.raw(split, lang), raw[split][lang])
             write_lines(corpus.text(split, lang), lines)
-
-
-def require_short(name: str, lines: list[str], max_positions: int) -> None:
-    """Raises UserError if a line has more than ``max_positions`` subwords, including the end of the sentence."""
-    for number, line in enumerate(lines, start=1):
-        size = line.count(" ") + 2
-        if size > max_positions:
-            raise UserError(
-                f"{name}, line {number}: {size:,} subwords with its end; models take {max_positions:,}. Split this "
-                "line and its translation at the same place, or remove both. Or prepare with --max-positions "
-                f"{size} and train with -- --max-source-positions {size} --max-target-positions {size}"
-            )
 
 
 def binarize(corpus: PreparedCorpus, workers: int) -> None:

@@ -61,6 +61,27 @@ def require_equal(sides: Sides, remedy: str) -> None:
         raise UserError(f"{', '.join(f'{name} has {len(lines):,} lines' for name, lines in sides.items())}; {remedy}")
 
 
+def require_short(lines: list[str], limit: int | None, name: str, remedy: str) -> None:
+    """Checks the lengths of subword text.
+
+    Args:
+        lines: their subwords are separated by spaces.
+        limit: the most subwords of a line, with the end of the sentence; None: no limit.
+        name: of the text, for the message.
+        remedy: for the message; ``{size}`` stands for the length of the line.
+
+    Raises:
+        UserError: a line is longer.
+    """
+    for number, line in enumerate(lines, start=1):
+        size = line.count(" ") + 2
+        if limit is not None and size > limit:
+            raise UserError(
+                f"{name}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; "
+                f"{remedy.format(size=size)}"
+            )
+
+
 def write_lines(path: Path, lines: list[str]) -> None:
     """Writes lines as UTF-8, each followed by ``\\n``."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:

@@ -7,7 +7,7 @@ from torch import Tensor
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
-from gradinit_mt.corpora.text import read_lines
+from gradinit_mt.corpora.text import read_lines, require_short
 from gradinit_mt.evaluation.translate import ExportedModel
 from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.save_dir import RUN, read_run
@@ -80,15 +80,10 @@ def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
         )
 
 
-def require_short(corpus: PreparedCorpus, split: str, facts: CheckpointFacts) -> None:
+def require_short_sentences(corpus: PreparedCorpus, split: str, facts: CheckpointFacts) -> None:
     """Raises UserError if the model does not take every sentence: fairseq-generate would fail after minutes."""
     limits = (facts.max_source_positions, facts.max_target_positions)
     for side, lang, limit in zip(("source", "target"), corpus.languages, limits, strict=True):
         path = corpus.text(split, lang)
-        for number, line in enumerate(read_lines(path), start=1):
-            size = line.count(" ") + 2  # with the end of the sentence
-            if limit is not None and size > limit:
-                raise UserError(
-                    f"{path}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; train with "
-                    f"--max-{side}-positions {size} or more, or prepare the corpus without this line"
-                )
+        remedy = f"train with --max-{side}-positions {{size}} or more, or prepare the corpus without this line"
+        require_short(read_lines(path), limit, str(path), remedy)

@@ -77,7 +77,7 @@ def evaluate(options: argparse.Namespace) -> Path:
     corpus = prepared_corpus(options)
     system = chosen_system(options, corpus)
     checks.require_model(corpus, system.facts)
-    checks.require_short(corpus, options.split, system.facts)
+    checks.require_short_sentences(corpus, options.split, system.facts)
     settings = {
         "checkpoint_sha256": system.facts.sha256,
         "data_sha256": checks.data_checksums(corpus, options.split),

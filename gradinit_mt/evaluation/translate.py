@@ -27,7 +27,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.processor import usable_cores
 from gradinit_mt.corpora import encoding
 from gradinit_mt.corpora.layout import SUBWORD_FILES
-from gradinit_mt.corpora.text import split_lines
+from gradinit_mt.corpora.text import require_short, split_lines
 from gradinit_mt.evaluation import hypotheses
 
 DESCRIPTION = "export.json"
@@ -199,12 +199,8 @@ def translate_text(model: ExportedModel, lines: list[str], search: Search) -> li
     Raises:
         UserError: a line is longer than the model takes; also as ``translate_subwords``.
     """
-    limit = model.checkpoint["max_source_positions"]
     encoded = encoding.encode(lines, model.source, model.subword, model.directory)
-    for number, line in enumerate(encoded, start=1):
-        size = line.count(" ") + 2  # with the end of the sentence
-        if limit is not None and size > limit:
-            raise UserError(f"line {number}: {size:,} subwords with its end, the model takes {limit:,}; split the line")
+    require_short(encoded, model.checkpoint["max_source_positions"], "input", "split the line")
     given = [number for number, line in enumerate(encoded) if line.strip()]
     subwords = translate_subwords(model, [encoded[number] for number in given], search)
     words = hypotheses.join_subwords(subwords, model.subword)
