@@ -22,7 +22,7 @@ from gradinit_mt.corpora.names import require_plain_path
 from gradinit_mt.plugin.checkpoints import newest
 from gradinit_mt.plugin.watch import stop_note
 from gradinit_mt.record.record import TENSORS, Record
-from gradinit_mt.training import options, rehearsal, save_dir
+from gradinit_mt.training import options, preflight, save_dir
 from gradinit_mt.training.log import LOG
 from gradinit_mt.training.presets import PRESETS, preset_for
 from gradinit_mt.training.process import Outcome, run_logged
@@ -125,7 +125,7 @@ def train(arguments: list[str]) -> None:
     fairseq_arguments = options.compose(
         preset, corpus, directory, chosen.seed, chosen.further, chosen.tokens_per_update, gpus, everywhere
     )
-    rehearsal.require_sound(fairseq_arguments)
+    preflight.require_sound(fairseq_arguments)
     line_now = partial(_line, directory, fairseq_arguments, processes, chosen)
     if chosen.dry_run:
         print(shlex.join(line_now()))
@@ -136,7 +136,7 @@ def train(arguments: list[str]) -> None:
         save_dir.require_usable(directory)
         here = save_dir.new_run(corpus, fairseq_arguments)
         if not save_dir.has_begun(directory):
-            rehearsal.require_files(fairseq_arguments)
+            preflight.require_files(fairseq_arguments)
     with save_dir.locked(own) as lock:
         run = _prepared_run(directory, here) if owner else None
         shown = shlex.quote(str(_from_here(directory)))

@@ -1,6 +1,5 @@
 """Runs fairseq's stock commands on the small corpus."""
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -11,10 +10,7 @@ from pathlib import Path
 import pytest
 from forked import run_module, run_script
 from machine import free_port
-from refusing import BEST, LAST, RECORD, described
 from short_runs import ADAM, GRADINIT, short_run
-
-from gradinit_mt.training import launch
 
 VARIABLES = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -96,25 +92,3 @@ def record_only(trained, tmp_path) -> Path:
     (tmp_path / "run").mkdir()
     shutil.copy(trained / "gradinit.safetensors", tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture
-def folder(toy_corpus, trained, tmp_path, monkeypatch) -> Path:
-    """A corpus, a finished run on it and an exported model without weights. Nothing may start fairseq."""
-    for module, name in ((launch, "run_logged"), (launch.newest, "_set_aside")):
-        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("nothing may be started or moved"))
-    monkeypatch.setattr("gradinit_mt.evaluation.generate.run", lambda *_: pytest.fail("nothing may be started"))
-    shutil.copytree(toy_corpus, tmp_path / "corpus")
-    (tmp_path / "run").mkdir()
-    for name in (BEST, LAST, RECORD):
-        shutil.copy(trained / Path(name).name, tmp_path / name)
-    (tmp_path / "run" / ".lock").touch()
-    corpus = launch.PreparedCorpus.load(tmp_path / "corpus")
-    line = launch.options.compose("other", corpus, tmp_path / "run", 1, [])
-    started = {"data": str(tmp_path / "corpus"), "options": line, "starts": []}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(started))
-    (tmp_path / "model").mkdir()
-    shutil.copy(tmp_path / "corpus" / "sentencepiece.model", tmp_path / "model")
-    described(lambda _: None)(tmp_path)
-    (tmp_path / "model" / "model.bin").touch()
-    return tmp_path

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.training import options, rehearsal
+from gradinit_mt.training import options, preflight
 from gradinit_mt.training.presets import PRESETS
 
 
@@ -22,7 +22,7 @@ def arguments(corpus, tmp_path, further, preset="other", **where):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("where", [{}, {"processes": 2}, {"gpus": 1}])
 def test_every_preset_is_sound(corpus, tmp_path, preset, where):
-    rehearsal.require_sound(arguments(corpus, tmp_path, "", preset, **where))
+    preflight.require_sound(arguments(corpus, tmp_path, "", preset, **where))
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_every_preset_is_sound(corpus, tmp_path, preset, where):
     ],
 )
 def test_what_fairseq_trains_is_sound(corpus, tmp_path, further):
-    rehearsal.require_sound(arguments(corpus, tmp_path, further))
+    preflight.require_sound(arguments(corpus, tmp_path, further))
 
 
 def test_a_flat_half_precision_is_refused_on_a_cpu_only(corpus, tmp_path):
     with pytest.raises(UserError, match="on a CPU use --precision bfloat16"):
-        rehearsal.require_sound(arguments(corpus, tmp_path, "--fp16"))
-    rehearsal.require_sound(arguments(corpus, tmp_path, "--fp16 --memory-efficient-fp16 --optimizer adam"))
+        preflight.require_sound(arguments(corpus, tmp_path, "--fp16"))
+    preflight.require_sound(arguments(corpus, tmp_path, "--fp16 --memory-efficient-fp16 --optimizer adam"))
 
 
 def test_files_of_a_new_run_must_be_there(corpus, tmp_path):
     (tmp_path / "a.pt").touch()
-    rehearsal.require_files(arguments(corpus, tmp_path, f"--restore-file {tmp_path / 'a.pt'}"))
-    rehearsal.require_files(arguments(corpus, tmp_path, "--restore-file checkpoint_last.pt"))
+    preflight.require_files(arguments(corpus, tmp_path, f"--restore-file {tmp_path / 'a.pt'}"))
+    preflight.require_files(arguments(corpus, tmp_path, "--restore-file checkpoint_last.pt"))
     for missing in ("none.pt", str(tmp_path), "s3://bucket/a.pt"):  # which fairseq cannot read without iopath
         with pytest.raises(UserError, match=rf"--restore-file {re.escape(missing)}: no such file"):
-            rehearsal.require_files(arguments(corpus, tmp_path, f"--restore-file {missing}"))
+            preflight.require_files(arguments(corpus, tmp_path, f"--restore-file {missing}"))

@@ -41,7 +41,7 @@ EXPORTS = [
         text("model/sentencepiece.model", b"x" * 99),
     ),
     Bad("text not in UTF-8", "translate model", r"standard input, line 2: not valid UTF-8", stdin=b"eins\nf\xfcnf\n"),
-    Bad("a line that is too long", "translate model", r"line 1: \d+ subwords .* takes 99; split", stdin=b"Hallo " * 99),
+    Bad("a line that is too long", "translate model", r"input, line 1: \d+ subwords .* takes 99; split", stdin=b"Hallo " * 99),
     Bad("a beam of 0", "translate model --beam 0", r"argument --beam: 0: expected a whole number of at least 1"),
     Bad(
         "a penalty of inf", "translate model --length-penalty inf", r".*--length-penalty: inf: expected a finite number"
