@@ -39,7 +39,7 @@ def atomic_write(path: Path, shared: bool = False) -> Iterator[Path]:
 
 
 def temporary_name(path: Path, mark: str = "") -> Path:
-    """The name under which ``whole`` writes ``path``, and which a killed process leaves behind."""
+    """The name under which ``atomic_write`` writes ``path``, and which a killed process leaves behind."""
     return path.with_name(f".{path.stem}{mark}{path.suffix}.tmp")
 
 
@@ -131,7 +131,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object, shared: bool = False) -> None:
-    """Writes JSON atomically, in place of an earlier file; for ``shared`` see ``whole``."""
+    """Writes JSON atomically, in place of an earlier file; for ``shared`` see ``atomic_write``."""
     with atomic_write(path, shared) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

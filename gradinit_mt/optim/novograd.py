@@ -66,7 +66,6 @@ class NovoGradConfig(TorchAdamConfig):
     """Options of NovoGrad; the names are those of fairseq's Adam."""
 
     adam_betas: str = option("decay of the two moments, each in [0, 1)", default="(0.95, 0.98)")
-    adam_eps: float = option("added to the root of the second moment, above 0", default=1e-8)
     weight_decay: float = option("weight decay, at least 0: added to the normalized gradient", default=0.0)
 
 

@@ -40,7 +40,8 @@ class Curve:
 def read_log(path: Path, name: str) -> Curve:
     """The curve in a log of fairseq-train.
 
-    Where a resumed run logged an update twice, the later values count.
+    Where a resumed run logged an update twice, the later values count. What a start logged that saved nothing, because
+    it was killed before its first checkpoint, is left out: the next start may have had other settings.
 
     Raises:
         UserError: there is no such file, no training loss in it, or a line without the numbers that fairseq logs.
@@ -50,7 +51,12 @@ def read_log(path: Path, name: str) -> Curve:
             f"{path}: no such log; expected the output of fairseq-train, as {log.LOG} in the run's directory"
         )
     with path.open(encoding="utf-8", errors="replace") as lines:
-        found = [found for line in lines if (found := log.statistics(line))]
+        found: list[tuple[str, dict]] = []
+        for line in lines:
+            if log.FROM_SCRATCH in line:
+                found.clear()
+            elif statistics := log.statistics(line):
+                found.append(statistics)
     training = [numbers for kind, numbers in found if kind == "train_inner"]
     validation = [numbers for kind, numbers in found if kind == "valid"]
     if not training:

@@ -6,6 +6,9 @@ import re
 
 LOG = "train.log"  # in a save dir: everything that fairseq-train printed
 
+# fairseq prints it when it starts from scratch.
+FROM_SCRATCH = "| INFO | fairseq.trainer | No existing checkpoint found"
+
 _STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})\s*$")
 
 

@@ -12,21 +12,24 @@ from types import ModuleType
 import gradinit_mt
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.plugin.checkpoints import untrusted
+from gradinit_mt.plugin.checkpoints import newest, untrusted
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESETS
 
 # Set by the launcher, which relies on their values.
 OWNED = ("save_dir", "seed", "user_dir", "source_lang", "target_lang", "distributed_world_size", "cpu")
 
-# May change when a run is continued: where files are, what is logged and kept, and when the run stops before its end.
-# (So may the number of updates if --total-num-update fixes the schedule.)
+# May change when a run is continued: where files are, what is logged and kept, how it is validated, and when it ends.
+# (So may the number of updates if the schedule does not depend on it, see ``ENDLESS``.)
 FREE = {"user_dir", "save_dir", "tensorboard_logdir", "num_workers", "log_interval", "keep_last_epochs"}
 FREE |= {"keep_interval_updates", "keep_best_checkpoints", "patience", "stop_time_hours"}
-FREE |= {"watch_updates", "watch_language_model_updates"}
+FREE |= {"watch_updates", "watch_language_model_updates", "max_epoch", "max_tokens_valid", "batch_size_valid"}
+
+# Schedules without an end: no learning rate depends on --max-update. (Others need a --total-num-update for that.)
+ENDLESS = ("fixed", "inverse_sqrt", "reduce_lr_on_plateau")
 
 # Files of other runs: different spellings of a path are the same option.
-PATHS = ("gradinit_from", "finetune_from_model")
+PATHS = ("gradinit_from", "finetune_from_model", "restore_file")
 
 # What a start takes from a checkpoint of another run.
 RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
@@ -106,7 +109,7 @@ def _owned(name: str) -> UserError:
 
 def _real_path(path: str) -> str:
     """The path without links, relative parts or the name of the record of GradInit in a save dir."""
-    if not Path(path).exists():  # fairseq also takes names that are not paths
+    if path == newest.LAST or not Path(path).exists():  # names that fairseq looks for in the save dir
         return path
     real = Path(path).resolve()
     return str(real.parent if real.name == TENSORS else real)
@@ -180,7 +183,8 @@ def changed(before: list[str], now: list[str], may_move: bool = False) -> list[s
     # fairseq's parser imports the user dir, which may have been another checkout
     old, new = given([*before, "--user-dir", USER_DIR]), given(now)
     old |= {name: _real_path(old[name]) for name in PATHS if name in old}
-    free = FREE | ({"max_update"} if "total_num_update" in new else set()) | ({"data"} if may_move else set())
+    extensible = "total_num_update" in new or new.get("lr_scheduler") in ENDLESS
+    free = FREE | ({"max_update"} if extensible else set()) | ({"data"} if may_move else set())
     before_shown, now_shown = (
         {name.replace("_", "-"): _shown(value) for name, value in run.items() if name not in free} for run in (old, new)
     )

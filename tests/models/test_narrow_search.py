@@ -82,6 +82,7 @@ def test_any_other_search_stays_what_it_is(model, dictionary):
         SequenceGenerator(models, dictionary, **options, no_repeat_ngram_size=2),
         SequenceGenerator([model, model], dictionary, **options),
         SequenceGenerator(models, dictionary, **options, lm_model=model, lm_weight=0.1),
+        SequenceGenerator(models, dictionary, **options, eos=6),
     ):
         before = other.model, other.search, other.vocab_size
         with narrowed(other):

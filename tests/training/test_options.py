@@ -157,7 +157,7 @@ def test_fairseqs_parser_accepts_every_preset_with_every_documented_change(compo
 
 FREELY = [
     *("--log-interval", "7", "--watch-updates", "0", "--patience", "3", "--stop-time-hours", "1"),
-    *("--keep-interval-updates", "2", "--keep-best-checkpoints", "2"),
+    *("--keep-interval-updates", "2", "--keep-best-checkpoints", "2", "--max-epoch", "7", "--max-tokens-valid", "99"),
 ]
 
 
@@ -182,11 +182,21 @@ def test_more_updates_are_another_run_unless_the_schedule_is_fixed(composed):
     assert options.changed(composed("--max-update", "10"), composed("--max-update", "20")) == [
         "max-update 10 there, 20 here"
     ]
-    fixed = ["--total-num-update", "20"]
-    assert options.changed(composed(*fixed, "--max-update", "10"), composed(*fixed, "--max-update", "20")) == []
+    for fixed in (["--total-num-update", "20"], ["--lr-scheduler", "inverse_sqrt", "--warmup-updates", "5"]):
+        assert options.changed(composed(*fixed, "--max-update", "10"), composed(*fixed, "--max-update", "20")) == []
 
 
-def test_a_file_of_another_run_is_the_same_in_any_spelling_of_its_path(composed, tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_run_is_the_same_in_any_spelling_of_its_path(composed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("other.pt", "checkpoint_last.pt"):
+        (tmp_path / name).touch()
+    absolute = composed("--restore-file", str(tmp_path / "other.pt"))
+    assert options.changed(composed("--restore-file", "other.pt"), absolute) == []
+    own = options.given(composed("--restore-file", "checkpoint_last.pt"))
+    assert own["restore_file"] == "checkpoint_last.pt", "the one in the save dir"
+
+
+def test_a_record_of_another_run_is_the_same_in_any_spelling_of_its_path(composed, tmp_path, monkeypatch):
     (tmp_path / "other").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "other")
     monkeypatch.chdir(tmp_path)
