@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from gradinit_mt.common.errors import UserError
 
@@ -25,12 +25,25 @@ def run(main: Callable[[], None], interrupted: str = "no output was written") ->
             signal.signal(number, _end)
     try:
         main()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # at the exit a full disk would be no error of the command
     except (UserError, OSError) as error:
         say(f"error: {error}")
+        _give_up_on_output()
         sys.exit(2)
     except KeyboardInterrupt:
         say(f"interrupted: {interrupted}")
         sys.exit(128 + signal.SIGINT)
+
+
+def _give_up_on_output() -> None:
+    """Lets what is left in the buffer of stdout go nowhere if it cannot be written: Python would complain again."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _to_nowhere(sys.stdout)
 
 
 def _end(number: int, _frame: object) -> NoReturn:
@@ -55,8 +68,12 @@ def outliving_the_display() -> Iterator[None]:
     try:
         yield
     except OSError:
-        with open(os.devnull, "w") as nothing:
-            os.dup2(nothing.fileno(), sys.stderr.fileno())
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
 
 
 def parse_with_further(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

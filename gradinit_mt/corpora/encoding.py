@@ -20,17 +20,22 @@ def encode(lines: list[str], lang: str, subword: str, directory: Path) -> list[s
         directory: of the prepared corpus, or any other with its subword model.
 
     Raises:
-        UserError: a sentencepiece model is missing or damaged.
+        UserError: the subword model is missing or damaged.
     """
     model = directory / SUBWORD_FILES[subword][0]
     if subword == "sentencepiece":
         try:
             processor = SentencePieceProcessor(model_file=str(model))
         except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"{model}: cannot be read as a subword model ({error}); prepare or export it again"
-            ) from error
+            raise _damaged(model, error) from error
         return [parallel.encode(processor, line) for line in lines]
-    with model.open(encoding="utf-8") as file:
-        merges = BPE(file)
+    try:
+        with model.open(encoding="utf-8") as file:
+            merges = BPE(file)
+    except (OSError, ValueError, SystemExit) as error:  # it ends the process at a wrong line
+        raise _damaged(model, error) from error
     return [merges.process_line(line) for line in iwslt14.tokenize_test(lines, lang)]
+
+
+def _damaged(model: Path, error: BaseException) -> UserError:
+    return UserError(f"{model}: cannot be read as a subword model ({error}); prepare or export it again")

@@ -77,7 +77,7 @@ def require_short(lines: list[str], limit: int | None, name: str, remedy: str) -
         size = line.count(" ") + 2
         if limit is not None and size > limit:
             raise UserError(
-                f"{name}, line {number}: {size:,} subwords with its end, the model takes {limit:,}; "
+                f"{name}, line {number}: {size:,} subwords with its end, expected at most {limit:,}; "
                 f"{remedy.format(size=size)}"
             )
 

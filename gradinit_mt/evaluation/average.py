@@ -24,7 +24,8 @@ def average_parameters(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each parameter over several state dicts, computed in float64.
 
     Returns:
-        Floating-point entries in float32 (float64 where they were), other entries unchanged.
+        Floating-point entries in float32 (float64 where they were), other entries unchanged. Names that share a tensor,
+        such as tied embeddings, share its mean.
 
     Raises:
         UserError: the state dicts differ in names or shapes, or in an entry that has no mean (integers).
@@ -34,7 +35,15 @@ def average_parameters(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         if model.keys() != first.keys():
             wrong = ", ".join(sorted(model.keys() ^ first.keys())[:5])
             raise UserError(f"the checkpoints hold different parameters ({wrong}); are they from one run?")
-    return {name: _mean(name, [model[name] for model in models]) for name in first}
+    means: dict[tuple, Tensor] = {}
+    found = {}
+    for name in first:
+        tensors = [model[name] for model in models]
+        place = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in tensors)
+        if place not in means:
+            means[place] = _mean(name, tensors)
+        found[name] = means[place]
+    return found
 
 
 def _mean(name: str, tensors: list[Tensor]) -> Tensor:

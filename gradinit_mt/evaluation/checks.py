@@ -5,7 +5,6 @@ from pathlib import Path
 from torch import Tensor
 
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
 from gradinit_mt.corpora.text import read_lines, require_short
 from gradinit_mt.evaluation.translate import ExportedModel
@@ -72,8 +71,7 @@ def require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, Tensor], pa
 
 def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
     """Raises UserError if the exported model has other subwords than the corpus."""
-    name = SUBWORD_FILES[corpus.subword][0]
-    if model.subword != corpus.subword or sha256(model.directory / name) != corpus.sha256[name]:
+    if model.subword_sha256 != {name: corpus.sha256[name] for name in SUBWORD_FILES[corpus.subword]}:
         raise UserError(
             f"{model.directory}: its subwords are not those of {corpus.directory}; give the corpus that the model was "
             "trained on with --data"
@@ -87,3 +85,10 @@ def require_short_sentences(corpus: PreparedCorpus, split: str, facts: Checkpoin
         path = corpus.text(split, lang)
         remedy = f"train with --max-{side}-positions {{size}} or more, or prepare the corpus without this line"
         require_short(read_lines(path), limit, str(path), remedy)
+
+
+def require_in_a_batch(corpus: PreparedCorpus, split: str, max_tokens: int) -> None:
+    """Raises UserError if a sentence is longer than a batch of fairseq-generate, which would fail."""
+    for lang in corpus.languages:
+        path = corpus.text(split, lang)
+        require_short(read_lines(path), max_tokens, str(path), "give --max-tokens {size} or more")

@@ -56,6 +56,7 @@ def export(options: argparse.Namespace) -> None:
             source=corpus.source,
             target=corpus.target,
             subword=corpus.subword,
+            subword_sha256={name: corpus.sha256[name] for name in SUBWORD_FILES[corpus.subword]},
             moses_tokenized=corpus.moses_tokenized,
             quantization=options.quantization,
             vocabulary_map=options.vocabulary_map,
@@ -83,7 +84,7 @@ def convert(state: dict, corpus: PreparedCorpus, directory: Path, quantization: 
     """
     logging.getLogger("fairseq").setLevel(logging.WARNING)  # the converter loads a task, which logs its dictionaries
     converters = load_ctranslate2().converters
-    weights = {name: value.numpy() for name, value in state["model"].items() if name.endswith(folding.SUFFIX)}
+    weights = {name: value.float().numpy() for name, value in state["model"].items() if name.endswith(folding.SUFFIX)}
     parameters = {name: value for name, value in state["model"].items() if name not in weights}
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "checkpoint.pt"

@@ -26,6 +26,7 @@ _RESERVED = (
     *("--post-process", "--remove-bpe", "--bpe", "--tokenizer", "--num-shards", "--shard-id"),
     *("--max-source-positions", "--max-target-positions"),
     *("--required-batch-size-multiple", "--skip-invalid-size-inputs-valid-test"),
+    *("--checkpoint-suffix", "--checkpoint-shard-count"),  # which name other files than --path
 )
 # With these, all or the beginning of a hypothesis is the reference.
 _REFERENCE = ("--score-reference", "--prefix-size")
@@ -45,8 +46,16 @@ def nbest(options: list[str]) -> int:
     return parser.parse_known_args(options)[0].nbest
 
 
-def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argparse.Namespace) -> list[str]:
+def command_line(
+    corpus: PreparedCorpus, facts: CheckpointFacts, options: argparse.Namespace, max_tokens: int
+) -> list[str]:
     """The command line of ``fairseq-generate``, starting with the interpreter, for the options of ``evaluation.run``.
+
+    Args:
+        corpus: to translate a split of.
+        facts: of the checkpoint.
+        options: those of the command.
+        max_tokens: source subwords of a batch, with padding.
 
     Raises:
         UserError: a path is not plain; or the further options include one that this package sets, or that puts the
@@ -65,7 +74,7 @@ def command_line(corpus: PreparedCorpus, facts: CheckpointFacts, options: argpar
     command += ["--task", "gradinit_translation", "--no-gradinit"]
     command += ["--source-lang", corpus.source, "--target-lang", corpus.target]
     command += ["--gen-subset", options.split, "--path", facts.file]
-    command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(options.max_tokens)]
+    command += ["--beam", str(options.beam), "--lenpen", str(options.lenpen), "--max-tokens", str(max_tokens)]
     for side, limit in (("source", facts.max_source_positions), ("target", facts.max_target_positions)):
         command += [] if limit is None else [f"--max-{side}-positions", str(limit)]
     # with its default of 8, fairseq silently drops a last batch whose size is not a multiple of 8

@@ -46,8 +46,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")
     add("--paired-with", type=Path, metavar="DIR", help="compare with this result by paired bootstrap resampling")
     options = command.parse_with_further(parser, arguments)
-    if not options.exported:
-        options.max_tokens = options.max_tokens or generate.BATCH_TOKENS
     if options.exported and options.further:
         parser.error("--exported runs no fairseq-generate; drop the options after --")
     return options

@@ -65,14 +65,16 @@ class Checkpoint:
 
     def translate(self, options: argparse.Namespace, directory: Path) -> tuple[list[str], dict]:
         """See ``System``; fairseq's output is kept in ``directory``."""
-        arguments = generate.command_line(self.corpus, self.facts, options)
+        tokens = options.max_tokens or generate.BATCH_TOKENS
+        arguments = generate.command_line(self.corpus, self.facts, options, tokens)
+        checks.require_in_a_batch(self.corpus, options.split, tokens)
         sentences = self.corpus.counts[options.split]
         output = generate.run(arguments, directory, sentences)
         checkpoints.require_unchanged(self.facts.file, self.facts.sha256)
         on_gpu = torch.cuda.is_available() and not options.cpu
         device = torch.cuda.get_device_name() if on_gpu else f"CPU, {usable_cores()} cores"
         subwords = hypotheses.parse(output, sentences, generate.nbest(options.further))
-        system = {"device": device, "precision": generate.precision(directory), "max_tokens": options.max_tokens}
+        system = {"device": device, "precision": generate.precision(directory), "max_tokens": tokens}
         return subwords, {**system, "command": shlex.join(arguments)}
 
 

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
-from gradinit_mt.common.processor import usable_cores
+from gradinit_mt.common.files import sha256
+from gradinit_mt.common.processor import instruction_sets, usable_cores
 from gradinit_mt.corpora import encoding
 from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.corpora.text import require_short, split_lines
@@ -33,7 +34,7 @@ from gradinit_mt.evaluation import hypotheses
 DESCRIPTION = "export.json"
 WEIGHTS = "model.bin"
 VOCABULARY_MAP = "vmap.txt"
-FORMAT = 2
+FORMAT = 3
 MAX_LENGTH = 200  # subwords of a hypothesis, the default of fairseq-generate
 # Source subwords per batch: the fastest of 256, 512 and 1,024 on the CPU where it was measured.
 FLOAT32_TOKENS = 1024
@@ -48,22 +49,13 @@ def load_ctranslate2() -> ModuleType:
     Its AVX-512 kernels are off by default, and are turned on here where the processor has what they need. A value of
     ``CT2_FORCE_CPU_ISA`` in the environment is kept.
     """
-    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= _processor_flags():
+    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= instruction_sets():
         os.environ.setdefault("CT2_FORCE_CPU_ISA", "AVX512")  # read at the import
     try:
         import ctranslate2.converters
     except ImportError as error:
         raise UserError(f"CTranslate2 cannot be imported ({error}); run scripts/install.sh") from error
     return ctranslate2
-
-
-def _processor_flags() -> set[str]:
-    """The instruction sets that Linux names; none elsewhere, or on a processor other than x86."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +67,7 @@ class ExportedModel:
     source: str
     target: str
     subword: str  # "subword-nmt" or "sentencepiece"
+    subword_sha256: dict[str, str]  # file of the subword model -> checksum
     moses_tokenized: bool
     quantization: str
     vocabulary_map: int | None  # likeliest translations per source subword; None: the whole vocabulary
@@ -94,7 +87,12 @@ class ExportedModel:
 
     @classmethod
     def load(cls, directory: Path) -> "ExportedModel":
-        """Reads ``export.json``; raises UserError if it or its map is missing, of another format, or was changed."""
+        """Reads ``export.json``.
+
+        Raises:
+            UserError: it is missing, of another format, or was changed; or its vocabulary map is missing, or its
+                subword model is another: CTranslate2 would translate its subwords without a word.
+        """
         try:
             stored = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
@@ -108,6 +106,9 @@ class ExportedModel:
             )
         if stored["vocabulary_map"] is not None and not (directory / VOCABULARY_MAP).is_file():
             raise UserError(f"{directory / VOCABULARY_MAP}: missing, though the model has a map; export it again")
+        for name, digest in stored["subword_sha256"].items():
+            if not (directory / name).is_file() or sha256(directory / name) != digest:
+                raise UserError(f"{directory / name}: missing, or not the file of the export; export it again")
         return cls(directory=directory, **stored)
 
     def stored(self) -> dict:
@@ -128,8 +129,12 @@ def _wrong_entries(stored: dict) -> list[str]:
         wrong.append("checkpoint")
     if not isinstance(stored.get("vocabulary_map"), int | None):
         wrong.append("vocabulary_map")
+    if not isinstance(stored.get("subword_sha256"), dict):
+        wrong.append("subword_sha256")
     if not wrong and stored["subword"] not in SUBWORD_FILES:
         wrong.append(f"subword {stored['subword']!r}")
+    if not wrong and stored["subword_sha256"].keys() != {*SUBWORD_FILES[stored["subword"]]}:
+        wrong.append("subword_sha256")
     if not wrong and not re.fullmatch(r"\w+", stored["quantization"]):  # it becomes part of a directory's name
         wrong.append(f"quantization {stored['quantization']!r}")
     return wrong

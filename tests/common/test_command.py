@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,18 @@ command.run(main)
     finally:
         os.close(writing)
     assert done.returncode == status
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_does_not_fit_on_the_disk_is_an_error_of_one_line(root, unbuffered):
+    program = "from gradinit_mt.common import command\ncommand.run(lambda: print('a translation'))"
+    variables = {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, env=os.environ | variables
+        )
+    assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
 
 
 def test_a_failed_program_is_reported_with_the_end_of_its_output():

@@ -2,9 +2,11 @@
 
 import pytest
 
+from gradinit_mt.common.errors import UserError
 from gradinit_mt.corpora import parallel
 from gradinit_mt.corpora.encoding import encode
 from gradinit_mt.corpora.iwslt14 import learn_merges, tokenized_splits
+from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.corpora.text import read_lines
 
 
@@ -19,6 +21,16 @@ def test_sentencepiece(kept_text, tmp_path_factory, lang):
     assert encode(read_lines(kept_text / f"test.{lang}"), lang, "sentencepiece", corpus) == read_lines(
         corpus / f"test.{lang}"
     )
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"x"])
+@pytest.mark.parametrize("subword", SUBWORD_FILES)
+def test_a_missing_or_damaged_model_is_named(tmp_path, subword, content):
+    path = tmp_path / SUBWORD_FILES[subword][0]
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path}: cannot be read as a subword model"):
+        encode(["ja"], "de", subword, tmp_path)
 
 
 def test_moses_tokens_and_merges(tmp_path):

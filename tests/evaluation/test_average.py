@@ -61,6 +61,18 @@ def test_the_mean_of_half_precision_is_not_rounded_to_half_precision():
     assert mean.item() == 1 + 2**-11
 
 
+def test_names_that_share_a_tensor_share_its_mean():
+    inputs = []
+    for value in (1.0, 3.0):
+        tied = torch.full((4, 3), value)
+        inputs.append({"embedding": tied, "output": tied, "part": tied[:2], "own": tied.clone()})
+    means = average_parameters(inputs)
+    assert all(mean.eq(2).all() for mean in means.values())
+    assert means["embedding"] is means["output"]
+    assert means["part"].shape == (2, 3)
+    assert means["own"] is not means["embedding"]
+
+
 def test_inputs_stay_unchanged():
     tensors = [torch.ones(3), torch.zeros(3)]
     average_parameters([{"w": tensor} for tensor in tensors])

@@ -133,6 +133,8 @@ def test_a_result_of_other_batches_or_of_another_device_is_not_the_one_asked_for
         evaluate_here(toy.run, "--output", directory)
     options = run.parse_arguments([str(toy.run), "--output", str(directory)])
     assert run.evaluate(options) == directory, "without --cpu any device will do"
+    (directory / "scores.json").write_text(json.dumps(result | {"max_tokens": 100}))
+    assert evaluate_here(toy.run, "--output", directory) == directory, "without --max-tokens any batches will do"
     unnoted = {name: value for name, value in result.items() if name not in ("device", "max_tokens")}
     (directory / "scores.json").write_text(json.dumps(unnoted))
     assert evaluate_here(toy.run, "--output", directory, "--max-tokens", "100") == directory
@@ -178,6 +180,12 @@ def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path
         (("--average", "9"), "9 checkpoints by epoch wanted, 4 found"),
         (("--output", "new", "--", "-sen"), "-sen: set by this command"),
         (("--output", "new", "--", "-t", "de"), "-t: set by this command"),
+        (("--output", "new", "--", "--checkpoint-suf=_x"), "--checkpoint-suf=_x: set by this command"),
+        (("--output", "new", "--", "--checkpoint-shard-count", "2"), "--checkpoint-shard-count: set by this command"),
+        (
+            ("--output", "new", "--max-tokens", "9"),
+            r"test\.de, line \d+: \d+ subwords .* at most 9; give --max-",
+        ),
         (("--output", "new", "--", "--score-ref"), "--score-ref: would score the reference against itself"),
         (("--output", "new", "--", "--prefix-size=2"), "--prefix-size=2: would score the reference against itself"),
     ],
@@ -193,6 +201,6 @@ def test_a_sentence_longer_than_the_model_takes_is_named(toy, tmp_path):
     state = checkpoints.load(toy.run / "checkpoint_best.pt")
     state["cfg"]["task"]["max_source_positions"] = 12
     torch.save(state, tmp_path / "short.pt")
-    with pytest.raises(UserError, match=r"test.de, line \d+: \d+ subwords with its end, the model takes 12; train"):
+    with pytest.raises(UserError, match=r"test.de, line \d+: \d+ subwords with its end, expected at most 12; train"):
         evaluate_here(toy.run, "--checkpoint", tmp_path / "short.pt", "--output", tmp_path / "result")
     assert not (tmp_path / "result").exists()

@@ -17,6 +17,7 @@ from toy import TEST_SENTENCES, call
 
 import gradinit_mt
 from gradinit_mt.common.errors import UserError
+from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import export, run, translate, vocabulary_map
@@ -134,6 +135,9 @@ def test_an_evaluation_scores_as_with_fairseq_generate(toy, exported, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(exported.directory, other)
     (other / "sentencepiece.model").write_bytes(b"other")
+    stored = json.loads((other / "export.json").read_text())
+    stored["subword_sha256"]["sentencepiece.model"] = sha256(other / "sentencepiece.model")
+    (other / "export.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match="its subwords are not those of"):
         evaluate("mixed", "--exported", other)
 
@@ -232,8 +236,11 @@ def weighted(toy):
     return {"cfg": {"model": settings}, "model": model.state_dict()}, model, task
 
 
-def test_residual_weights_are_folded_into_other_parameters(toy, weighted, tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_residual_weights_are_folded_into_other_parameters(toy, weighted, tmp_path, dtype):
     state, model, task = weighted
+    state["model"] = {name: value.to(dtype) for name, value in state["model"].items()}
+    model.load_state_dict(state["model"])
     export.convert(state, PreparedCorpus.load(toy.corpus), tmp_path / "model", "float32")
     lines = [read_lines(toy.corpus / f"test.{lang}")[:9] for lang in ("de", "en")]
     scored = ctranslate2.Translator(str(tmp_path / "model")).score_batch(*[[t.split() for t in side] for side in lines])
@@ -295,9 +302,9 @@ def test_what_cannot_be_translated_is_refused(exported, tmp_path):
     with pytest.raises(UserError, match=r"not an exported model .*scripts/export\.sh"):
         ExportedModel.load(tmp_path)
     (tmp_path / "export.json").write_text('{"format": 7}')
-    with pytest.raises(UserError, match="format 7, expected 2; export it again"):
+    with pytest.raises(UserError, match="format 7, expected 3; export it again"):
         ExportedModel.load(tmp_path)
-    with pytest.raises(UserError, match=r"line 3: \d,\d+ subwords with its end, the model takes 1,024"):
+    with pytest.raises(UserError, match=r"line 3: \d,\d+ subwords with its end, expected at most 1,024"):
         translate_text(exported, ["ja", "", "ja " * 1500], search())
     shutil.copytree(exported.directory, tmp_path / "damaged")
     (tmp_path / "damaged" / "model.bin").write_bytes(b"")
@@ -312,7 +319,7 @@ def test_avx512_is_used_where_the_processor_has_all_of_it(monkeypatch):
         (needed - {"avx512cd"}, None, None),
         (needed, "AVX2", "AVX2"),
     ):
-        monkeypatch.setattr(translate, "_processor_flags", lambda flags=flags: flags)
+        monkeypatch.setattr(translate, "instruction_sets", lambda flags=flags: flags)
         monkeypatch.setenv("CT2_FORCE_CPU_ISA", chosen or "")
         if not chosen:
             monkeypatch.delenv("CT2_FORCE_CPU_ISA")

@@ -83,7 +83,7 @@ def test_a_corpus_that_cannot_be_trained_on_or_translated_is_refused(root, tmp_p
     error = done.stderr.splitlines()[-1]
     assert error.startswith("error: ") and message in error
     if long_line:
-        assert "the model takes 1,024" in error and "or prepare with --max-positions" in error
+        assert "expected at most 1,024" in error and "or prepare with --max-positions" in error
     assert not any(path.is_dir() for path in tmp_path.iterdir())
 
 

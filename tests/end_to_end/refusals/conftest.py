@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from refusing import BEST, LAST, RECORD, described
 
+from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.training import launch
 
 
@@ -26,7 +27,8 @@ def folder(toy_corpus, trained, tmp_path, monkeypatch) -> Path:
     started = {"data": str(tmp_path / "corpus"), "options": line, "starts": []}
     (tmp_path / "run" / "run.json").write_text(json.dumps(started))
     (tmp_path / "model").mkdir()
-    shutil.copy(tmp_path / "corpus" / "sentencepiece.model", tmp_path / "model")
+    for name in SUBWORD_FILES["sentencepiece"]:
+        shutil.copy(tmp_path / "corpus" / name, tmp_path / "model")
     described(lambda _: None)(tmp_path)
     (tmp_path / "model" / "model.bin").touch()
     return tmp_path

@@ -15,7 +15,9 @@ from machine import limited
 from unchanged import unchanged
 
 from gradinit_mt.common import command
+from gradinit_mt.common.files import sha256
 from gradinit_mt.corpora import iwslt14, parallel
+from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.evaluation import average, export, run, translate
 from gradinit_mt.record import report
 from gradinit_mt.training import curve, launch
@@ -88,7 +90,9 @@ def described(change: Callable[[dict], object]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         limits = {"max_source_positions": 99, "max_target_positions": 99}
         stored = {"corpus": "toy", "source": "de", "target": "en", "subword": "sentencepiece", "quantization": "int8"}
-        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "vocabulary_map": None, "format": 2}
+        stored |= {"moses_tokenized": False, "checkpoint": limits, "versions": {}, "vocabulary_map": None, "format": 3}
+        subwords = [folder / "model" / name for name in SUBWORD_FILES["sentencepiece"]]
+        stored["subword_sha256"] = {path.name: sha256(path) for path in subwords}
         change(stored)
         (folder / "model" / "export.json").write_text(json.dumps(stored))
 

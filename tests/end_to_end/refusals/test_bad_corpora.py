@@ -73,7 +73,11 @@ TEXT = [
     ),
     Bad("too few subwords", f"{PREPARE} --vocab-size 9", r"a vocabulary of 9 pieces is too small for the \d+"),
     Bad("no pair that is short enough", f"{PREPARE} --max-length 1", r"train: no sentence pair is left; check the"),
-    Bad("a line that is too long", f"{PREPARE} --max-positions 4", r"valid\.de, line 1: \d+ subwords .* model takes 4"),
+    Bad(
+        "a line that is too long",
+        f"{PREPARE} --max-positions 4",
+        r"valid\.de, line 1: \d+ subwords .* expected at most 4",
+    ),
     Bad("equal languages", f"{PREPARE} --target de", r"--source and --target are both 'de'; name two languages"),
     Bad("a path as a language", f"{PREPARE} --target ../en", r"language '\.\./en': expected only letters"),
     Bad("a path as a name", f"{PREPARE} --name ../x", r"the corpus's name is '\.\./x', expected one without slashes"),

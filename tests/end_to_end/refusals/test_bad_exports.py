@@ -4,11 +4,12 @@ import pytest
 from refusing import EVALUATE, Bad, described, refused, removed, text
 
 EXPORT = "export run --data corpus --output new/model"
+SUBWORDS = r"model/sentencepiece\.model: missing, or not the file of the export"
 WRONG = r"model/export\.json: missing, unknown or wrong: "
 EXPORTS = [
     Bad("no model", "translate corpus", r"corpus: not an exported model .*make one with scripts/export\.sh"),
     Bad(
-        "another format", "translate model", r".*format 1, expected 2; export", described(lambda d: d.update(format=1))
+        "another format", "translate model", r".*format 1, expected 3; export", described(lambda d: d.update(format=1))
     ),
     Bad("an entry too many", "translate model", rf"{WRONG}extra; export it", described(lambda d: d.update(extra=1))),
     Bad("an entry too few", "translate model", rf"{WRONG}versions", described(lambda d: d.pop("versions"))),
@@ -33,15 +34,32 @@ EXPORTS = [
     ),
     Bad("without its checkpoint", f"{EVALUATE} --exported model", r"model: lacks facts of its checkpoint"),
     Bad("no weights", "translate model", r"model: CTranslate2 cannot load it", stdin=b"Hallo.\n"),
-    Bad("no subword model", "translate model", r".*cannot be read as a sub", removed("model/sentencepiece.model")),
+    Bad("no subword model", "translate model", f"{SUBWORDS}; export it again", removed("model/sentencepiece.model")),
     Bad(
         "a damaged one",
         "translate model",
-        r".*cannot be read as a subword",
+        SUBWORDS,
         text("model/sentencepiece.model", b"x" * 99),
     ),
+    Bad(
+        "checksums of other files",
+        "translate model",
+        rf"{WRONG}subword_sha256",
+        described(lambda d: d.update(subword_sha256={"../x": ""})),
+    ),
+    Bad(
+        "checksums of none",
+        "translate model",
+        rf"{WRONG}subword_sha256",
+        described(lambda d: d.update(subword_sha256=1)),
+    ),
     Bad("text not in UTF-8", "translate model", r"standard input, line 2: not valid UTF-8", stdin=b"eins\nf\xfcnf\n"),
-    Bad("a line that is too long", "translate model", r"input, line 1: \d+ subwords .* takes 99; split", stdin=b"Hallo " * 99),
+    Bad(
+        "a line that is too long",
+        "translate model",
+        r"input, line 1: \d+ subwords .* at most 99; split",
+        stdin=b"Hallo " * 99,
+    ),
     Bad("a beam of 0", "translate model --beam 0", r"argument --beam: 0: expected a whole number of at least 1"),
     Bad(
         "a penalty of inf", "translate model --length-penalty inf", r".*--length-penalty: inf: expected a finite number"
