@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:1] = [str(ROOT), str(ROOT / "experiments")]  # instead of this folder: the modules are comparison.NAME
 
-
 from comparison import measures, pictures, tables  # noqa: E402 - needs the path above
 from comparison.collect import collect  # noqa: E402
 from comparison.groups import Group, Part, by_part, rates_of  # noqa: E402
