@@ -8,7 +8,6 @@ bin/                                 fairseq-preprocess output: dictionaries and
 """
 
 import dataclasses
-import json
 import shlex
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from gradinit_mt import __version__
 from gradinit_mt.common.command import failure, step
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256, write_json
+from gradinit_mt.common.stored import read_stored, to_store
 from gradinit_mt.corpora.names import require_dictionary, require_language, require_plain_name, require_plain_path
 from gradinit_mt.corpora.text import Text, read_lines, require_short, write_lines
 
@@ -70,17 +70,8 @@ class PreparedCorpus:
                 f"{directory}: not a prepared corpus (no corpus.json); "
                 "make one with scripts/prepare_corpus.sh or scripts/prepare_iwslt14.sh"
             )
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not valid JSON ({error}); prepare the corpus again") from error
-        found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
-        if found != FORMAT:
-            raise UserError(f"{path}: format {found}, expected {FORMAT}; prepare the corpus again")
-        if wrong := stored.keys() ^ {field.name for field in dataclasses.fields(cls)} ^ {"directory"}:
-            names = ", ".join(sorted(wrong))
-            raise UserError(f"{path}: missing or unknown entries: {names}; prepare the corpus again")
-        require_entries(path, stored)
+        stored = read_stored(path, cls, "prepare the corpus again")
+        _require_names(path, stored)
         corpus = cls(directory=directory, **stored)
         for name in sorted({*corpus.sha256, *corpus.binarized(*SPLITS)}):
             if not (directory / name).is_file():
@@ -133,18 +124,12 @@ class PreparedCorpus:
         return self.directory / "raw" / f"{split}.{lang}"
 
 
-def require_entries(path: Path, stored: dict) -> None:
-    """Checks the content of ``corpus.json``, whose entries become parts of paths and of commands.
+def _require_names(path: Path, stored: dict) -> None:
+    """Checks the entries of ``corpus.json`` that become parts of paths and of commands.
 
     Raises:
-        UserError: an entry has another type, or is not a name where it must be one.
+        UserError: one is not a name where it must be one, or not one of those known.
     """
-    numbers, texts = ("counts", "dictionary", "dropped"), ("tools", "sha256")
-    wrong = [name for name in ("name", "source", "target", "subword") if not isinstance(stored[name], str)]
-    wrong += [name for name in numbers if not _maps_to(int, stored[name])]
-    wrong += [name for name in texts if not _maps_to(str, stored[name])]
-    if wrong:
-        raise UserError(f"{path}: {wrong[0]} is {stored[wrong[0]]!r}, expected another type; prepare the corpus again")
     if stored["subword"] not in SUBWORD_FILES:
         expected = ", ".join(SUBWORD_FILES)
         raise UserError(f"{path}: subword {stored['subword']!r}, expected one of {expected}; prepare it again")
@@ -156,10 +141,6 @@ def require_entries(path: Path, stored: dict) -> None:
         raise UserError(f"{path}: names the file {outside[0]}, expected one in the corpus; prepare the corpus again")
     if {*stored["counts"]} != {*SPLITS} or {*stored["dictionary"]} != {*languages}:
         raise UserError(f"{path}: counts and dictionary are not those of its splits and languages; prepare it again")
-
-
-def _maps_to(kind: type, value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
 
 
 def complete(
@@ -194,9 +175,7 @@ def complete(
         dictionary={lang: len(read_lines(corpus.bin / f"dict.{lang}.txt")) + 4 for lang in corpus.languages},
         sha256={name: sha256(corpus.directory / name) for name in names},
     )
-    stored = dataclasses.asdict(corpus)
-    del stored["directory"]
-    write_json(corpus.directory / "corpus.json", stored)
+    write_json(corpus.directory / "corpus.json", to_store(corpus))
     return corpus
 
 

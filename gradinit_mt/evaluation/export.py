@@ -18,6 +18,7 @@ import torch
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import new_directory, write_json
+from gradinit_mt.common.stored import to_store
 from gradinit_mt.common.versions import package_version
 from gradinit_mt.corpora.layout import SUBWORD_FILES, PreparedCorpus
 from gradinit_mt.evaluation import checks, folding, systems
@@ -63,7 +64,7 @@ def export(options: argparse.Namespace) -> None:
             checkpoint=dataclasses.asdict(facts),
             versions={name: package_version(name) for name in ("gradinit_mt", "fairseq", "ctranslate2")},
         )
-        write_json(directory / DESCRIPTION, model.stored())
+        write_json(directory / DESCRIPTION, to_store(model))
 
 
 def convert(state: dict, corpus: PreparedCorpus, directory: Path, quantization: str) -> None:

@@ -12,6 +12,7 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 from gradinit_mt.common.processor import usable_cores
+from gradinit_mt.common.stored import to_store
 from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.text import read_lines
 from gradinit_mt.evaluation import average, checks, generate, hypotheses
@@ -117,7 +118,7 @@ class Exported:
         sizes = {"beam": options.beam, "max_tokens": tokens, "threads": threads}
         subwords = translate_subwords(self.model, lines, Search(length_penalty=options.lenpen, **sizes))
         system = {"device": f"CPU, {threads} threads", "precision": f"CTranslate2 ({self.model.kind})"}
-        return subwords, {**system, "max_tokens": tokens, "exported": self.model.stored()}
+        return subwords, {**system, "max_tokens": tokens, "exported": to_store(self.model)}
 
     def _batch_tokens(self, options: argparse.Namespace) -> int:
         return options.max_tokens or self.model.batch_tokens

@@ -12,7 +12,6 @@ export.json                                 the fields of ``ExportedModel``
 
 import argparse
 import dataclasses
-import json
 import os
 import re
 import sys
@@ -26,6 +25,7 @@ from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import sha256
 from gradinit_mt.common.processor import instruction_sets, usable_cores
+from gradinit_mt.common.stored import read_stored
 from gradinit_mt.corpora import encoding
 from gradinit_mt.corpora.layout import SUBWORD_FILES
 from gradinit_mt.corpora.text import require_short, split_lines
@@ -93,17 +93,12 @@ class ExportedModel:
             UserError: it is missing, of another format, or was changed; or its vocabulary map is missing, or its
                 subword model is another: CTranslate2 would translate its subwords without a word.
         """
-        try:
-            stored = json.loads((directory / DESCRIPTION).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{directory}: not an exported model ({error}); make one with scripts/export.sh") from error
-        found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__
-        if found != FORMAT:
-            raise UserError(f"{directory / DESCRIPTION}: format {found}, expected {FORMAT}; export it again")
+        path = directory / DESCRIPTION
+        if not path.is_file():
+            raise UserError(f"{directory}: not an exported model (no {DESCRIPTION}); make one with scripts/export.sh")
+        stored = read_stored(path, cls, "export it again")
         if wrong := _wrong_entries(stored):
-            raise UserError(
-                f"{directory / DESCRIPTION}: missing, unknown or wrong: {', '.join(wrong)}; export it again"
-            )
+            raise UserError(f"{path}: wrong: {', '.join(wrong)}; export it again")
         if stored["vocabulary_map"] is not None and not (directory / VOCABULARY_MAP).is_file():
             raise UserError(f"{directory / VOCABULARY_MAP}: missing, though the model has a map; export it again")
         for name, digest in stored["subword_sha256"].items():
@@ -111,31 +106,18 @@ class ExportedModel:
                 raise UserError(f"{directory / name}: missing, or not the file of the export; export it again")
         return cls(directory=directory, **stored)
 
-    def stored(self) -> dict:
-        """The content of ``export.json``."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "directory"}
-
 
 def _wrong_entries(stored: dict) -> list[str]:
-    """The entries of ``export.json`` that are missing or unknown, or not of the expected type and form."""
-    kinds = {field.name: field.type for field in dataclasses.fields(ExportedModel) if field.name != "directory"}
-    wrong = sorted(stored.keys() ^ kinds.keys())
-    wrong += [name for name, kind in kinds.items() if kind in (str, bool) and not isinstance(stored.get(name), kind)]
-    facts = stored.get("checkpoint")
-    limits = (
-        [facts.get(f"max_{side}_positions", "") for side in ("source", "target")] if isinstance(facts, dict) else [""]
-    )
+    """The entries of ``export.json`` that have the expected type, but another form or value."""
+    wrong = []
+    limits = [stored["checkpoint"].get(f"max_{side}_positions", "") for side in ("source", "target")]
     if not all(limit is None or isinstance(limit, int) for limit in limits):
         wrong.append("checkpoint")
-    if not isinstance(stored.get("vocabulary_map"), int | None):
-        wrong.append("vocabulary_map")
-    if not isinstance(stored.get("subword_sha256"), dict):
-        wrong.append("subword_sha256")
-    if not wrong and stored["subword"] not in SUBWORD_FILES:
+    if stored["subword"] not in SUBWORD_FILES:
         wrong.append(f"subword {stored['subword']!r}")
-    if not wrong and stored["subword_sha256"].keys() != {*SUBWORD_FILES[stored["subword"]]}:
+    elif stored["subword_sha256"].keys() != {*SUBWORD_FILES[stored["subword"]]}:
         wrong.append("subword_sha256")
-    if not wrong and not re.fullmatch(r"\w+", stored["quantization"]):  # it becomes part of a directory's name
+    if not re.fullmatch(r"\w+", stored["quantization"]):  # it becomes part of a directory's name
         wrong.append(f"quantization {stored['quantization']!r}")
     return wrong
 

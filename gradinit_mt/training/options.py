@@ -99,7 +99,8 @@ def _with_further(arguments: list[str], further: list[str]) -> list[str]:
             raise _owned(name)
     for name, value in together.items():
         untrusted.require_plain(name, value)
-    paths = [(f"--{name.replace('_', '-')}", _real_path(together[name])) for name in PATHS if name in together]
+    real = {name: _real_path(together[name]) for name in PATHS if name in together}
+    paths = [(f"--{name.replace('_', '-')}", path) for name, path in real.items() if path != together[name]]
     return [*arguments, *further, *(part for option in paths for part in option)]
 
 

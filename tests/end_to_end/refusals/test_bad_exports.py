@@ -5,19 +5,20 @@ from refusing import EVALUATE, Bad, described, refused, removed, text
 
 EXPORT = "export run --data corpus --output new/model"
 SUBWORDS = r"model/sentencepiece\.model: missing, or not the file of the export"
-WRONG = r"model/export\.json: missing, unknown or wrong: "
+TYPES = r"model/export\.json: missing, unknown or of another type: "
+WRONG = r"model/export\.json: wrong: "
 EXPORTS = [
     Bad("no model", "translate corpus", r"corpus: not an exported model .*make one with scripts/export\.sh"),
     Bad(
         "another format", "translate model", r".*format 1, expected 3; export", described(lambda d: d.update(format=1))
     ),
-    Bad("an entry too many", "translate model", rf"{WRONG}extra; export it", described(lambda d: d.update(extra=1))),
-    Bad("an entry too few", "translate model", rf"{WRONG}versions", described(lambda d: d.pop("versions"))),
+    Bad("an entry too many", "translate model", rf"{TYPES}extra; export it", described(lambda d: d.update(extra=1))),
+    Bad("an entry too few", "translate model", rf"{TYPES}versions", described(lambda d: d.pop("versions"))),
     Bad("unknown subwords", "translate model", rf"{WRONG}subword 'x'", described(lambda d: d.update(subword="x"))),
     Bad(
         "a map that is no number",
         "translate model",
-        rf"{WRONG}vocabulary_map",
+        rf"{TYPES}vocabulary_map",
         described(lambda d: d.update(vocabulary_map="20")),
     ),
     Bad(
@@ -50,7 +51,7 @@ EXPORTS = [
     Bad(
         "checksums of none",
         "translate model",
-        rf"{WRONG}subword_sha256",
+        rf"{TYPES}subword_sha256",
         described(lambda d: d.update(subword_sha256=1)),
     ),
     Bad("text not in UTF-8", "translate model", r"standard input, line 2: not valid UTF-8", stdin=b"eins\nf\xfcnf\n"),
