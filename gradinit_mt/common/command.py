@@ -26,18 +26,19 @@ def run(main: Callable[[], None], interrupted: str = "no output was written") ->
     try:
         main()
         if sys.stdout is not None:
-            sys.stdout.flush()  # at the exit a full disk would be no error of the command
+            sys.stdout.flush()  # here a full disk is an error of this command, at Python's exit it would not be
     except (UserError, OSError) as error:
         say(f"error: {error}")
-        _give_up_on_output()
         sys.exit(2)
     except KeyboardInterrupt:
         say(f"interrupted: {interrupted}")
         sys.exit(128 + signal.SIGINT)
+    finally:
+        _flush_output()
 
 
-def _give_up_on_output() -> None:
-    """Lets what is left in the buffer of stdout go nowhere if it cannot be written: Python would complain again."""
+def _flush_output() -> None:
+    """Writes what is left in stdout's buffer, or lets it go nowhere: Python would complain and change the status."""
     if sys.stdout is None:
         return
     try:

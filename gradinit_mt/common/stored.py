@@ -26,12 +26,12 @@ def read_stored(path: Path, kind: type, remedy: str) -> dict[str, Any]:
         remedy: for messages.
 
     Raises:
-        UserError: there is no such file; or it is not JSON, of another format, or an entry is missing, unknown or of
-            another type.
+        UserError: it is not JSON, of another format, or an entry is missing, unknown or of another type.
+        OSError: the file cannot be opened.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({error}); {remedy}") from error
     expected = {field.name: field.default for field in dataclasses.fields(kind)}["format"]
     found = stored.get("format") if isinstance(stored, dict) else type(stored).__name__

@@ -1,5 +1,7 @@
 """New text, encoded as a prepared corpus encodes its test set."""
 
+import contextlib
+import io
 from pathlib import Path
 
 from sentencepiece import SentencePieceProcessor
@@ -29,13 +31,18 @@ def encode(lines: list[str], lang: str, subword: str, directory: Path) -> list[s
         except (OSError, RuntimeError) as error:
             raise _damaged(model, error) from error
         return [parallel.encode(processor, line) for line in lines]
+    printed = io.StringIO()
     try:
-        with model.open(encoding="utf-8") as file:
+        with model.open(encoding="utf-8") as file, contextlib.redirect_stderr(printed):
             merges = BPE(file)
-    except (OSError, ValueError, SystemExit) as error:  # it ends the process at a wrong line
+    except (OSError, ValueError) as error:
         raise _damaged(model, error) from error
+    except SystemExit as error:
+        if error.code != 1:  # a signal
+            raise
+        raise _damaged(model, " ".join(printed.getvalue().split())) from error
     return [merges.process_line(line) for line in iwslt14.tokenize_test(lines, lang)]
 
 
-def _damaged(model: Path, error: BaseException) -> UserError:
-    return UserError(f"{model}: cannot be read as a subword model ({error}); prepare or export it again")
+def _damaged(model: Path, reason: object) -> UserError:
+    return UserError(f"{model}: cannot be read as a subword model ({reason}); prepare or export it again")

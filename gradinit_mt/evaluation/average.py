@@ -39,7 +39,7 @@ def average_parameters(models: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     found = {}
     for name in first:
         tensors = [model[name] for model in models]
-        place = tuple((tensor.data_ptr(), tensor.shape, tensor.stride()) for tensor in tensors)
+        place = tuple((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
         if place not in means:
             means[place] = _mean(name, tensors)
         found[name] = means[place]

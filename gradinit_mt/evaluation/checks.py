@@ -71,7 +71,7 @@ def require_vocabulary(corpus: PreparedCorpus, parameters: dict[str, Tensor], pa
 
 def require_subwords(corpus: PreparedCorpus, model: ExportedModel) -> None:
     """Raises UserError if the exported model has other subwords than the corpus."""
-    if model.subword_sha256 != {name: corpus.sha256[name] for name in SUBWORD_FILES[corpus.subword]}:
+    if model.subword_sha256 != corpus.checksums(SUBWORD_FILES[corpus.subword]):
         raise UserError(
             f"{model.directory}: its subwords are not those of {corpus.directory}; give the corpus that the model was "
             "trained on with --data"
@@ -87,7 +87,7 @@ def require_short_sentences(corpus: PreparedCorpus, split: str, facts: Checkpoin
         require_short(read_lines(path), limit, str(path), remedy)
 
 
-def require_in_a_batch(corpus: PreparedCorpus, split: str, max_tokens: int) -> None:
+def require_fits_a_batch(corpus: PreparedCorpus, split: str, max_tokens: int) -> None:
     """Raises UserError if a sentence is longer than a batch of fairseq-generate, which would fail."""
     for lang in corpus.languages:
         path = corpus.text(split, lang)

@@ -41,6 +41,7 @@ def export(options: argparse.Namespace) -> None:
         checkpoints.require_unchanged(facts.file, facts.sha256)
         checks.require_model(corpus, facts)
         checks.require_vocabulary(corpus, state["model"], path)
+        subword_sha256 = corpus.checksums(SUBWORD_FILES[corpus.subword])
         command.step(f"converting {path} ({options.quantization})")
         try:
             convert(state, corpus, directory, options.quantization)
@@ -57,7 +58,7 @@ def export(options: argparse.Namespace) -> None:
             source=corpus.source,
             target=corpus.target,
             subword=corpus.subword,
-            subword_sha256={name: corpus.sha256[name] for name in SUBWORD_FILES[corpus.subword]},
+            subword_sha256=subword_sha256,
             moses_tokenized=corpus.moses_tokenized,
             quantization=options.quantization,
             vocabulary_map=options.vocabulary_map,

@@ -17,7 +17,7 @@ from gradinit_mt.training.checkpoints import CheckpointFacts
 from gradinit_mt.training.options import USER_DIR
 
 OUTPUT, MESSAGES = "generate.txt", "generate.log"
-BATCH_TOKENS = 8000  # source subwords of a batch with padding
+BATCH_TOKENS = 8000  # subwords of a batch on its longer side, with padding
 
 # Options that this package sets, or that would change what the H- lines contain or which sentences they cover.
 _RESERVED = (
@@ -26,7 +26,7 @@ _RESERVED = (
     *("--post-process", "--remove-bpe", "--bpe", "--tokenizer", "--num-shards", "--shard-id"),
     *("--max-source-positions", "--max-target-positions"),
     *("--required-batch-size-multiple", "--skip-invalid-size-inputs-valid-test"),
-    *("--checkpoint-suffix", "--checkpoint-shard-count"),  # which name other files than --path
+    *("--checkpoint-suffix", "--checkpoint-shard-count"),  # which make fairseq read other files than --path
 )
 # With these, all or the beginning of a hypothesis is the reference.
 _REFERENCE = ("--score-reference", "--prefix-size")
@@ -55,7 +55,7 @@ def command_line(
         corpus: to translate a split of.
         facts: of the checkpoint.
         options: those of the command.
-        max_tokens: source subwords of a batch, with padding.
+        max_tokens: subwords of a batch on its longer side, with padding.
 
     Raises:
         UserError: a path is not plain; or the further options include one that this package sets, or that puts the

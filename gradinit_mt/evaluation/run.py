@@ -40,7 +40,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--split", choices=("test", "valid"), default="test", help="what to translate (default: %(default)s)")
     add("--beam", type=command.positive_int, default=5, help="beam size (default: %(default)s)")
     add("--lenpen", type=command.finite, default=1.0, help="exponent of the length penalty (default: %(default)s)")
-    tokens = f"source tokens per batch (default: {generate.BATCH_TOKENS}; exported: {BATCH_HELP})"
+    tokens = f"subwords per batch, with padding (default: {generate.BATCH_TOKENS}; exported: {BATCH_HELP})"
     add("--max-tokens", type=command.positive_int, help=tokens)
     add("--output", type=Path, metavar="DIR", help="result directory (default: one in SAVE_DIR/evaluation)")
     add("--cpu", action="store_true", help="do not use a GPU (without one, the CPU is used anyway)")

@@ -68,7 +68,7 @@ class Checkpoint:
         """See ``System``; fairseq's output is kept in ``directory``."""
         tokens = options.max_tokens or generate.BATCH_TOKENS
         arguments = generate.command_line(self.corpus, self.facts, options, tokens)
-        checks.require_in_a_batch(self.corpus, options.split, tokens)
+        checks.require_fits_a_batch(self.corpus, options.split, tokens)
         sentences = self.corpus.counts[options.split]
         output = generate.run(arguments, directory, sentences)
         checkpoints.require_unchanged(self.facts.file, self.facts.sha256)

@@ -91,7 +91,7 @@ class ExportedModel:
 
         Raises:
             UserError: it is missing, of another format, or was changed; or its vocabulary map is missing, or its
-                subword model is another: CTranslate2 would translate its subwords without a word.
+                subword model is another: CTranslate2 would translate such subwords without complaint.
         """
         path = directory / DESCRIPTION
         if not path.is_file():
@@ -187,7 +187,7 @@ def translate_text(model: ExportedModel, lines: list[str], search: Search) -> li
         UserError: a line is longer than the model takes; also as ``translate_subwords``.
     """
     encoded = encoding.encode(lines, model.source, model.subword, model.directory)
-    require_short(encoded, model.checkpoint["max_source_positions"], "input", "split the line")
+    require_short(encoded, model.checkpoint["max_source_positions"], "standard input", "split the line")
     given = [number for number, line in enumerate(encoded) if line.strip()]
     subwords = translate_subwords(model, [encoded[number] for number in given], search)
     words = hypotheses.join_subwords(subwords, model.subword)

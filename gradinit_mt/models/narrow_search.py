@@ -97,7 +97,7 @@ def _is_plain(generator: SequenceGenerator) -> bool:
     if type(generator) is not SequenceGenerator or type(generator.search) is not BeamSearch:
         return False
     further = (generator.repeat_ngram_blocker, generator.lm_model, generator.token_indices_to_suppress)
-    ends_elsewhere = generator.eos >= generator.tgt_dict.nspecial  # the search adds the end at its own index
+    ends_elsewhere = generator.eos >= generator.tgt_dict.nspecial  # its column would be another token's
     if ends_elsewhere or any(part is not None for part in further):
         return False
     return generator.model.models_size == 1 and isinstance(generator.model.single_model.decoder, Decoder)

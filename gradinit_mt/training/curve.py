@@ -53,7 +53,7 @@ def read_log(path: Path, name: str) -> Curve:
     with path.open(encoding="utf-8", errors="replace") as lines:
         found: list[tuple[str, dict]] = []
         for line in lines:
-            if log.FROM_SCRATCH in line:
+            if log.BEGINNING.search(line):
                 found.clear()
             elif statistics := log.statistics(line):
                 found.append(statistics)
@@ -61,7 +61,7 @@ def read_log(path: Path, name: str) -> Curve:
     validation = [numbers for kind, numbers in found if kind == "valid"]
     if not training:
         raise UserError(
-            f"{path}: holds no training loss; train with --log-format json, and a --log-interval below the updates"
+            f"{path}: holds no training loss yet; train with --log-format json, and a --log-interval below the updates"
         )
     try:
         return Curve(

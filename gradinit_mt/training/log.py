@@ -6,9 +6,10 @@ import re
 
 LOG = "train.log"  # in a save dir: everything that fairseq-train printed
 
-# fairseq prints it when it starts from scratch.
-FROM_SCRATCH = "| INFO | fairseq.trainer | No existing checkpoint found"
-
+# fairseq prints it before the first update of a run, and not when it resumes one.
+BEGINNING = re.compile(
+    r"\| INFO \| fairseq\.trainer \| (No existing checkpoint found|Loaded checkpoint (?!.*/checkpoint_last))"
+)
 _STATISTICS = re.compile(r"\| INFO \| (train_inner|valid) \| (\{.*\})\s*$")
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import gradinit_mt
 from gradinit_mt.common.errors import UserError, differing
 from gradinit_mt.corpora.layout import PreparedCorpus
-from gradinit_mt.plugin.checkpoints import newest, untrusted
+from gradinit_mt.plugin.checkpoints import untrusted
 from gradinit_mt.record.record import TENSORS
 from gradinit_mt.training.presets import BELONGS_TO, COMMON, COUNTERPARTS, PRESETS
 
@@ -25,11 +25,11 @@ FREE = {"user_dir", "save_dir", "tensorboard_logdir", "num_workers", "log_interv
 FREE |= {"keep_interval_updates", "keep_best_checkpoints", "patience", "stop_time_hours"}
 FREE |= {"watch_updates", "watch_language_model_updates", "max_epoch", "max_tokens_valid", "batch_size_valid"}
 
-# Schedules without an end: no learning rate depends on --max-update. (Others need a --total-num-update for that.)
+# Schedules whose learning rates do not depend on --max-update. (With --total-num-update, others do not either.)
 ENDLESS = ("fixed", "inverse_sqrt", "reduce_lr_on_plateau")
 
 # Files of other runs: different spellings of a path are the same option.
-PATHS = ("gradinit_from", "finetune_from_model", "restore_file")
+PATHS = ("gradinit_from", "finetune_from_model")
 
 # What a start takes from a checkpoint of another run.
 RESETS = ("--reset-optimizer", "--reset-lr-scheduler", "--reset-meters", "--reset-dataloader")
@@ -110,7 +110,7 @@ def _owned(name: str) -> UserError:
 
 def _real_path(path: str) -> str:
     """The path without links, relative parts or the name of the record of GradInit in a save dir."""
-    if path == newest.LAST or not Path(path).exists():  # names that fairseq looks for in the save dir
+    if not Path(path).exists():  # fairseq also takes names that are not paths
         return path
     real = Path(path).resolve()
     return str(real.parent if real.name == TENSORS else real)

@@ -72,5 +72,3 @@ def test_a_file_of_another_format_is_named(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(UserError, match=rf"thing\.json: {message}.*; make it again"):
         read_stored(path, Thing, "make it again")
-    with pytest.raises(UserError, match=r"none\.json: cannot be read"):
-        read_stored(tmp_path / "none.json", Thing, "make it again")

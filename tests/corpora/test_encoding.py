@@ -25,12 +25,13 @@ def test_sentencepiece(kept_text, tmp_path_factory, lang):
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"x"])
 @pytest.mark.parametrize("subword", SUBWORD_FILES)
-def test_a_missing_or_damaged_model_is_named(tmp_path, subword, content):
+def test_a_missing_or_damaged_model_is_named(tmp_path, capsys, subword, content):
     path = tmp_path / SUBWORD_FILES[subword][0]
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path}: cannot be read as a subword model"):
         encode(["ja"], "de", subword, tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_moses_tokens_and_merges(tmp_path):

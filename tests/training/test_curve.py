@@ -52,11 +52,15 @@ def test_of_updates_logged_twice_the_later_ones_count_and_the_order_stays(log):
     assert list(curve.training.items()) == [(10, 8.0), (20, 7.5), (30, 6.0), (40, 5.0)]
 
 
-def test_what_a_start_logged_that_saved_nothing_is_left_out(log):
-    scratch = "2026-01-01 00:00:00 | INFO | fairseq.trainer | No existing checkpoint found run/checkpoint_last.pt\n"
-    loaded = "2026-01-01 00:00:00 | INFO | fairseq.trainer | Loaded checkpoint run/checkpoint_last.pt (epoch 1)\n"
-    killed = [scratch, inner(10, 9.5), valid(10, 9), inner(15, 9.25), inner(30, 9)]
-    curve = read_log(log(*killed, scratch, inner(20, 7), valid(20, 6), loaded, inner(40, 5)), "a")
+@pytest.mark.parametrize(
+    "began",
+    ["No existing checkpoint found run/checkpoint_last.pt", "Loaded checkpoint other/best.pt (epoch 9 @ 9 updates)"],
+)
+def test_what_a_start_logged_that_saved_nothing_is_left_out(log, began):
+    trainer = "2026-01-01 00:00:00 | INFO | fairseq.trainer |"
+    beginning, resumed = f"{trainer} {began}\n", f"{trainer} Loaded checkpoint run/checkpoint_last.pt (epoch 1)\n"
+    killed = [beginning, inner(10, 9.5), valid(10, 9), inner(15, 9.25), inner(30, 9)]
+    curve = read_log(log(*killed, beginning, inner(20, 7), valid(20, 6), resumed, inner(40, 5)), "a")
     assert curve.training == {20: 7.0, 40: 5.0}
     assert curve.validation == {20: 6.0}
     assert list(curve.learning_rate) == [20, 40]

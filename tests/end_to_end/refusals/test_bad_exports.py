@@ -58,7 +58,7 @@ EXPORTS = [
     Bad(
         "a line that is too long",
         "translate model",
-        r"input, line 1: \d+ subwords .* at most 99; split",
+        r"standard input, line 1: \d+ subwords .* at most 99; split",
         stdin=b"Hallo " * 99,
     ),
     Bad("a beam of 0", "translate model --beam 0", r"argument --beam: 0: expected a whole number of at least 1"),
