@@ -15,6 +15,7 @@ from gradinit_mt.models.post_ln_transformer import as_fairseq
 
 ARCHITECTURES = [name for name in MODEL_DATACLASS_REGISTRY if name.startswith("post_ln_transformer")]
 UNEQUAL_SIDES = {"decoder_embed_dim": 64, "decoder_layers": 2, "decoder_attention_heads": 2, "encoder_layers": 1}
+FEW_LAYERS = {"encoder_layers": 2, "decoder_layers": 2}
 LEARNED_POSITIONS = {"encoder_learned_pos": True, "decoder_learned_pos": True, "activation_fn": "gelu"}
 
 
@@ -49,7 +50,7 @@ def sample(dictionary):
 @pytest.mark.parametrize(
     ("arch", "options"),
     [
-        *((arch, {"share_decoder_input_output_embed": True}) for arch in ARCHITECTURES),
+        *((arch, {"share_decoder_input_output_embed": True, **FEW_LAYERS}) for arch in ARCHITECTURES),
         ("post_ln_transformer_tiny", UNEQUAL_SIDES),
         ("post_ln_transformer_tiny", LEARNED_POSITIONS),
         ("post_ln_transformer_tiny", {"share_all_embeddings": True}),
@@ -64,15 +65,16 @@ def test_logits_and_gradients_are_those_of_fairseq(task, dictionary, sample, arc
     real = target.ne(dictionary.pad())
     factors = torch.randn(int(real.sum()), len(dictionary), generator=torch.Generator().manual_seed(3))
     logits = []
-    for model in (ours, stock):
+    # in float64, or a rounding could decide whether a ReLU lets a gradient pass; fairseq's softmax stays in float32
+    for model in (ours.double(), stock.double()):
         model.train(training)
         logits.append(model(source, None, target)[0][real])
         (logits[-1] * factors).sum().backward()
-    assert (logits[0] - logits[1]).abs().max() < 1e-5
+    assert (logits[0] - logits[1]).abs().max() < 1e-6
     largest = max(p.grad.abs().max() for p in stock.parameters())
     for (name, mine), theirs in zip(ours.named_parameters(), stock.parameters(), strict=True):
         scale = largest if name.endswith("k_proj.bias") else theirs.grad.abs().max()  # whose derivative is exactly 0
-        assert (mine.grad - theirs.grad).abs().max() <= 1e-4 * scale, name
+        assert (mine.grad - theirs.grad).abs().max() <= 1e-5 * scale, name
 
 
 def attention_with_dropout(q, k, v, mask=None, p=0.0, is_causal=False):
