@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from forked import Forks
 from machine import made_once
 
 import gradinit_mt
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def forks(root) -> Forks:
+    """Starts commands with fairseq imported already."""
+    return Forks(root)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Arguments of short runs, and the models they leave."""
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -29,12 +30,12 @@ def short_run(save_dir, updates):
 
 def kill_during_gradinit(fairseq, save_dir, *settings):
     """Kills a run as soon as there is a record of unfinished scales."""
-    process = fairseq.start("train", *short_run(save_dir, 1), *settings)
+    command = fairseq.start("train", *short_run(save_dir, 1), *settings)
     deadline = time.monotonic() + 120
     while not (save_dir / "gradinit.safetensors").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.kill()
-    process.join()
+    command.send(signal.SIGKILL)
+    command.ended()
     assert not Record.load(save_dir).complete, "the kill came too late to test anything"
 
 

@@ -1,8 +1,5 @@
 """Our checkpoint in fairseq's other stock commands, and training with fairseq-hydra-train."""
 
-import subprocess
-import sys
-
 from short_runs import ADAM, GRADINIT, same_model
 
 
@@ -35,7 +32,7 @@ def test_validate_gives_the_loss_that_training_logged(fairseq, trained):
     assert f'"valid_loss": "{expected}"' in output, output[-2000:]
 
 
-def test_hydra_train_with_the_config_in_docs_gives_the_run_of_the_flat_command_line(fairseq, trained, tmp_path):
+def test_hydra_train_with_the_config_in_docs_gives_the_run_of_the_flat_command_line(fairseq, forks, trained, tmp_path):
     overrides = [
         f"common.user_dir={fairseq.root / 'gradinit_mt'}",
         *("common.seed=7", f"task.data={fairseq.corpus / 'bin'}", "+task.gradinit_iterations=6"),
@@ -44,11 +41,9 @@ def test_hydra_train_with_the_config_in_docs_gives_the_run_of_the_flat_command_l
         *("dataset.required_batch_size_multiple=8", "optimization.lr=[0.001]", "optimization.max_update=8"),
         *(f"checkpoint.save_dir={tmp_path / 'run'}", f"hydra.run.dir={tmp_path / 'hydra'}"),
     ]
-    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", str(fairseq.root / "docs")]
-    done = subprocess.run(
-        [*command, "--config-name", "hydra", *overrides], capture_output=True, text=True, env=fairseq.environment
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    config = ("--config-dir", fairseq.root / "docs", "--config-name", "hydra")
+    status, output = forks.run("fairseq_cli.hydra_train", *config, *overrides)
+    assert status == 0, output[-6000:]
     assert same_model(tmp_path / "run", trained)
 
 

@@ -1,6 +1,5 @@
 """Signals to fairseq-train: it finishes what it is doing, saves, leaves with 128 + the signal, and resumes exactly."""
 
-import os
 import re
 import signal
 import time
@@ -20,22 +19,18 @@ SETTINGS = [
 
 
 @pytest.fixture
-def interrupted(fairseq, tmp_path):
+def interrupted(fairseq):
     """Starts a run, sends it a signal as soon as a condition holds for its output, and returns status and output."""
 
     def run(number, save_dir, updates, *settings, when):
-        printed = tmp_path / "printed"
-        printed.touch()
-        process = fairseq.start("train", *short_run(save_dir, updates), *settings, output=str(printed))
+        command = fairseq.start("train", *short_run(save_dir, updates), *settings)
         end = time.monotonic() + 120
-        while not when(printed.read_text(errors="replace")):
-            assert process.exitcode is None, printed.read_text()[-3000:]
+        while not when(command.output()):
+            assert command.runs, command.output()[-3000:]
             assert time.monotonic() < end
             time.sleep(0.002)
-        os.kill(process.pid, number)
-        os.kill(process.pid, number)  # as from a terminal and from torchrun
-        process.join()
-        return process.exitcode, printed.read_text()
+        command.send(number, number)  # as from a terminal and from torchrun
+        return command.ended()
 
     return run
 

@@ -97,19 +97,10 @@ def test_the_gradient_norms_make_up_the_whole(fairseq, tmp_path):
         assert min(parts) > 0
 
 
-def status_of(fairseq, output, *arguments) -> int:
-    """Runs fairseq-train; its exit status."""
-    process = fairseq.start("train", *arguments, output=str(output))
-    process.join()
-    return process.exitcode
-
-
 def test_a_run_without_a_future_stops_and_its_checkpoint_continues(fairseq, tmp_path):
-    output = tmp_path / "output"
-    output.touch()
     here = [*short_run(tmp_path / "run", 20), *TASK, *COLLAPSE, "--save-interval-updates", "2"]
-    assert status_of(fairseq, output, *here) == STATUS, output.read_text()[-3000:]
-    text = output.read_text()
+    status, text = fairseq.start("train", *here).ended()
+    assert status == STATUS, text[-3000:]
     assert "stopped after update 6: for 6 updates the training loss" in text
     assert "Try GradInit (without --no-gradinit), or a lower --lr than 0.2, or warmup" in text
     assert "Traceback" not in text
@@ -124,18 +115,15 @@ def test_a_run_without_a_future_stops_and_its_checkpoint_continues(fairseq, tmp_
 def test_a_resumed_run_counts_again(fairseq, tmp_path):
     here = [*TASK, *COLLAPSE]
     fairseq.train(tmp_path / "run", 4, *here)
-    output = tmp_path / "output"
-    output.touch()
-    assert status_of(fairseq, output, *short_run(tmp_path / "run", 20), *here) == STATUS
-    assert "stopped after update 10: for 6 updates" in output.read_text()
+    status, text = fairseq.start("train", *short_run(tmp_path / "run", 20), *here).ended()
+    assert status == STATUS
+    assert "stopped after update 10: for 6 updates" in text
 
 
 def test_a_run_that_diverges_stops(fairseq, tmp_path):
-    output = tmp_path / "output"
-    output.touch()
     diverging = ["--optimizer", "sgd", "--lr", "1e30", "--watch-updates", "1000", "--log-interval", "100"]
-    assert status_of(fairseq, output, *short_run(tmp_path / "run", 20), *TASK, *diverging) == STATUS
-    text = output.read_text()
+    status, text = fairseq.start("train", *short_run(tmp_path / "run", 20), *TASK, *diverging).ended()
+    assert status == STATUS
     assert "the loss or its gradient is not finite. Try a lower --lr than 1e+30" in text
     assert "Traceback" not in text
     assert json.loads((tmp_path / "run" / "stopped.json").read_text())["end"] == "not finite"

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -34,20 +35,35 @@ def command(root, toy_corpus):
 
 @pytest.fixture(scope="module")
 def study(root, command, tmp_path_factory):
-    """The block of the smoke configuration that is scored: its output, a start in which a cell fails, and the next."""
+    """The block of the smoke configuration that is scored, in three starts: one is terminated, in one a cell fails."""
     output = tmp_path_factory.mktemp("a study")
     smoke = root / "experiments/comparison/smoke.yaml"
     [blocked] = [cell for cell in cells(smoke) if "warmup-200" in cell]
     notes = output / "cells" / blocked / "save" / "notes.txt"
     notes.parent.mkdir(parents=True)
     notes.write_text("someone else's")
-    starts = []
+    line = command(smoke, output, *SCORED)
+    starts = [terminated(line, output)]
     for _ in range(2):
-        starts.append(subprocess.run(command(smoke, output, *SCORED), capture_output=True, text=True))
-        stamps = {path.parent.name: path.stat().st_mtime_ns for path in output.glob("cells/*/*/reading.json")}
-        starts[-1].stamps = stamps
+        starts.append(subprocess.run(line, capture_output=True, text=True))
+        made = output.glob("cells/*/*/reading.json")
+        starts[-1].stamps = {path.parent.name: path.stat().st_mtime_ns for path in made}
         notes.unlink(missing_ok=True)
     return output, blocked, starts
+
+
+def terminated(line, output):
+    """Terminates a study when a cell has saved its first checkpoint; what was found then, and what was left after."""
+    # SIGINT is ignored, as in a job that a shell started in the background
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(line, **quiet, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN)) as process:
+        deadline = time.monotonic() + 120
+        while not list(output.rglob("checkpoint_last.pt")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        training = processes_with("fairseq_cli.train", str(output))
+        process.terminate()
+    left = processes_with(str(output)) + list(output.rglob("reading.json"))
+    return SimpleNamespace(status=process.returncode, training=training, left=left)
 
 
 SCORED = ("--blocks", "bleu")
@@ -67,21 +83,30 @@ def readings(output):
     return {path.parent.name: json.loads(path.read_text()) for path in output.glob("cells/*/*/reading.json")}
 
 
+def test_a_terminated_study_leaves_no_training_running_and_continues(study):
+    output, _, (first, *_) = study
+    assert first.training
+    assert first.status == 128 + signal.SIGTERM
+    assert not first.left
+    [log] = [path.read_text() for path in output.glob("cells/toy/warmup-100*/save/train.log")]
+    assert "Loaded checkpoint" in log
+
+
 def test_a_failed_cell_leaves_the_others_alone_and_is_reported(study):
-    _, blocked, (first, _second) = study
-    assert first.returncode == 2
-    assert "error: 2 of 3 cells failed:\n" in first.stderr, "one of them waits for the other"
-    assert f"\n{blocked}: error: " in first.stderr
-    assert "is not empty and holds no run.json" in first.stderr
-    assert [name.startswith("warmup-100") for name in first.stamps] == [True]
+    _, blocked, (_, second, _) = study
+    assert second.returncode == 2
+    assert "error: 2 of 3 cells failed:\n" in second.stderr, "one of them waits for the other"
+    assert f"\n{blocked}: error: " in second.stderr
+    assert "is not empty and holds no run.json" in second.stderr
+    assert [name.startswith("warmup-100") for name in second.stamps] == [True]
 
 
 def test_the_next_start_does_only_what_is_left(study):
-    _, blocked, (first, second) = study
-    assert second.returncode == 0, second.stderr[-2000:]
-    assert Path(blocked).name in second.stamps.keys() - first.stamps.keys()
-    assert len(second.stamps) == 3
-    assert first.stamps.items() <= second.stamps.items()
+    _, blocked, (_, second, third) = study
+    assert third.returncode == 0, third.stderr[-2000:]
+    assert Path(blocked).name in third.stamps.keys() - second.stamps.keys()
+    assert len(third.stamps) == 3
+    assert second.stamps.items() <= third.stamps.items()
 
 
 def test_known_readings_are_not_trained_again(study, command, root, tmp_path):
@@ -131,7 +156,7 @@ def test_only_the_block_with_bleu_is_scored(study):
 
 def test_the_warmup_is_the_one_with_the_lowest_validation_loss(study):
     found = readings(study[0]).values()
-    losses = {r["setting"].removeprefix("warmup-"): r["validation"]["2"] for r in found if r["seed"] == 101}
+    losses = {r["setting"].removeprefix("warmup-"): r["validation"]["60"] for r in found if r["seed"] == 101}
     assert set(losses) == {"100", "200"}
     [tuned] = [reading for reading in found if reading["setting"] == "warmup-tuned"]
     assert tuned["chosen"] == ["--warmup-updates", min(losses, key=lambda length: (losses[length], int(length)))]
@@ -150,47 +175,12 @@ def test_a_known_tuned_cell_is_not_trained_again_when_a_length_of_its_warmup_is_
     assert "warmup" not in counts
 
 
-def test_a_terminated_study_leaves_no_training_running_and_continues(command, tmp_path):
-    config = {
-        "baselines": ["xavier"],
-        "tuning": {"seed": 101, "updates": 2, "lengths": [100, 200]},
-        "further": ["--encoder-embed-dim", "16", "--log-interval", "1", "--save-interval-updates", "4"],
-        "blocks": {
-            "long": {
-                "about": "one that can be stopped",
-                "corpus": "toy",
-                "updates": 60,
-                "beta2": [0.98],
-                "stages": [{"settings": ["xavier"], "lr": [0.001], "seeds": [1]}],
-            }
-        },
-    }
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    line = command(tmp_path / "config.yaml", tmp_path / "out")
-    # SIGINT is ignored, as in a job that a shell started in the background
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(line, **quiet, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN)) as process:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("checkpoint_last.pt")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert processes_with(str(tmp_path / "out"))
-        process.terminate()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert not processes_with(str(tmp_path / "out"))
-    assert not list(tmp_path.rglob("reading.json"))
-    again = subprocess.run(line, capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr[-2000:]
-    [log] = [path.read_text() for path in tmp_path.rglob("train.log")]
-    assert "Loaded checkpoint" in log
-    [reading] = readings(tmp_path / "out").values()
-    assert list(reading["training"]) == [str(update) for update in range(1, 61)]
-
-
-def processes_with(argument):
-    """The running processes with ``argument`` in their command line."""
+def processes_with(*texts):
+    """The running processes with these texts in their command line."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if argument.encode() in path.read_bytes():
+            line = path.read_bytes()
+            if all(text.encode() in line for text in texts):
                 found.append(path.parent.name)
     return found

@@ -1,6 +1,6 @@
 """scripts/train.sh: a run, its continuation, refused commands, and the plot of its scales.
 
-What starts no training is run in this process, which saves seconds of imports.
+What starts no training is run in this process, and most of the rest in a fork, which saves seconds of imports.
 """
 
 import json
@@ -23,30 +23,7 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope="module")
-def train(root, tmp_path_factory):
-    """A function that runs the script from another directory and returns (status, output)."""
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    environment = os.environ | {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-
-    def start(*arguments):
-        return subprocess.Popen(
-            [root / "scripts/train.sh", *map(str, arguments)],
-            cwd=elsewhere,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    def run(*arguments):
-        process = start(*arguments)
-        output, _ = process.communicate()
-        return process.returncode, output
-
-    run.start = start
-    return run
+LAUNCH = "gradinit_mt.training.launch"
 
 
 def launch_here(*arguments):
@@ -54,16 +31,22 @@ def launch_here(*arguments):
 
 
 @pytest.fixture(scope="module")
-def run_dir(train, toy_corpus, tmp_path_factory):
-    """A run whose first command failed, stopped after 2 of 4 updates."""
+def run_dir(root, forks, toy_corpus, tmp_path_factory):
+    """A run whose first command failed, stopped after 2 of 4 updates; by the script from another directory."""
     save_dir = tmp_path_factory.mktemp("train") / "a run"
     here = (toy_corpus, "--save-dir", save_dir, "--", *SMALL, "--max-update", "2")
-    status, output = train(*here, "--valid-subset", "none")
+    status, output = forks.run(LAUNCH, *here, "--valid-subset", "none")
     assert status == 2
     assert "Dataset not found: none" in output
     assert "fairseq-train ended with status 1" in output
-    status, output = train(*here)  # a corrected command may follow, since nothing was computed
-    assert status == 0, output
+    # a corrected command may follow, since nothing was computed
+    variables = {"GRADINIT_MT_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    line = [root / "scripts/train.sh", *map(str, here)]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    done = subprocess.run(line, cwd=elsewhere, env=os.environ | variables, capture_output=True, text=True)
+    output = done.stderr
+    assert done.returncode == 0, output
+    assert done.stdout == ""
     assert "training on toy (preset other: post_ln_transformer_small, lr 0.0005, 2 updates; CPU, 1 process)" in output
     assert "GradInit: 3 iterations" in output
     assert "update 2/2: loss" in output
@@ -80,8 +63,8 @@ def test_a_run_records_its_command_and_log(run_dir, toy_corpus):
     assert list((run_dir / "tensorboard").rglob("events.*"))
 
 
-def test_the_same_command_continues_the_run(run_dir, train, toy_corpus):
-    status, output = train(toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4")
+def test_the_same_command_continues_the_run(run_dir, forks, toy_corpus):
+    status, output = forks.run(LAUNCH, toy_corpus, "--save-dir", run_dir, "--", *SMALL, "--max-update", "4")
     assert status == 0, output
     assert "GradInit:" not in output
     assert "update 3/4" in output
@@ -105,7 +88,7 @@ def test_other_settings_in_the_same_save_dir_are_refused(run_dir, toy_corpus):
     assert (run_dir / "run.json").read_bytes() == before
 
 
-def test_interrupting_or_killing_only_the_launcher_ends_the_run(train, toy_corpus, tmp_path):
+def test_interrupting_or_killing_only_the_launcher_ends_the_run(forks, toy_corpus, tmp_path):
     """A run is interrupted and continued. Another launcher is refused, then the run is killed."""
     endless = [*SMALL, "--max-update", "99999", "--total-num-update", "100000", "--no-epoch-checkpoints"]
     here = (toy_corpus, "--save-dir", tmp_path / "run", "--", *endless, "--disable-validation", "--no-save")
@@ -120,23 +103,23 @@ def test_interrupting_or_killing_only_the_launcher_ends_the_run(train, toy_corpu
             assert time.monotonic() < end, log.read_text()[-2000:]
             time.sleep(0.1)
 
-    launcher = train.start(*here)
+    launcher = forks.start(LAUNCH, *here)
     wait_for(lambda: updates() > 3)
-    launcher.send_signal(signal.SIGINT)
-    output, _ = launcher.communicate(timeout=60)
-    assert launcher.returncode == 130
+    launcher.send(signal.SIGINT)
+    status, output = launcher.ended(60)
+    assert status == 130
     assert "interrupted: the same command continues the run" in output
     said = "interrupted by SIGINT: nothing was saved, as --no-save asks after update"
     assert said in output
     assert said in log.read_text(), "the last output of fairseq-train is logged"
 
     before = updates()
-    launcher = train.start(*here)
+    launcher = forks.start(LAUNCH, *here)
     wait_for(lambda: updates() > before)
     with pytest.raises(UserError, match=r"is in use by another run; wait until it has ended[^\n]*$"):
         launch_here(*here)
-    launcher.kill()
-    launcher.wait()
+    launcher.send(signal.SIGKILL)
+    launcher.ended()
     wait_for(lambda: not in_use(tmp_path / "run"))
     logged = log.stat().st_size
     time.sleep(2)
@@ -157,12 +140,12 @@ def test_a_link_whose_path_fairseq_would_split_is_resolved_first(toy_corpus, tmp
     assert f" {toy_corpus}/bin " in capsys.readouterr().out
 
 
-def test_a_full_disk_ends_the_run_in_one_line(train, toy_corpus, tmp_path):
+def test_a_full_disk_ends_the_run_in_one_line(forks, toy_corpus, tmp_path):
     """The log is on a full device."""
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text(json.dumps({"data": str(toy_corpus), "options": [], "starts": []}))
     (tmp_path / "run/train.log").symlink_to("/dev/full")
-    status, output = train(toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
+    status, output = forks.run(LAUNCH, toy_corpus, "--save-dir", tmp_path / "run", "--", *SMALL, "--max-update", "1")
     assert status == 2
     assert output.splitlines()[-1] == (
         f"error: {tmp_path}/run/train.log: cannot be written (No space left on device), and training was ended: make "
@@ -192,13 +175,13 @@ def test_the_scales_of_a_run_are_printed_and_drawn(run_dir, tmp_path, root):
     assert f"{record.state.steps[0]} objective, {record.state.steps[1]} constraint steps" in done.stdout
 
 
-def test_a_run_that_stands_still_is_stopped_with_its_own_status(train, toy_corpus, tmp_path):
+def test_a_run_that_stands_still_is_stopped_with_its_own_status(forks, toy_corpus, tmp_path):
     """torchrun knows no other status than 1. TensorBoard shows the collapse."""
     directory = tmp_path / "run"
     stuck = (*SMALL, "--no-gradinit", "--lr", "0.2", "--max-update", "100", "--log-interval", "2")
     stuck = (*stuck, "--total-num-update", "100")
     here = (toy_corpus, "--save-dir", directory, "--processes", "2", "--", *stuck)
-    status, output = train(*here, "--watch-updates", "4")
+    status, output = forks.run(LAUNCH, *here, "--watch-updates", "4")
     assert status == 3, output
     stopped, last = output.splitlines()[-2:]
     assert "for 4 updates the training loss" in stopped
