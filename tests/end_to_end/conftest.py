@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from forked import Command, Forks
-from machine import free_port
+from machine import free_port, made_once
 from short_runs import ADAM, GRADINIT, short_run
 
 
@@ -52,10 +52,12 @@ def fairseq(toy_corpus, root, forks) -> Fairseq:
 
 @pytest.fixture(scope="session")
 def trained(fairseq, tmp_path_factory) -> Path:
-    """The save dir of a finished run: GradInit, then 8 updates of Adam without warmup."""
-    save_dir = tmp_path_factory.mktemp("trained") / "run"
-    (save_dir.parent / "log").write_text(fairseq.train(save_dir, 8, *GRADINIT, *ADAM))
-    return save_dir
+    """The save dir of a finished run: GradInit, then 8 updates of Adam without warmup. Tests may read it only."""
+
+    def train(place: Path) -> None:
+        (place / "log").write_text(fairseq.train(place / "run", 8, *GRADINIT, *ADAM))
+
+    return made_once(tmp_path_factory, "trained", train) / "run"
 
 
 @pytest.fixture

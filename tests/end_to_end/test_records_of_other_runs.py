@@ -20,7 +20,7 @@ def test_another_model_with_the_same_parameters_is_named(fairseq, record_only, c
     assert f"belongs to another run ({message}" in output
 
 
-def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, record_only, tmp_path):
+def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, forks, record_only, tmp_path):
     binarized = tmp_path / "bin"
     shutil.copytree(fairseq.corpus / "bin", binarized)
     words = bytearray((binarized / BINARIZED).read_bytes())
@@ -30,8 +30,7 @@ def test_other_words_in_sentences_of_the_same_lengths_are_other_data(fairseq, re
     (binarized / BINARIZED).write_bytes(words)
     (tmp_path / "corpus").mkdir()
     binarized.rename(tmp_path / "corpus" / "bin")
-    fairseq = type(fairseq)(tmp_path / "corpus", fairseq.root)
-    output = fairseq.train(record_only, 8, *GRADINIT, *ADAM, fails=True)
+    output = type(fairseq)(tmp_path / "corpus", fairseq.root, forks).train(record_only, 8, *GRADINIT, *ADAM, fails=True)
     assert "belongs to another run (data " in output
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from comparison.folder import ASKED
 
 pytestmark = [
     pytest.mark.timeout(900),  # of which the study takes two minutes on idle cores
@@ -39,16 +40,16 @@ def study(root, command, tmp_path_factory):
     output = tmp_path_factory.mktemp("a study")
     smoke = root / "experiments/comparison/smoke.yaml"
     [blocked] = [cell for cell in cells(smoke) if "warmup-200" in cell]
-    notes = output / "cells" / blocked / "save" / "notes.txt"
-    notes.parent.mkdir(parents=True)
-    notes.write_text("someone else's")
+    other = output / "cells" / blocked / ASKED
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({"options": ["--lr", "9"], "by_hand": {}}))
     line = command(smoke, output, *SCORED)
     starts = [terminated(line, output)]
     for _ in range(2):
         starts.append(subprocess.run(line, capture_output=True, text=True))
         made = output.glob("cells/*/*/reading.json")
         starts[-1].stamps = {path.parent.name: path.stat().st_mtime_ns for path in made}
-        notes.unlink(missing_ok=True)
+        other.unlink(missing_ok=True)
     return output, blocked, starts
 
 
@@ -97,7 +98,7 @@ def test_a_failed_cell_leaves_the_others_alone_and_is_reported(study):
     assert second.returncode == 2
     assert "error: 2 of 3 cells failed:\n" in second.stderr, "one of them waits for the other"
     assert f"\n{blocked}: error: " in second.stderr
-    assert "is not empty and holds no run.json" in second.stderr
+    assert "has begun otherwise (options" in second.stderr
     assert [name.startswith("warmup-100") for name in second.stamps] == [True]
 
 

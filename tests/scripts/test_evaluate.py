@@ -21,22 +21,23 @@ def evaluate_here(save_dir, *arguments) -> Path:
     return run.evaluate(run.parse_arguments([str(argument) for argument in (save_dir, "--cpu", *arguments)]))
 
 
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """Runs the command in this process, and returns what it prints on stdout and on stderr."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["evaluate.sh", *map(str, arguments)])
+        run.main()
+        return capsys.readouterr()
+
+    return command
+
+
 @pytest.fixture(scope="module")
-def evaluate(root, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-
-    def call_script(*arguments):
-        return call(
-            root / "scripts" / "evaluate.sh", *arguments, cwd=elsewhere, env={"GRADINIT_MT_PYTHON": sys.executable}
-        )
-
-    return call_script
-
-
-@pytest.fixture(scope="module")
-def evaluated(toy, evaluate):
-    """The default evaluation of the run."""
-    done = evaluate(toy.run, "--cpu")
+def evaluated(root, toy, tmp_path_factory):
+    """The default evaluation of the run, by the script from another directory."""
+    variables = {"GRADINIT_MT_PYTHON": sys.executable}
+    done = call(root / "scripts/evaluate.sh", toy.run, "--cpu", cwd=tmp_path_factory.mktemp("elsewhere"), env=variables)
     assert done.returncode == 0, done.stderr
     directory = toy.run / "evaluation" / "test-checkpoint_best-beam5-lenpen1.0"
     scores = json.loads((directory / "scores.json").read_text())
@@ -51,22 +52,22 @@ def test_every_sentence_is_translated_in_order(toy, evaluated):
     assert [line.endswith(", yes.") for line in hypotheses] == [line.endswith(", ja.") for line in sources]
 
 
-def test_the_detokenized_score_equals_that_of_fairseq(root, toy):
+def test_the_detokenized_score_equals_that_of_fairseq(root, forks, toy):
     """Of a checkpoint that still makes mistakes."""
     checkpoint = toy.run / "checkpoint5.pt"
-    own = call(
-        *(sys.executable, "-m", "fairseq_cli.generate", toy.corpus / "bin", "--user-dir", root / "gradinit_mt"),
+    status, output = forks.run(
+        *("fairseq_cli.generate", toy.corpus / "bin", "--user-dir", root / "gradinit_mt"),
         *("--path", checkpoint, "--beam", "5", "--post-process", "sentencepiece", "--cpu"),
         *("--scoring", "sacrebleu", "--required-batch-size-multiple", "1"),
     )
-    reported = re.search(r"BLEU = ([\d.]+)", own.stdout.splitlines()[-1])
-    assert reported, own.stdout[-500:] + own.stderr[-2000:]
+    assert status == 0, output[-2000:]
+    [reported] = re.findall(r"BLEU = ([\d.]+)", output)
     directory = evaluate_here(toy.run, "--checkpoint", str(checkpoint), "--", "--precision", "float32")
     scores = json.loads((directory / "scores.json").read_text())
     assert scores["precision"] == "float32"
     value = scores["scores"]["detokenized_bleu"]["value"]
     assert 20 < value < 99
-    assert value == pytest.approx(float(reported[1]), abs=0.006)
+    assert value == pytest.approx(float(reported), abs=0.006)
 
 
 def test_the_result_records_its_checkpoint_data_and_settings(toy, evaluated):
@@ -113,11 +114,11 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_counts_as_changed(toy, t
         checkpoints.require_unchanged(facts.file, facts.sha256)
 
 
-def test_a_result_is_made_once_and_never_overwritten(toy, evaluate, evaluated):
+def test_a_result_is_made_once_and_never_overwritten(toy, printed, evaluated):
     before = {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()}
-    again = evaluate(toy.run, "--cpu")
-    assert again.returncode == 0 and again.stdout == evaluated.printed
-    assert f"with this checkpoint and these settings, made on {evaluated.scores['device']}" in again.stderr
+    again = printed(toy.run, "--cpu")
+    assert again.out == evaluated.printed
+    assert f"with this checkpoint and these settings, made on {evaluated.scores['device']}" in again.err
     with pytest.raises(UserError, match="beam 5 there, 2 here"):
         evaluate_here(toy.run, "--beam", "2", "--output", evaluated.directory)
     assert {path.name: path.stat().st_mtime_ns for path in evaluated.directory.iterdir()} == before
@@ -156,18 +157,17 @@ def test_a_failed_translation_leaves_nothing(toy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_paired_test_against_another_result(toy, evaluate, evaluated, tmp_path):
+def test_a_paired_test_against_another_result(toy, printed, evaluated, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(evaluated.directory, other)
     for name in ("hypotheses.tok.lc.txt", "hypotheses.detok.txt"):
         text = (other / name).read_text(encoding="utf-8")
         (other / name).write_text(re.sub("dog|cat|house", "tree", text), encoding="utf-8")
-    done = evaluate(toy.run, "--cpu", "--paired-with", other)
-    assert done.returncode == 0, done.stderr
+    shown = printed(toy.run, "--cpu", "--paired-with", other).out
     (noted,) = evaluated.directory.glob("paired-*.json")
     test = json.loads(noted.read_text())["scores"]["detokenized_bleu"]
     assert test["system"] == pytest.approx(evaluated.scores["scores"]["detokenized_bleu"]["value"])
-    assert test["p"] < 0.01 and f"p = {test['p']:.3f}" in done.stdout
+    assert test["p"] < 0.01 and f"p = {test['p']:.3f}" in shown
 
 
 @pytest.mark.parametrize(
