@@ -25,8 +25,8 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
         baselines: the settings against which scored cells of the same rate and seed are tested.
 
     Raises:
-        UserError: a run is no output of study.py, a reading is damaged or of a setting that is not in settings.py, or
-            cells were trained on different preparations of a corpus.
+        UserError: a run is no output of study.py, a reading is damaged or of a setting that is not in settings.py, a
+            cell has scores in ``output`` alone, or cells were trained on different preparations of a corpus.
     """
     found = {Cell.of(reading): reading for reading in known(output / FILE)} if (output / FILE).exists() else {}
     for directory in runs:
@@ -35,6 +35,11 @@ def collect(runs: list[Path], output: Path, baselines: list[str]) -> list[dict]:
             compare_with(baseline, there, directory)
         for reading in there:
             before = found.get(Cell.of(reading), {})
+            if before.get("scores") and reading["end"] == "complete" and not reading.get("scores"):
+                raise UserError(
+                    f"{Cell.of(reading).name} has scores in {output / FILE} and none in {directory}: they would be "
+                    "lost; choose another --output, or remove its line there"
+                )
             if before.get("paired") and before["scores"] == reading.get("scores"):
                 # the translations may be gone since they were compared
                 reading["paired"] = before["paired"] | reading.get("paired", {})

@@ -89,12 +89,12 @@ def load(path: Path) -> dict:
     """The configuration in a file.
 
     Raises:
-        UserError: it is not YAML, or a field is missing, unknown, or holds something else than is expected.
+        UserError: it is not YAML in UTF-8, or a field is missing, unknown, or holds something else than is expected.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML in UTF-8: {error}") from error
     _check(config, WHOLE, str(path))
     _check(config["tuning"], TUNING, f"{path}, tuning")
     for name, block in config["blocks"].items():

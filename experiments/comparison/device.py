@@ -13,6 +13,7 @@ from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.processor import processor_name
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+NO_GPU = "no GPU was found: start study.py without --gpus, or where nvidia-smi lists a GPU"
 
 
 def device_name(device: str) -> str:
@@ -41,7 +42,7 @@ def one_gpu() -> Iterator[None]:
     given = os.environ.get(VISIBLE)
     visible = given.split(",") if given else [str(number) for number in range(torch.cuda.device_count())]
     if not visible:
-        raise UserError("no GPU was found: start study.py without --gpus, or where nvidia-smi lists a GPU")
+        raise UserError(NO_GPU)
     for name in visible:
         with (_locks() / name.replace("/", "-")).open("a") as file:  # parts of one GPU have names with slashes
             try:

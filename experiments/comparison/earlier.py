@@ -1,12 +1,11 @@
 """What earlier starts have made of a cell must be what the study asks for now."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from comparison.cells import Cell, by_name
 from comparison.folder import ASKED, CHOICE, MEASURED, READING, TRAINED
-from comparison.plan import Planned, tuning_of
+from comparison.plan import Planned, loaded, tuning_of
 from gradinit_mt.common.errors import UserError, differing
 
 FILES = (ASKED, TRAINED, MEASURED, READING)  # which say what was asked for
@@ -36,7 +35,7 @@ def remove_outdated_choices(planned: Iterable[Planned], output: Path, config: di
         path = directory / CHOICE
         if not path.exists() or any((directory / name).exists() for name in FILES):
             continue
-        if json.loads(path.read_text(encoding="utf-8"))["tuning"] != tuning_of(cell, config):
+        if loaded(path, "tuning")["tuning"] != tuning_of(cell, config):
             path.unlink()
 
 
@@ -45,7 +44,7 @@ def _earlier(cell: Cell, output: Path, known: Sequence[dict]) -> Iterator[tuple[
     directory = output / "cells" / cell.name
     there = [path for name in FILES if (path := directory / name).exists()]
     for path in there:
-        yield str(directory), json.loads(path.read_text(encoding="utf-8"))
+        yield str(directory), loaded(path, "options")
     for reading in [] if there else known:
         if Cell.of(reading) == cell:
             yield f"{cell.name} in the file of --known", reading

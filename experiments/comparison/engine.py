@@ -4,7 +4,7 @@ import argparse
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,11 @@ def require_installed() -> None:
     """Raises UserError if snakemake is not installed."""
     if not ENGINE.exists():
         raise UserError(f"{ENGINE}: not installed; run make study")
+
+
+def starts_jobs_elsewhere(further: Sequence[str]) -> bool:
+    """Whether these options of snakemake let other machines run the cells, as of a cluster."""
+    return any(option.partition("=")[0] in ("--profile", "--executor", "-e") for option in further)
 
 
 def command_line(config: dict, chosen: argparse.Namespace) -> list[str]:

@@ -79,14 +79,19 @@ def reading_files(directory: Path) -> list[Path]:
 
 def finished(directory: Path) -> list[dict]:
     """The readings of the finished cells below ``directory``; raises UserError if one is damaged."""
-    return [_loaded(path) for path in reading_files(directory)]
+    return [loaded(path, "options") for path in reading_files(directory)]
 
 
-def _loaded(path: Path) -> dict:
+def loaded(path: Path, needed: str) -> dict:
+    """The content of a cell's file; raises UserError if it is damaged, or has no entry ``needed``."""
+    again = "remove the cell's directory to train it again"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove the cell's directory to train it again") from error
+        raise UserError(f"{path}: not JSON ({error}); {again}") from error
+    if not (isinstance(found, dict) and needed in found):
+        raise UserError(f"{path}: has no {needed}; {again}")
+    return found
 
 
 def _cells(config: dict, block: dict, readings: list[dict]) -> Iterator[tuple[Cell, bool]]:

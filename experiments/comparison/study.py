@@ -21,7 +21,7 @@ from comparison import engine  # noqa: E402 - needs the path above
 from comparison.cells import Cell  # noqa: E402
 from comparison.configuration import load  # noqa: E402
 from comparison.data import checksums  # noqa: E402
-from comparison.device import device_name  # noqa: E402
+from comparison.device import NO_GPU, device_name  # noqa: E402
 from comparison.earlier import FILES, remove_outdated_choices, require_usable  # noqa: E402
 from comparison.folder import READING  # noqa: E402
 from comparison.known import known  # noqa: E402
@@ -163,7 +163,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--output", type=Path, default=Path("runs/comparison"), metavar="DIR", help="(default: %(default)s)")
     add("--config", type=Path, default=HERE / "config.yaml", metavar="FILE", help="the study (default: config.yaml)")
     add("--blocks", nargs="+", metavar="NAME", help="(default: all)")
-    add("--cores", type=command.positive_int, metavar="N", help="cells side by side (default: 2, or one for each GPU)")
+    add(
+        "--cores",
+        type=command.positive_int,
+        metavar="N",
+        help="cells side by side (default: 2, or one for each GPU if there are more)",
+    )
     gpus = "GPUs to train on, one cell on each (default: on the CPU)"
     add("--gpus", type=command.number(int, 0), default=0, metavar="N", help=gpus)
     known = "readings.jsonl of an earlier study, whose cells are not trained again"
@@ -185,6 +190,8 @@ def main() -> None:
         show_left(config, readings)
         return
     engine.require_installed()
+    if chosen.gpus and not config["device_name"] and not engine.starts_jobs_elsewhere(chosen.further):
+        raise UserError(NO_GPU)
     chosen.output.mkdir(parents=True, exist_ok=True)
     with locked(chosen.output, f"{chosen.output} is in use by another start; wait until it has ended") as lock:
         planned_cells(config, readings)

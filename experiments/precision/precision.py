@@ -23,6 +23,7 @@ from tqdm import tqdm
 from gradinit_mt.common import command
 from gradinit_mt.common.errors import UserError
 from gradinit_mt.common.files import write_text
+from gradinit_mt.corpora.layout import PreparedCorpus
 from gradinit_mt.corpora.workers import add_workers
 from gradinit_mt.record.record import Record
 
@@ -42,18 +43,18 @@ def learn(corpus: Path, output: Path, key: tuple[str, int]) -> Record:
     """The record of one run of fairseq-train, which reuses a complete record with these settings.
 
     Args:
-        corpus: prepared.
+        corpus: the binarized one.
         output: directory for the save dirs.
         key: precision and seed.
     """
     precision, seed = key
     save_dir = output / f"{precision}-seed{seed}"
-    line = [sys.executable, "-m", "fairseq_cli.train", corpus / "bin", "--user-dir", ROOT / "gradinit_mt", *TRAINING]
+    line = [sys.executable, "-m", "fairseq_cli.train", corpus, "--user-dir", ROOT / "gradinit_mt", *TRAINING]
     line += ["--gradinit-precision", precision, "--seed", str(seed), "--save-dir", save_dir]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, line)), env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        raise UserError(f"fairseq-train ended with status {done.returncode}: {done.stderr[-2000:]}")
+        raise UserError(command.failure("fairseq-train", done.returncode, done.stderr.splitlines()))
     return Record.load(save_dir)
 
 
@@ -94,9 +95,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.seeds < 2:
         parser.error("a spread needs at least 2 seeds")
+    corpus = PreparedCorpus.load(options.corpus.resolve())
     keys = [(precision, seed) for seed in range(1, options.seeds + 1) for precision in PRECISIONS]
     with multiprocessing.Pool(options.workers) as pool:
-        learned = pool.imap(partial(learn, options.corpus, options.output), keys)
+        learned = pool.imap(partial(learn, corpus.bin, options.output), keys)
         records = dict(zip(keys, tqdm(learned, "runs", len(keys), disable=None), strict=True))
     text = compare(records, options.seeds)
     write_text(options.output / "precision.txt", text)

@@ -112,6 +112,15 @@ def test_a_changed_cell_is_refused(tmp_path, name):
         require_usable(PLANNED, tmp_path, [], CONFIG)
 
 
+@pytest.mark.parametrize(("text", "message"), [("", "not JSON"), ("{}", "has no options"), ("[]", "has no options")])
+def test_a_damaged_file_of_a_cell_is_named(tmp_path, text, message):
+    path = tmp_path / "cells" / CELL.name / "asked.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"{path}: {message}.*; remove the cell's directory to train it again"):
+        require_usable(PLANNED, tmp_path, [], CONFIG)
+
+
 def test_a_study_looks_at_the_cells_that_are_there(root, tmp_path):
     config = yaml.safe_load((root / "experiments/comparison/smoke.yaml").read_text(encoding="utf-8"))
     config |= CONFIG | {"corpora": {"toy": ""}, "output": str(tmp_path)}

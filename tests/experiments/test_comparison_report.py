@@ -247,6 +247,17 @@ def test_paired_tests_stay_when_the_translations_are_gone(tmp_path):
     assert "paired" not in found, "other translations"
 
 
+def test_scores_are_not_lost_to_the_same_cell_without_them(tmp_path):
+    output, scores = tmp_path / "report", {"best": scored(2.0, 1.0), "last": scored(1.0, 1.0)}
+    save([reading(CELL, scores=scores)], tmp_path / "first")
+    collect([tmp_path / "first"], output, BASELINES)
+    before = (output / "readings.jsonl").read_text()
+    save([reading(CELL)], tmp_path / "second")
+    with pytest.raises(UserError, match=rf"{CELL.name} has scores in {output}/readings\.jsonl and none in .*/second: "):
+        collect([tmp_path / "second"], output, BASELINES)
+    assert (output / "readings.jsonl").read_text() == before
+
+
 def test_validation_losses_beyond_any_scale_leave_the_panels_without_limits():
     high = {str(update): 40.0 for update in range(1, 12)}
     [(_, groups)] = by_part([reading(CELL, validation=high)]).items()

@@ -221,9 +221,10 @@ def changed(config, path, value):
     return config
 
 
-def test_text_that_is_no_yaml_is_refused(tmp_path):
-    (tmp_path / "study.yaml").write_text("blocks: [")
-    with pytest.raises(UserError, match=r"study\.yaml is not YAML: "):
+@pytest.mark.parametrize("text", [b"blocks: [", "# für die Übung\n".encode("latin-1")])
+def test_text_that_is_no_yaml_is_refused(tmp_path, text):
+    (tmp_path / "study.yaml").write_bytes(text)
+    with pytest.raises(UserError, match=r"study\.yaml is not YAML in UTF-8: "):
         load(tmp_path / "study.yaml")
 
 
@@ -234,6 +235,27 @@ def test_all_settings_are_too_many_for_sgd(tmp_path):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match="stage 1: warmup-untuned, adam-eps, radam, gi-adam, novograd change Adam"):
         load(tmp_path / "study.yaml")
+
+
+@pytest.fixture
+def started(root, monkeypatch):
+    """The command lines of the engine, which is not run, on a machine without a GPU."""
+    lines = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(engine, "ENGINE", root / "setup.py")
+    monkeypatch.setattr(engine, "run", lambda line, *_: lines.append(line) or 0)
+    return lines
+
+
+def test_gpus_that_are_not_there_are_refused(start, started):
+    with pytest.raises(UserError, match=r"no GPU was found: start study\.py without --gpus"):
+        start("--gpus", "2")
+    assert not started
+
+
+def test_a_machine_that_hands_jobs_to_a_cluster_needs_no_gpu(start, started):
+    start("--gpus", "2", "--", "--profile", "slurm")
+    assert len(started) == 1
 
 
 def test_two_corpora_of_one_name_are_refused(start, tmp_path):
