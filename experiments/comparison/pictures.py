@@ -150,7 +150,8 @@ def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figu
             layout="constrained",
         )
         for row, (label, inside) in zip(panels, rows.items(), strict=True):
-            styles = dict(zip(inside, itertools.product(LINES, COLOURS[:-1]), strict=False))
+            others = [setting for setting in inside if setting != baseline]
+            styles = dict(zip(others, itertools.product(LINES, COLOURS[:-1]), strict=False))
             styles[baseline] = ("-", COLOURS[-1])
             for axes, lr in zip(row, rates, strict=True):
                 for group in groups:
@@ -173,7 +174,7 @@ def curves(groups: list[Group], baseline: str, losses: str = "training") -> Figu
 
 def _rows(settings: list[str]) -> dict[str, list[str]]:
     """The settings of each row of panels, by its label."""
-    if len(settings) < len(COLOURS):
+    if len(settings) <= len(COLOURS):
         return {"": settings}
     by_section = {
         f"{name}: {about}": [s for s in settings if SETTINGS[s].section == name] for name, about in SECTIONS.items()

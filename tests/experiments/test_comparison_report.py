@@ -190,12 +190,14 @@ def test_the_map_over_moments_has_the_settings_and_rates_with_more_than_one(opti
 
 
 def test_a_few_settings_share_a_panel_and_many_have_one_per_section():
-    few = ["xavier", "t-fixup", "gradinit"]
-    many = [*few, "pre-ln", "radam", "gi-adam", "ds-init", "nio", "metainit"]
-    for settings, lines in ((few, [3]), (many, [4, 2, 3])):
+    few = ["xavier", "t-fixup", "gradinit", "warmup-tuned", "nio", "ds-init", "gi-adam"]
+    many = [*few[:3], "pre-ln", "radam", "gi-adam", "ds-init", "nio", "metainit"]
+    for settings, lines in ((few, [7]), (many, [4, 2, 3])):
         groups = [Group(name, 1e-3, (reading(replace(CELL, setting=name), 3.0, 2.0),)) for name in settings]
         panels = pictures.curves(groups, "warmup-tuned").axes
         assert [len(axes.get_lines()) for axes in panels] == lines
+        for axes in panels:
+            assert len({line.get_color() for line in axes.get_lines()}) == len(axes.get_lines())
 
 
 def test_lengths_of_warmup_are_in_no_table_if_they_choose_that_of_another_setting(readings):
