@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 pytestmark = [
-    pytest.mark.timeout(900),  # of which the study takes two minutes on idle cores
+    pytest.mark.timeout(900),  # of which the file takes three minutes on idle cores
     pytest.mark.skipif(
         not (Path(__file__).resolve().parents[2] / ".venv-study").exists(),
         reason="needs the workflow engine: run make study",
